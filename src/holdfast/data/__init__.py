@@ -1,0 +1,1 @@
+"""Examples, the readers that make them, safe image loading and the collator."""

@@ -1,0 +1,84 @@
+"""One image-text item with its reference answers, whatever file it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IMAGE_MARK = "<image>"
+
+ImageSource = Path | npt.NDArray[np.uint8]
+"""A file inside the data root, or pixels ``[height, width, 3]`` of a task that draws its own images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and the answers that count as right; the first one is trained on.
+
+    ``question`` may hold ``<image>`` marks that say where the example's images stand.
+    """
+
+    question: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One item: its images, its turns (usually one) and what a metric may want to know of it."""
+
+    id: str
+    images: tuple[ImageSource, ...]
+    turns: tuple[Turn, ...]
+    image_key: str = ""
+    choices: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """The last question without image marks: the one that is asked in evaluation."""
+        return self.turns[-1].question.replace(IMAGE_MARK, "").strip()
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The reference answers of the last turn."""
+        return self.turns[-1].answers
+
+    def messages(self, *, with_answer: bool) -> list[dict[str, Any]]:
+        """The conversation in the chat-template form of transformers.
+
+        Images stand where their marks are; without marks they open the first turn.
+
+        Args:
+            with_answer: Whether the last answer is part of it (training) or is to be generated.
+        """
+        marked = any(IMAGE_MARK in turn.question for turn in self.turns)
+        messages: list[dict[str, Any]] = []
+        for position, turn in enumerate(self.turns):
+            content: list[dict[str, Any]] = []
+            if not marked and position == 0:
+                content += [{"type": "image"} for _ in self.images]
+            for index, piece in enumerate(turn.question.split(IMAGE_MARK)):
+                if index:
+                    content.append({"type": "image"})
+                if piece.strip():
+                    content.append({"type": "text", "text": piece.strip()})
+            messages.append({"role": "user", "content": content})
+            if with_answer or position < len(self.turns) - 1:
+                answer = {"type": "text", "text": turn.answers[0]}
+                messages.append({"role": "assistant", "content": [answer]})
+        return messages
+
+
+def image_key(images: tuple[ImageSource, ...]) -> str:
+    """What two questions about the same picture share: the path, or a digest of drawn pixels."""
+    keys = [
+        str(image) if isinstance(image, Path) else hashlib.sha256(image.tobytes()).hexdigest()[:16]
+        for image in images
+    ]
+    return "|".join(keys)

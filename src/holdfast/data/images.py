@@ -1,0 +1,104 @@
+"""Open image files that strangers made: bombs, truncation, odd modes and rotated phones included."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from holdfast.data.examples import ImageSource
+from holdfast.errors import HoldfastError
+
+MAX_PIXELS = 64_000_000
+"""Larger pictures are refused before they are decoded: no vision tower looks at more."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+
+
+def resolve_inside(root: Path, name: str) -> Path:
+    """The file ``name`` below ``root``.
+
+    Raises:
+        HoldfastError: The path is absolute, climbs out of the root, follows a link out of it, or is missing.
+    """
+    remedy = f"keep images below the data root {root}, or set data.root"
+    if not name.strip():
+        raise HoldfastError("the image path is empty", remedy="give the path of an image file")
+    if "\x00" in name:
+        raise HoldfastError("the image path holds a zero byte", remedy="mend the path")
+    try:
+        real_root = root.resolve()
+        path = (real_root / name).resolve()
+        inside = path.is_relative_to(real_root)
+        exists, is_file = path.exists(), path.is_file()
+    except OSError as error:
+        raise HoldfastError(f"the image path '{name[:80]}' cannot be used: {error.strerror}") from error
+    if not inside:
+        raise HoldfastError(f"image path '{name}' leaves the data root", remedy=remedy)
+    if not exists:
+        raise HoldfastError(f"image '{name}' does not exist", remedy=f"looked below {root}")
+    if not is_file:
+        raise HoldfastError(f"image '{name}' is not a file", remedy=f"looked below {root}")
+    return path
+
+
+def open_image(source: ImageSource) -> Image.Image:
+    """The picture as upright 8-bit RGB.
+
+    EXIF rotation is applied; transparency is laid over white; 16-bit and float greys are scaled to their
+    own range; an animation gives its first frame.
+
+    Raises:
+        HoldfastError: Empty, truncated or non-image file, or more than :data:`MAX_PIXELS` pixels.
+    """
+    if isinstance(source, np.ndarray):
+        return Image.fromarray(source)
+    name = source.name
+    try:
+        if source.stat().st_size == 0:
+            raise HoldfastError(f"image '{name}' is empty", remedy="replace the file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(source, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS:
+                    raise HoldfastError(
+                        f"image '{name}' has {width} x {height} pixels, more than the limit of "
+                        f"{MAX_PIXELS // 1_000_000} million",
+                        remedy="scale it down first",
+                    )
+                image.load()
+                return to_rgb(ImageOps.exif_transpose(image))
+    except HoldfastError:
+        raise
+    except UnidentifiedImageError as error:
+        raise HoldfastError(
+            f"'{name}' is not an image", remedy=f"readable formats: {', '.join(FORMATS)}"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise HoldfastError(f"image '{name}' is too large to open", remedy="scale it down first") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise HoldfastError(
+            f"image '{name}' is damaged or truncated ({error})", remedy="replace the file"
+        ) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB; see :func:`open_image`."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        low, high = float(values.min()), float(values.max())
+        # 8-bit values in a wide container keep their scale; real 16-bit data would clip to white.
+        if low >= 0 and high <= 255:
+            low, high = 0.0, 255.0
+        elif low >= 0 and high <= 65535 and image.mode != "F":
+            low, high = 0.0, 65535.0
+        grey = np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layered).convert("RGB")
+    return image.convert("RGB")
