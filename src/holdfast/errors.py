@@ -1,7 +1,7 @@
 """Errors for people: one sentence that says what was wrong, where, and what to do about it.
 
-Everything Holdfast raises on bad input is a :class:`HoldfastError`. The command line prints its text and exits with
-code 2; it never shows a traceback for one. Anything else that escapes is a fault of Holdfast's own.
+Everything Holdfast raises on bad input is a :class:`HoldfastError`. The command line prints its text and exits
+with code 2; it never shows a traceback for one. Anything else that escapes is a fault of Holdfast's own.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class HoldfastError(Exception):
         text = f"{self.where}: {self.problem}" if self.where else self.problem
         text = text.rstrip(".") + "."
         if self.remedy:
-            text += " " + self.remedy[0].upper() + self.remedy[1:].rstrip(".") + "."
+            text += " " + self.remedy[0].upper() + self.remedy[1:].rstrip(".")
+            text += "" if text.endswith("?") else "."
         return text
 
 
@@ -61,5 +62,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
     options = sorted(known)
     close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     if close:
-        return f"did you mean '{close[0]}'?"[:-1]
+        return f"did you mean '{close[0]}'?"
     return "known: " + ", ".join(options)

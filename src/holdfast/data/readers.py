@@ -51,7 +51,9 @@ def read_examples(
     """
     root = file.parent if root is None else root
     if not root.is_dir():
-        raise HoldfastError(f"the data root {root} is not a folder", remedy="set data.root to the image folder")
+        raise HoldfastError(
+            f"the data root {root} is not a folder", remedy="set data.root to the image folder"
+        )
     examples: list[Example] = []
     problems: list[HoldfastError] = []
     first_seen: dict[str, int] = {}
@@ -68,7 +70,8 @@ def read_examples(
             item = _identifier(record, line)
             if item in first_seen:
                 raise HoldfastError(
-                    f"id '{item}' stands on line {first_seen[item]} already", remedy="give every item its own id"
+                    f"id '{item}' stands on line {first_seen[item]} already",
+                    remedy="give every item its own id",
                 )
             first_seen[item] = line
             example = _example(record, item, root)
@@ -104,13 +107,16 @@ def _records(file: Path) -> Iterator[tuple[int, dict[str, Any] | HoldfastError]]
         for position, item in enumerate(items, start=1):
             yield position, item if isinstance(item, dict) else HoldfastError("the item is not a JSON object")
         return
-    for line, row in enumerate(text.splitlines(), start=1):
+    for line, row in enumerate(text.split("\n"), start=1):
         if not row.strip():
             continue
         try:
             item = json.loads(row)
         except json.JSONDecodeError as error:
-            yield line, HoldfastError(f"bad JSON: {error.msg} at column {error.colno}", remedy="mend the line")
+            yield (
+                line,
+                HoldfastError(f"bad JSON: {error.msg} at column {error.colno}", remedy="mend the line"),
+            )
             continue
         yield line, item if isinstance(item, dict) else HoldfastError("the line is not a JSON object")
 
@@ -120,7 +126,9 @@ def _identifier(record: dict[str, Any], line: int) -> str:
     if value is None:
         return f"line-{line}"
     if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
-        raise HoldfastError("field 'id' is neither text nor a whole number", remedy="give the item a plain id")
+        raise HoldfastError(
+            "field 'id' is neither text nor a whole number", remedy="give the item a plain id"
+        )
     return str(value)
 
 
@@ -150,7 +158,9 @@ def _example(record: dict[str, Any], item: str, root: Path) -> Example:
 def _single_turn(record: dict[str, Any]) -> Turn:
     question = record.get("question")
     if question is None:
-        raise HoldfastError("field 'question' is missing", remedy="add it, or 'conversations' in LLaVA's form")
+        raise HoldfastError(
+            "field 'question' is missing", remedy="add it, or 'conversations' in LLaVA's form"
+        )
     if not isinstance(question, str) or not question.strip():
         raise HoldfastError("field 'question' is empty or not text")
     answer = record.get("answer", record.get("answers"))
@@ -184,7 +194,8 @@ def _conversation(record: dict[str, Any]) -> tuple[Turn, ...]:
         role = roles.get(str(message.get("from")))
         if role is None:
             raise HoldfastError(
-                f"turn {position} is from '{message.get('from')}'", remedy="known: human, gpt, user, assistant"
+                f"turn {position} is from '{message.get('from')}'",
+                remedy="known: human, gpt, user, assistant",
             )
         if role == "user":
             if question is not None:

@@ -1,0 +1,148 @@
+"""Every setting of a run, with its default and its bounds. Unknown keys are errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+COMPONENTS = ("vision", "connector", "llm")
+
+
+class Section(BaseModel):
+    """A part of the configuration; a key it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ComponentRecipe(BaseModel):
+    """How one component changes: a method, its learning rate, and the method's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    method: str = "frozen"
+    lr: float | None = Field(default=None, gt=0, description="peak learning rate; default: the method's own")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that belong to the method."""
+        return dict(self.model_extra or {})
+
+
+def _method_name_as_recipe(value: Any) -> Any:
+    return {"method": value} if isinstance(value, str) else value
+
+
+class Tune(Section):
+    """One method per component; a bare word is the name of a method without options."""
+
+    vision: Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)] = ComponentRecipe()
+    connector: Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)] = ComponentRecipe()
+    llm: Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)] = ComponentRecipe()
+
+
+class Stabiliser(BaseModel):
+    """A stabiliser by name with its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    stabiliser: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that belong to the stabiliser."""
+        return dict(self.model_extra or {})
+
+
+class Fusion(BaseModel):
+    """A fusion by name with its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    method: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys that belong to the fusion."""
+        return dict(self.model_extra or {})
+
+
+def _path_as_task(value: Any) -> Any:
+    return {"data": value} if isinstance(value, str) else value
+
+
+class TaskSpec(Section):
+    """Where a task's examples come from, how they are asked and how they are scored.
+
+    ``data`` is a file of examples, ``pocket:NAME`` or the name of a task card. A single file is divided into
+    train, validation and test by image, so that no picture stands in two of them.
+    """
+
+    data: str
+    name: str | None = None
+    root: str | None = Field(default=None, description="folder of the images; default: the file's own")
+    validation: str | float = Field(default=0.1, description="a file, or the share split off")
+    test: str | float = Field(default=0.1, description="a file, or the share split off")
+    prompt: str = Field(
+        default="{question}", description="the text asked; {question} and {choices} are filled in"
+    )
+    metric: str | None = None
+    limit: int | None = Field(default=None, gt=0, description="at most so many training examples")
+    test_limit: int | None = Field(default=None, gt=0, description="at most so many test examples")
+    max_new_tokens: int | None = Field(default=None, gt=0)
+
+
+Task = Annotated[TaskSpec, BeforeValidator(_path_as_task)]
+
+
+class Train(Section):
+    """The loop: how long, how large, which schedule."""
+
+    epochs: float = Field(default=3.0, gt=0)
+    steps: int | None = Field(default=None, ge=0, description="optimizer steps; overrides epochs")
+    batch_size: int = Field(default=16, gt=0, description="examples per forward and backward")
+    accumulate: int = Field(default=1, gt=0, description="batches per optimizer step")
+    warmup: float = Field(default=0.03, ge=0, le=1, description="share of the steps")
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    final_lr: float = Field(default=0.0, ge=0, le=1, description="share of the peak at the last step")
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float | None = Field(default=1.0, gt=0, description="largest gradient norm; null: no clipping")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    gradient_checkpointing: bool = False
+    answer_logits_only: bool = Field(
+        default=True, description="head only where labels are; changes no number"
+    )
+    evaluate_every: int | None = Field(default=None, gt=0, description="steps between validation passes")
+    validation_limit: int = Field(default=200, gt=0)
+    patience: int | None = Field(default=None, gt=0, description="early stop after so many worse validations")
+    checkpoint_every: int | None = Field(
+        default=None, gt=0, description="steps between resumable checkpoints"
+    )
+    log_every: int = Field(default=10, gt=0)
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
+
+
+class Evaluate(Section):
+    """Prediction: greedy decoding, so that scoring has no randomness."""
+
+    batch_size: int = Field(default=32, gt=0)
+    max_new_tokens: int = Field(default=32, gt=0)
+    source_limit: int | None = Field(default=None, gt=0, description="at most so many items per source task")
+
+
+class RunConfig(Section):
+    """One recipe on one model and one target, with one seed."""
+
+    model: str = "pocket"
+    trust_remote_code: bool = False
+    tune: Tune = Tune()
+    keep: tuple[Stabiliser, ...] = ()
+    fuse: Fusion | None = None
+    target: Task | None = None
+    sources: tuple[Task, ...] = ()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    seed: int = Field(default=0, ge=0)
+    skip_bad: bool = False
+    name: str | None = None

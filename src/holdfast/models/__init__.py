@@ -1,0 +1,1 @@
+"""Loading, the anatomy of a model, chat processing and the content identity of weights."""
