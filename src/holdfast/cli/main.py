@@ -1,0 +1,96 @@
+"""Find the command, import only its file, and turn errors into one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+# Two processes whose OpenMP threads spin on the same cores ran 13 times slower; must be set before torch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": (
+        "holdfast.cli.demo:demo",
+        "Tune the pocket model on real digits with all paradigms and compare.",
+    ),
+    "tune": ("holdfast.cli.tune:tune", "Tune a model as a configuration says; the same command resumes."),
+    "eval": ("holdfast.cli.eval:evaluate", "Predict and score tasks with a model or a finished run."),
+    "compare": ("holdfast.cli.compare:compare", "What was gained and forgotten between two prediction sets."),
+    "score": ("holdfast.cli.score:score", "Official metrics for prediction files of any tool."),
+    "export": ("holdfast.cli.export:export", "Write a run as a plain transformers model or PEFT adapter."),
+    "methods": ("holdfast.cli.methods:methods", "List every method, stabiliser and fusion."),
+    "data": ("holdfast.cli.data:app", "Check your examples; turn official downloads into examples."),
+    "pocket": ("holdfast.cli.pocket:app", "Rebuild the shipped pocket model."),
+    "doctor": ("holdfast.cli.doctor:doctor", "What this machine has, and what will be slow or missing."),
+}
+"""Command -> where it lives and what it does. A place named ``app`` is a group of commands."""
+
+ABOUT = "Specialise multimodal LLMs for a task without losing what they know, and prove it."
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, with 2 on a mistake in the input, with 130 when interrupted."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    sys.exit(run(words))
+
+
+def run(words: list[str]) -> int:
+    """The exit code of ``holdfast WORDS``."""
+    from holdfast.errors import HoldfastError
+
+    if words[:1] in (["--version"], ["-V"]):
+        from holdfast import __version__
+
+        print(f"holdfast {__version__}")
+        return 0
+    try:
+        return _invoke(words)
+    except HoldfastError as error:
+        print(f"holdfast: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nholdfast: interrupted; the same command goes on where it stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - the reader has left
+        return 0
+
+
+def _invoke(words: list[str]) -> int:
+    import typer
+
+    from holdfast.errors import HoldfastError, nearest
+
+    app = typer.Typer(help=ABOUT, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+    @app.callback()
+    def holdfast() -> None:
+        pass
+
+    name = words[0] if words else ""
+    if name and not name.startswith("-") and name not in COMMANDS:
+        raise HoldfastError(f"unknown command '{name}'", remedy=nearest(name, COMMANDS))
+    for command, (place, about) in COMMANDS.items():
+        if command != name:
+            app.command(command, help=about)(_not_loaded)
+            continue
+        module, attribute = place.split(":")
+        target = getattr(import_module(module), attribute)
+        if attribute == "app":
+            app.add_typer(target, name=command, help=about)
+        else:
+            app.command(command)(target)
+    try:
+        result = app(args=words, prog_name="holdfast", standalone_mode=True)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return int(result or 0)
+
+
+def _not_loaded() -> None:
+    """Stands in for the commands that this call does not need."""
+
+
+if __name__ == "__main__":
+    main()
