@@ -1,0 +1,1 @@
+"""Official metrics, one small file a metric or family, found by name through :mod:`.registry`."""

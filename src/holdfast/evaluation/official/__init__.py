@@ -1,0 +1,1 @@
+"""Official prediction and reference files, one file a layout, paired by id."""
