@@ -33,9 +33,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
             text = file.read_text(encoding="utf-8")
             raw = yaml.safe_load(text)
         except FileNotFoundError as error:
-            raise HoldfastError(
-                "the configuration does not exist", file=file, remedy="check the path"
-            ) from error
+            raise HoldfastError("the configuration does not exist", file=file, remedy="check the path") from error
         except (OSError, UnicodeDecodeError) as error:
             raise HoldfastError(f"the configuration cannot be read ({error})", file=file) from error
         except yaml.YAMLError as error:
@@ -68,9 +66,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         elif below is None:
             below = {}
         elif not isinstance(below, dict):
-            raise HoldfastError(
-                f"'--set {override}': '{part}' holds no keys", remedy="see the configuration file"
-            )
+            raise HoldfastError(f"'--set {override}': '{part}' holds no keys", remedy="see the configuration file")
         place[part] = below = dict(below)
         place = below
     try:
@@ -91,21 +87,13 @@ def _explain(error: ValidationError, file: Path | None, text: str) -> HoldfastEr
     key = path[-1] if path else ""
     place = ".".join(path)
     line = next(
-        (
-            number
-            for number, row in enumerate(text.split("\n"), start=1)
-            if row.lstrip(" -{").startswith(f"{key}:")
-        ),
+        (number for number, row in enumerate(text.split("\n"), start=1) if row.lstrip(" -{").startswith(f"{key}:")),
         None,
     )
     if first["type"] == "extra_forbidden":
-        return HoldfastError(
-            f"unknown key '{place}'", file=file, line=line, remedy=nearest(key, _fields_at(path[:-1]))
-        )
+        return HoldfastError(f"unknown key '{place}'", file=file, line=line, remedy=nearest(key, _fields_at(path[:-1])))
     message = str(first["msg"]).replace("Input should", "it should").removeprefix("Value error, ")
-    return HoldfastError(
-        f"'{place}' is {first['input']!r}: {message[0].lower()}{message[1:]}", file=file, line=line
-    )
+    return HoldfastError(f"'{place}' is {first['input']!r}: {message[0].lower()}{message[1:]}", file=file, line=line)
 
 
 def _fields_at(path: list[str]) -> list[str]:

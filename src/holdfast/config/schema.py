@@ -83,9 +83,7 @@ class TaskSpec(Section):
     root: str | None = Field(default=None, description="folder of the images; default: the file's own")
     validation: str | float = Field(default=0.1, description="a file, or the share split off")
     test: str | float = Field(default=0.1, description="a file, or the share split off")
-    prompt: str = Field(
-        default="{question}", description="the text asked; {question} and {choices} are filled in"
-    )
+    prompt: str = Field(default="{question}", description="the text asked; {question} and {choices} are filled in")
     metric: str | None = None
     limit: int | None = Field(default=None, gt=0, description="at most so many training examples")
     test_limit: int | None = Field(default=None, gt=0, description="at most so many test examples")
@@ -108,17 +106,14 @@ class Train(Section):
     weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float | None = Field(default=1.0, gt=0, description="largest gradient norm; null: no clipping")
+    max_length: int | None = Field(default=None, gt=0, description="tokens of a row; images are never cut")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     gradient_checkpointing: bool = False
-    answer_logits_only: bool = Field(
-        default=True, description="head only where labels are; changes no number"
-    )
+    answer_logits_only: bool = Field(default=True, description="head only where labels are; changes no number")
     evaluate_every: int | None = Field(default=None, gt=0, description="steps between validation passes")
     validation_limit: int = Field(default=200, gt=0)
     patience: int | None = Field(default=None, gt=0, description="early stop after so many worse validations")
-    checkpoint_every: int | None = Field(
-        default=None, gt=0, description="steps between resumable checkpoints"
-    )
+    checkpoint_every: int | None = Field(default=None, gt=0, description="steps between resumable checkpoints")
     log_every: int = Field(default=10, gt=0)
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
 

@@ -121,7 +121,7 @@ class Anatomy:
         found: Component = getattr(self, name)
         return found
 
-    def __iter__(self) -> Iterable[Component]:  # type: ignore[override]
+    def __iter__(self) -> Iterable[Component]:
         return iter((self.vision, self.connector, self.llm))
 
     def names(self) -> dict[str, nn.Parameter]:

@@ -1,0 +1,1 @@
+"""Methods, stabilisers and fusions: one file each, one registry, one contract."""

@@ -1,0 +1,1 @@
+"""Additive methods: small modules join the model, the base stays."""

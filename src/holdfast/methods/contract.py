@@ -1,0 +1,155 @@
+"""The method contract: how the weights of one component change, in a few hooks.
+
+A new method is one file that subclasses :class:`Method`, gives a card and registers itself; it then runs on every
+architecture, in every study and under the contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from holdfast.models.anatomy import Component
+
+Paradigm = Literal["selective", "additive", "reparameterization", "baseline"]
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the registry knows of a method."""
+
+    name: str
+    paradigm: Paradigm
+    family: str
+    summary: str
+    paper: str
+    year: int | None
+    mergeable: bool
+    provided_by: str = "holdfast"
+    official_code: str | None = None
+    extra_inference_cost: str = "none"
+    checked_against: str = ""
+    default_lr: float = 2e-4
+
+
+class Options(BaseModel):
+    """A method's own settings; a key it does not know is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may ask for when it attaches.
+
+    Attributes:
+        generator: Seeded randomness of this run and component, on the CPU.
+        batches: ``batches(n)`` yields up to ``n`` training batches, for methods that look at gradients first.
+        loss: The mean answer loss of one batch.
+    """
+
+    generator: torch.Generator
+    batches: Callable[[int], Iterator[Batch]] | None = None
+    loss: Callable[[Batch], Tensor] | None = None
+
+
+@dataclass
+class Artifact:
+    """What a method saves: exactly what changed, and what is needed to put it on a fresh base.
+
+    ``metadata`` holds plain JSON values only.
+    """
+
+    component: str
+    method: str
+    options: Mapping[str, Any]
+    tensors: dict[str, Tensor]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def bytes(self) -> int:
+        """Size of the tensors on disk."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+
+class Method:
+    """One way in which the weights of one component change.
+
+    The life of a method is ``attach``, training with the hooks, ``detach``; or ``restore`` alone, which puts a saved
+    artifact on a fresh base. ``detach`` leaves the base bit for bit as ``attach`` found it.
+    """
+
+    card: ClassVar[Card]
+    Settings: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Options) -> None:
+        self.options: Any = options
+        self.component: Component
+
+    def attach(self, component: Component, context: Context) -> None:
+        """Freeze, add modules, choose weights.
+
+        Raises:
+            HoldfastError: The component has nothing that this method can work on.
+        """
+        raise NotImplementedError
+
+    def named_trainable(self) -> dict[str, nn.Parameter]:
+        """Every tensor the optimizer moves, by a name that is stable across runs."""
+        raise NotImplementedError
+
+    def moves(self) -> set[str]:
+        """Names of the base parameters that training may change; all others stay bit-identical."""
+        return set()
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Optimizer groups; weight decay acts on matrices only."""
+        trainable = self.named_trainable().values()
+        matrices = [tensor for tensor in trainable if tensor.ndim >= 2]
+        vectors = [tensor for tensor in trainable if tensor.ndim < 2]
+        groups = [
+            {"params": matrices, "lr": lr, "weight_decay": weight_decay},
+            {"params": vectors, "lr": lr, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def added(self) -> int:
+        """Number of values added to the model."""
+        return 0
+
+    def before_step(self, step: int) -> None:
+        """After the gradients are complete and clipped, before the optimizer."""
+
+    def after_step(self, step: int) -> None:
+        """After the optimizer."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What an exact resume needs beside the trainable tensors."""
+        return {}
+
+    def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        """Take up a checkpoint's tensors after ``attach``."""
+        with torch.no_grad():
+            for name, parameter in self.named_trainable().items():
+                parameter.copy_(trainable[name])
+
+    def detach(self) -> Artifact:
+        """Restore the base and return what changed."""
+        raise NotImplementedError
+
+    def restore(self, component: Component, artifact: Artifact) -> None:
+        """Put ``artifact`` on a fresh base."""
+        raise NotImplementedError
+
+    def merge(self) -> None:
+        """After ``restore``: fold everything into the plain weights, leaving a model of the base's architecture."""
+
+    def _artifact(self, tensors: Mapping[str, Tensor], **metadata: Any) -> Artifact:
+        plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        options = self.options.model_dump(mode="json")
+        return Artifact(self.component.name, self.card.name, options, plain, metadata)

@@ -1,0 +1,1 @@
+"""Fusions: edit ``tuned - base`` after training."""

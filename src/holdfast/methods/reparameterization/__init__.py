@@ -1,0 +1,1 @@
+"""Reparameterization methods: the change of a weight is written with fewer numbers."""

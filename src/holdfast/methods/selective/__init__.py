@@ -1,0 +1,1 @@
+"""Selective methods: some of the weights change."""

@@ -1,0 +1,78 @@
+"""SPIDER (arXiv 2411.10928): a soft mask that weighs what the target wants against what the base holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.methods.contract import Card, Context
+from holdfast.methods.registry import register
+from holdfast.methods.selective.dense import Dense, Scope, in_scope
+from holdfast.models.anatomy import Component
+
+
+def importance(values: Tensor) -> Tensor:
+    """``sigmoid(z(|values|))`` over one tensor, with the unbiased deviation; an all-zero tensor gives zeros."""
+    size = values.abs()
+    if not bool(size.any()):
+        return torch.zeros_like(size)
+    if size.numel() == 1:
+        return torch.full_like(size, 0.5)
+    return torch.sigmoid((size - size.mean()) / size.std().clamp_min(1e-12))
+
+
+def soft_mask(general: Tensor, target: Tensor) -> Tensor:
+    """``target / (general + target)`` where the target's importance is larger, divided by its mean, at most 1."""
+    share = torch.where(target > general, target / (general + target).clamp_min(1e-12), torch.zeros_like(target))
+    kept = share[share > 0]
+    if not kept.numel():
+        return share
+    return (share / kept.mean()).clamp_max(1.0)
+
+
+@register(
+    Card(
+        "spider", "selective", "iterative", "soft masks from weight size against accumulated gradients",
+        "arXiv 2411.10928", 2025, True, official_code="WenkeHuang/SPIDER", default_lr=2e-4,
+        checked_against="NumPy reference of the release's loop",
+    )
+)  # fmt: skip
+class Spider(Dense):
+    """After every optimizer step ``w <- (1 - m) w0 + m w`` with ``m`` from :func:`soft_mask`.
+
+    The gradient sum is signed and runs from the first step; the optimizer's moments are not masked (release). Costs a
+    base copy and a gradient sum per trained weight.
+    """
+
+    Settings = Scope
+
+    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
+        return in_scope(component, self.options)
+
+    def attach(self, component: Component, context: Context) -> None:
+        super().attach(component, context)
+        self.origin = {name: parameter.detach().clone() for name, parameter in self.chosen.items()}
+        self.general = {name: importance(parameter.detach()) for name, parameter in self.chosen.items()}
+        self.gradients = {name: torch.zeros_like(parameter) for name, parameter in self.chosen.items()}
+
+    @torch.no_grad()
+    def before_step(self, step: int) -> None:
+        for name, parameter in self.chosen.items():
+            if parameter.grad is not None:
+                self.gradients[name] += parameter.grad
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        for name, parameter in self.chosen.items():
+            mask = soft_mask(self.general[name], importance(self.gradients[name]))
+            parameter.copy_(torch.lerp(self.origin[name], parameter, mask))
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self.gradients)
+
+    def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        super().load(trainable, state)
+        for name, total in state.items():
+            self.gradients[name].copy_(total)

@@ -1,0 +1,1 @@
+"""Stabilisers: terms and rules on top of any method so that general ability stays."""

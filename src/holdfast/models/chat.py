@@ -1,0 +1,214 @@
+"""From examples to model inputs: chat template, image tokens, and labels that cover answers and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from holdfast.data.examples import Example
+from holdfast.data.images import open_image
+from holdfast.errors import HoldfastError
+
+IGNORED = -100
+"""The label of a token that is not trained on."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as text, and the character spans ``[start, end)`` of its answers with their end mark."""
+
+    text: str
+    answers: tuple[tuple[int, int], ...]
+
+
+class ChatProcessor:
+    """Wraps the processor of a model; knows its chat template, its image token and its padding."""
+
+    def __init__(self, processor: Any) -> None:
+        self.processor = processor
+        self.tokenizer = getattr(processor, "tokenizer", processor)
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        if self._template is None:
+            raise HoldfastError(
+                "the model has no chat template",
+                remedy="add chat_template.jinja to its folder, or use its chat version",
+            )
+
+    @property
+    def _template(self) -> Any:
+        return getattr(self.processor, "chat_template", None) or self.tokenizer.chat_template
+
+    @property
+    def end_ids(self) -> list[int]:
+        """Token ids that end an answer."""
+        return [] if self.tokenizer.eos_token_id is None else [int(self.tokenizer.eos_token_id)]
+
+    def image_token_ids(self) -> set[int]:
+        """Ids of the tokens that stand for image features."""
+        ids = getattr(self.processor, "image_token_ids", None) or [getattr(self.processor, "image_token_id", None)]
+        return {int(value) for value in ids if value is not None}
+
+    def render(self, example: Example, *, with_answer: bool) -> Rendered:
+        """The conversation as text, built turn by turn so that each answer's place is known.
+
+        Some templates (LLaVA-1.5's) end an answer without an end-of-sequence token; it is added, or the model
+        would never learn to stop.
+
+        Raises:
+            HoldfastError: The template is not a running text (an earlier turn changes when a later one is added).
+        """
+        messages = example.messages(with_answer=with_answer)
+        eos = self.tokenizer.eos_token or ""
+        text, source = "", ""  # what is built, and the template's own text up to the same place
+        spans: list[tuple[int, int]] = []
+        for position, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            prompt = self._apply(messages[:position], generate=True)
+            full = self._apply(messages[: position + 1], generate=False)
+            if not (prompt.startswith(source) and full.startswith(prompt)):
+                raise HoldfastError(
+                    "the chat template rewrites earlier turns, so answers cannot be told from the rest",
+                    item=example.id,
+                    remedy="give the model a chat template that only appends",
+                )
+            answer = full[len(prompt) :].rstrip()
+            if eos and eos not in answer and not self._ends_in_special(answer):
+                answer += eos
+            text += prompt[len(source) :]
+            spans.append((len(text), len(text) + len(answer)))
+            text += answer + full[len(full.rstrip()) :]
+            source = full
+        if not with_answer:
+            text += self._apply(messages, generate=True)[len(source) :]
+        return Rendered(text, tuple(spans))
+
+    def _ends_in_special(self, text: str) -> bool:
+        return any(text.endswith(token) for token in self.tokenizer.all_special_tokens)
+
+    def _apply(self, messages: list[dict[str, Any]], *, generate: bool) -> str:
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages, chat_template=self._template, tokenize=False, add_generation_prompt=generate
+            )
+        )
+
+    def encode(
+        self, examples: Sequence[Example], *, with_answers: bool, max_length: int | None = None
+    ) -> dict[str, torch.Tensor]:
+        """A padded batch.
+
+        Args:
+            examples: What to encode.
+            with_answers: Training (right padding, answers in the text and a ``labels`` tensor) or generation (left
+                padding, the text stops where the last answer is to begin).
+            max_length: Tokens kept of each row; answers may be cut, images never.
+
+        Returns:
+            What ``forward`` takes; ``input_ids``, ``attention_mask`` and ``labels`` are ``[batch, length]``.
+
+        Raises:
+            HoldfastError: An image span or a whole answer would be cut by ``max_length``.
+        """
+        rendered = [self.render(example, with_answer=with_answers) for example in examples]
+        texts = [item.text for item in rendered]
+        bos = self.tokenizer.bos_token
+        options: dict[str, Any] = {
+            "padding": True,
+            "padding_side": "right" if with_answers else "left",
+            "return_tensors": "pt",
+            # The template has written the begin token already.
+            "add_special_tokens": not (bos and texts[0].startswith(bos)),
+        }
+        if with_answers:
+            options |= {"return_offsets_mapping": True}
+        images = [[open_image(source) for source in example.images] for example in examples]
+        if any(images) and self.processor is not self.tokenizer:
+            if with_answers:
+                options["return_text_replacement_offsets"] = True
+            batch = self.processor(text=texts, images=images, **options)
+        else:
+            batch = self.tokenizer(texts, **options)
+        data = dict(batch)
+        offsets = data.pop("offset_mapping", None)
+        replaced = data.pop("text_replacement_offsets", None)
+        data.pop("labels", None)  # PaliGemma's processor makes labels of its own
+        data.pop("batch_num_images", None)
+        if with_answers:
+            data["labels"] = _labels(data, offsets, replaced, rendered)
+        if max_length is not None and data["input_ids"].shape[1] > max_length:
+            data = self._truncate(data, examples, max_length)
+        return data
+
+    def _truncate(
+        self, data: dict[str, torch.Tensor], examples: Sequence[Example], length: int
+    ) -> dict[str, torch.Tensor]:
+        ids = data["input_ids"]
+        columns = ids.shape
+        images = torch.tensor(sorted(self.image_token_ids()), dtype=ids.dtype)
+        cut_image = torch.isin(ids[:, length:], images).any(dim=1)
+        cut_all = (data["labels"][:, :length] == IGNORED).all(dim=1) if "labels" in data else torch.zeros(len(examples))
+        for row, example in enumerate(examples):
+            if cut_image[row] or cut_all[row]:
+                what = "its image" if cut_image[row] else "its whole answer"
+                raise HoldfastError(
+                    f"train.max_length of {length} tokens would cut {what}",
+                    item=example.id,
+                    remedy=f"raise train.max_length to {columns[1]} or more, or shorten the question",
+                )
+        return {
+            key: value[:, :length] if isinstance(value, torch.Tensor) and value.shape == columns else value
+            for key, value in data.items()
+        }
+
+    def decode(self, ids: torch.Tensor) -> str:
+        """The text of generated ids without special tokens."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def show(self, batch: dict[str, torch.Tensor], row: int = 0) -> list[tuple[str, bool]]:
+        """One row as runs of (text, supervised); a run of image tokens is shortened to its count."""
+        ids = batch["input_ids"][row].tolist()
+        labels = batch["labels"][row].tolist()
+        images = self.image_token_ids()
+        runs: list[tuple[list[int], str]] = []
+        for token, label, kept in zip(ids, labels, batch["attention_mask"][row].tolist(), strict=True):
+            if not kept:
+                continue
+            kind = "image" if token in images else "plain" if label == IGNORED else "answer"
+            if not runs or runs[-1][1] != kind:
+                runs.append(([], kind))
+            runs[-1][0].append(token)
+        shown = []
+        for tokens, kind in runs:
+            text = f"[{len(tokens)} image tokens]" if kind == "image" else str(self.tokenizer.decode(tokens))
+            shown.append((text, kind == "answer"))
+        return shown
+
+
+def _labels(
+    data: dict[str, torch.Tensor], offsets: torch.Tensor, replaced: Any, rendered: Sequence[Rendered]
+) -> torch.Tensor:
+    """Copy the ids whose characters lie inside an answer; everything else is ignored.
+
+    ``offsets`` ``[batch, length, 2]`` count characters after image marks were replaced by image tokens; ``replaced``
+    says by how much each mark grew.
+    """
+    ids = data["input_ids"]
+    labels = torch.full_like(ids, IGNORED)
+    kept = data["attention_mask"].bool()
+    for row, item in enumerate(rendered):
+        grown = [] if not replaced else [(r["span"][1], r["new_span"][1] - r["span"][1]) for r in replaced[row]]
+
+        def shifted(place: int, grown: list[tuple[int, int]] = grown) -> int:
+            return place + next((gain for end, gain in reversed(grown) if end <= place), 0)
+
+        start, end = offsets[row, :, 0], offsets[row, :, 1]
+        for answer in item.answers:
+            first, last = shifted(answer[0]), shifted(answer[1])
+            inside = (end > first) & (start < last) & (end > start) & kept[row]
+            labels[row, inside] = ids[row, inside]
+    return labels

@@ -1,0 +1,162 @@
+"""One way to load a model: a local folder, a Hub id, or ``pocket``."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.errors import HoldfastError
+from holdfast.models.anatomy import Anatomy, resolve_anatomy
+from holdfast.models.chat import ChatProcessor
+from holdfast.models.identity import model_identity
+
+POCKET = Path(__file__).with_name("pocket")
+"""The folder of the shipped model."""
+
+
+@dataclass
+class Loaded:
+    """A model ready to be tuned or asked."""
+
+    name: str
+    model: nn.Module
+    chat: ChatProcessor
+    anatomy: Anatomy
+
+    @cached_property
+    def identity(self) -> str:
+        """Stands for the base weights; taken before any method touches them."""
+        return model_identity(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+
+def load_model(
+    name: str, *, dtype: torch.dtype | None = None, device: str | None = None, trust_remote_code: bool = False
+) -> Loaded:
+    """Load ``name`` with its processor and resolve its anatomy.
+
+    Args:
+        name: ``pocket``, a local folder, or a Hub id.
+        dtype: Of the weights; default: bfloat16 on a GPU, float32 elsewhere.
+        device: Default: a GPU if there is one.
+        trust_remote_code: Let the model's own Python code run. Off unless the user turns it on.
+
+    Raises:
+        HoldfastError: Nothing there, not an image-text-to-text model, or weights that are not safetensors.
+    """
+    from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    place = _place(name)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if dtype is None:
+        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            place, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
+        )
+        chat = ChatProcessor(load_processor(place, trust_remote_code=trust_remote_code))
+    except HoldfastError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise _explain(name, error) from error
+    model.to(device).eval()
+    return Loaded(name, model, chat, resolve_anatomy(model))
+
+
+def _place(name: str) -> str:
+    if name == "pocket":
+        return str(POCKET)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            remedy = "give the folder that holds config.json and *.safetensors"
+            if (folder / "config.yaml").is_file():
+                remedy = "this is a Holdfast run; use holdfast eval or holdfast export on it"
+            raise HoldfastError(f"'{name}' is not a model folder: config.json is missing", remedy=remedy)
+        return str(folder)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1 or "\\" in name:
+        raise HoldfastError(f"there is no model folder '{name}'", remedy="give a folder, a Hub id, or 'pocket'")
+    return name
+
+
+def load_processor(place: str, *, trust_remote_code: bool = False) -> Any:
+    """The processor; families with a video slot get one without it where torchvision is missing.
+
+    transformers refuses such processors altogether when their video part cannot be built, although images need
+    none of it.
+    """
+    from transformers import AutoProcessor
+
+    try:
+        return AutoProcessor.from_pretrained(place, trust_remote_code=trust_remote_code)
+    except (ImportError, ValueError, OSError, AttributeError) as error:
+        if "orchvision" not in str(error) and "video" not in str(error).lower():
+            raise
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+    from transformers.processing_utils import ProcessorMixin
+
+    config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+    kind = PROCESSOR_MAPPING[type(config)]
+    original = ProcessorMixin.check_argument_for_proper_class
+
+    def without_video(self: Any, argument: str, value: Any) -> Any:
+        return type(None) if argument == "video_processor" and value is None else original(self, argument, value)
+
+    ProcessorMixin.check_argument_for_proper_class = without_video
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
+        template = _chat_template(Path(place)) or tokenizer.chat_template
+        image_processor = AutoImageProcessor.from_pretrained(place, backend="pil")
+        return kind(image_processor=image_processor, tokenizer=tokenizer, video_processor=None, chat_template=template)
+    finally:
+        ProcessorMixin.check_argument_for_proper_class = original
+
+
+def _chat_template(folder: Path) -> str | None:
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    if (folder / "chat_template.json").is_file():
+        found = json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))
+        return str(found.get("chat_template")) if isinstance(found, dict) else None
+    return None
+
+
+def _explain(name: str, error: Exception) -> HoldfastError:
+    text = " ".join(str(error).split())
+    if "safetensors" in text and ("no file" in text or "does not appear" in text or "not found" in text):
+        return HoldfastError(
+            f"model '{name}' has no safetensors weights",
+            remedy="pickled checkpoints are refused because they can run code; convert them to safetensors",
+        )
+    if "Unrecognized configuration class" in text or "Unrecognized model" in text:
+        return HoldfastError(
+            f"'{name}' is not an image-text-to-text model",
+            remedy="choose a model of that kind, such as LLaVA or Qwen-VL",
+        )
+    if "trust_remote_code" in text:
+        return HoldfastError(
+            f"model '{name}' needs code of its own", remedy="read that code, then set trust_remote_code: true"
+        )
+    offline = os.environ.get("HF_HUB_OFFLINE") or "connect" in text.lower() or "offline" in text.lower()
+    if offline or "not a valid model identifier" in text or "not a local folder" in text:
+        return HoldfastError(
+            f"model '{name}' is neither a local folder nor reachable on the Hub",
+            remedy="check the name and the connection, or download it and give the folder",
+        )
+    return HoldfastError(f"model '{name}' cannot be loaded ({text[:300]})")
