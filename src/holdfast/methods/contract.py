@@ -122,6 +122,10 @@ class Method:
         """Number of values added to the model."""
         return 0
 
+    def anchors(self) -> list[tuple[Tensor, Tensor]]:
+        """Pairs (trained values, their base values), for stabilisers that pull towards the base."""
+        return []
+
     def before_step(self, step: int) -> None:
         """After the gradients are complete and clipped, before the optimizer."""
 

@@ -51,7 +51,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         inner = self.drop(z).to(self.down.weight.dtype)
-        return z + self.up(self.act(self.down(inner))).to(z.dtype)
+        change: Tensor = self.up(self.act(self.down(inner)))
+        return z + change.to(z.dtype)
 
 
 @register(

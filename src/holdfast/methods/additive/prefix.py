@@ -38,7 +38,7 @@ class Prefix(nn.Module):
                     parameter.uniform_(-bound, bound, generator=generator)
 
     def forward(self) -> Tensor:
-        return self.table if self.network is None else self.network(self.table)  # type: ignore[no-any-return]
+        return self.table if self.network is None else torch.as_tensor(self.network(self.table))
 
 
 @register(
@@ -75,7 +75,7 @@ class PrefixTuning(Method):
 
     def _keys_and_values(self) -> Tensor:
         """``[layers, 2, heads, tokens, head width]``."""
-        flat = self.prefix().view(self.options.tokens, self.layers, 2, self.heads, self.head_width)
+        flat: Tensor = self.prefix().view(self.options.tokens, self.layers, 2, self.heads, self.head_width)
         return flat.permute(1, 2, 3, 0, 4)
 
     def _prepend(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

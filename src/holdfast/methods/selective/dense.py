@@ -46,6 +46,9 @@ class Dense(Method):
     def moves(self) -> set[str]:
         return set(self.chosen)
 
+    def anchors(self) -> list[tuple[Tensor, Tensor]]:
+        return [(parameter, self.base[name].to(parameter.device)) for name, parameter in self.chosen.items()]
+
     def detach(self) -> Artifact:
         artifact = self._artifact(self.chosen)
         for name, parameter in self.chosen.items():

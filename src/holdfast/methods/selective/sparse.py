@@ -97,6 +97,9 @@ class Sparse(Method):
     def moves(self) -> set[str]:
         return set(self.selected)
 
+    def anchors(self) -> list[tuple[Tensor, Tensor]]:
+        return [(entry.values, entry.base.float()) for entry in self.selected.values()]
+
     def after_step(self, step: int) -> None:
         for entry in self.selected.values():
             entry.scatter()

@@ -1,0 +1,182 @@
+"""A recipe: one method per component, stabilisers and a fusion, attached to a model and taken off again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.config.schema import RunConfig
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Artifact, Batch, Context, Method
+from holdfast.methods.fusion.base import Fusion, make_fusion
+from holdfast.methods.registry import make_method
+from holdfast.methods.stabilisers.base import Stabiliser, make_stabiliser
+from holdfast.models.anatomy import COMPONENTS
+from holdfast.models.loading import Loaded
+
+
+class Recipe:
+    """The sentence ``tune / keep / fuse`` of a configuration as objects."""
+
+    def __init__(self, config: RunConfig) -> None:
+        """Check names and options; nothing is attached yet.
+
+        Raises:
+            HoldfastError: Unknown method, stabiliser, fusion or option; or nothing that could train.
+        """
+        self.config = config
+        self.methods: dict[str, Method] = {}
+        self.learning_rates: dict[str, float] = {}
+        for component in COMPONENTS:
+            part = getattr(config.tune, component)
+            method = make_method(part.method, part.options, where=f"tune.{component}: ")
+            self.methods[component] = method
+            self.learning_rates[component] = part.lr if part.lr is not None else method.card.default_lr
+        self.stabilisers: list[Stabiliser] = [make_stabiliser(item.stabiliser, item.options) for item in config.keep]
+        self.fusion: Fusion | None = None
+        if config.fuse is not None:
+            self.fusion = make_fusion(config.fuse.method, config.fuse.options)
+            for component, method in self.methods.items():
+                if not method.card.mergeable:
+                    raise HoldfastError(
+                        f"fusion '{config.fuse.method}' edits weights, and method '{method.card.name}' on "
+                        f"'{component}' changes none that could be edited",
+                        remedy="fuse a mergeable method, or drop the fusion",
+                    )
+        if config.train.gradient_checkpointing and any(m.card.name == "prefix" for m in self.methods.values()):
+            raise HoldfastError(
+                "method 'prefix' lives in the key-value cache, which gradient checkpointing switches off",
+                remedy="set train.gradient_checkpointing: false",
+            )
+
+    @property
+    def active(self) -> dict[str, Method]:
+        """The methods of components that are not frozen."""
+        return {name: method for name, method in self.methods.items() if method.card.name != "frozen"}
+
+    @property
+    def paradigm(self) -> str:
+        """The paradigms in use; a fusion makes the recipe selective too."""
+        found = {method.card.paradigm for method in self.active.values()}
+        if self.fusion is not None:
+            found.add("selective")
+        return " + ".join(sorted(found)) or "baseline"
+
+    def attach(
+        self,
+        loaded: Loaded,
+        seed: int,
+        batches: Callable[[int], Iterator[Batch]] | None = None,
+        loss: Callable[[Batch], Tensor] | None = None,
+    ) -> None:
+        """Freeze the model and attach every method.
+
+        Raises:
+            HoldfastError: A component is empty, or a method cannot work on it.
+        """
+        loaded.model.requires_grad_(False)
+        for position, (component, method) in enumerate(self.methods.items()):
+            part = loaded.anatomy.component(component)
+            if method.card.name != "frozen" and not part.parameters:
+                raise HoldfastError(f"the model has no parameters in component '{component}'", remedy="leave it frozen")
+            generator = torch.Generator().manual_seed(seed * 1000 + position)
+            method.attach(part, Context(generator, batches, loss))
+        for stabiliser in self.stabilisers:
+            stabiliser.begin(self.active)
+
+    def named_trainable(self) -> dict[str, nn.Parameter]:
+        """Every tensor the optimizer moves, as ``component/name``."""
+        return {
+            f"{component}/{name}": parameter
+            for component, method in self.active.items()
+            for name, parameter in method.named_trainable().items()
+        }
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Optimizer groups of all components with their own learning rates."""
+        return [
+            group
+            for component, method in self.active.items()
+            for group in method.parameter_groups(self.learning_rates[component], weight_decay)
+        ]
+
+    def penalty(self, step: int) -> Tensor | None:
+        """The sum of the stabilisers' terms."""
+        total: Tensor | None = None
+        for stabiliser in self.stabilisers:
+            term = stabiliser.penalty(step)
+            if term is not None:
+                total = term if total is None else total + term
+        return total
+
+    def before_step(self, step: int) -> None:
+        """See :class:`holdfast.methods.contract.Method`."""
+        for method in self.active.values():
+            method.before_step(step)
+
+    def after_step(self, step: int) -> None:
+        """See :class:`holdfast.methods.contract.Method`."""
+        for method in self.active.values():
+            method.after_step(step)
+
+    def state(self) -> dict[str, Tensor]:
+        """What an exact resume needs beside the trainable tensors, as ``component/name``."""
+        return {
+            f"{component}/{name}": tensor
+            for component, method in self.active.items()
+            for name, tensor in method.state().items()
+        }
+
+    def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+        """Take up a checkpoint after ``attach``."""
+        for component, method in self.active.items():
+            method.load(_below(trainable, component), _below(state, component))
+
+    def detach(self) -> list[Artifact]:
+        """Restore the base bit for bit; one artifact per tuned component."""
+        # In reverse, so that wrappers come off in the order in which they were put on.
+        return [method.detach() for method in reversed(list(self.active.values()))][::-1]
+
+
+def _below(tensors: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
+    start = component + "/"
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def restore(loaded: Loaded, artifacts: Sequence[Artifact]) -> list[Method]:
+    """Put saved artifacts on a fresh base; returns the methods, which can merge themselves."""
+    loaded.model.requires_grad_(False)
+    methods = []
+    for artifact in artifacts:
+        method = make_method(artifact.method, artifact.options)
+        method.restore(loaded.anatomy.component(artifact.component), artifact)
+        methods.append(method)
+    return methods
+
+
+def fuse(loaded: Loaded, artifacts: Sequence[Artifact], fusion: Fusion, seed: int) -> list[Artifact]:
+    """Apply a fusion to what training changed; the result is one dense artifact per component.
+
+    ``loaded`` must be the untouched base and is the untouched base again afterwards.
+    """
+    generator = torch.Generator().manual_seed(seed * 1000 + 999)
+    names = loaded.anatomy.names()
+    base = {name: parameter.detach().clone() for name, parameter in names.items()}
+    try:
+        for method in restore(loaded, artifacts):
+            method.merge()
+        tuned = {name: p.detach().clone() for name, p in names.items() if not torch.equal(p.detach(), base[name])}
+    finally:
+        with torch.no_grad():
+            for name, parameter in names.items():
+                parameter.copy_(base[name])
+    fused = fusion.fuse({name: base[name].cpu() for name in tuned}, {n: t.cpu() for n, t in tuned.items()}, generator)
+    results = []
+    for component in loaded.anatomy:
+        own = {name: tensor for name, tensor in fused.items() if name in component.parameters}
+        if own:
+            results.append(Artifact(component.name, "full", {}, own, {"fused_by": fusion.name}))
+    return results
