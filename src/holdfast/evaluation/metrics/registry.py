@@ -11,6 +11,8 @@ __all__ = ["METRICS", "Metric", "get_metric", "metric_names"]
 
 METRICS: dict[str, str] = {
     "exact_match": "exact_match:ExactMatch",
+    "vizwiz_unanswerability": "unanswerable:VizWizUnanswerability",
+    "vqa_accuracy": "vqa:VQAAccuracy",
 }
 
 

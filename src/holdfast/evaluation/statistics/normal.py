@@ -1,0 +1,27 @@
+"""Quantiles: the normal one from the standard library, Student's from scipy only when it is asked for."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+_NORMAL = NormalDist()
+
+
+def normal_quantile(probability: float) -> float:
+    """The standard normal quantile."""
+    return _NORMAL.inv_cdf(probability)
+
+
+def two_sided(statistic: float) -> float:
+    """Two-sided p-value of a standard normal statistic."""
+    return math.erfc(abs(statistic) / math.sqrt(2.0))
+
+
+def student_quantile(probability: float, degrees: int) -> float:
+    """Student's t quantile; the normal one from 10,000 degrees on, where they agree to three decimals."""
+    if degrees >= 10_000:
+        return normal_quantile(probability)
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, probability))
