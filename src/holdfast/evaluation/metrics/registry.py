@@ -11,6 +11,10 @@ __all__ = ["METRICS", "Metric", "get_metric", "metric_names"]
 
 METRICS: dict[str, str] = {
     "exact_match": "exact_match:ExactMatch",
+    "iconqa": "iconqa:IconQA",
+    "multiple_choice": "multiple_choice:MultipleChoice",
+    "pope": "pope:POPE",
+    "scienceqa": "scienceqa:ScienceQA",
     "vizwiz_unanswerability": "unanswerable:VizWizUnanswerability",
     "vqa_accuracy": "vqa:VQAAccuracy",
 }

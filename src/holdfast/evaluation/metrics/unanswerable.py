@@ -27,18 +27,20 @@ def confidence(item: Item) -> float:
 
 
 def average_precision(labels: Sequence[bool], scores: Sequence[float]) -> float:
-    """Area under the stepwise precision-recall curve, ties taken together (as scikit-learn does); 0 without positives."""
+    """Area under the stepwise precision-recall curve, ties taken together as scikit-learn does.
+
+    0 where there are no positives.
+    """
     positives = sum(labels)
     if not positives:
         return 0.0
     ranked = sorted(zip(scores, labels, strict=True), key=lambda pair: -pair[0])
-    hits = seen = last = 0
+    hits = last = 0
     steps = []
     for at, (score, label) in enumerate(ranked):
         hits += label
-        seen += 1
         if at + 1 == len(ranked) or ranked[at + 1][0] != score:
-            steps.append((hits - last) / positives * hits / seen)
+            steps.append((hits - last) / positives * hits / (at + 1))
             last = hits
     return fsum(steps)
 

@@ -29,8 +29,8 @@ class VQAAccuracy(ItemMetric):
     - ``evalai``: prediction and answers, always, by the M4C/EvalAI processor (mmf, LLaVA TextVQA, lmms-eval).
     - ``official``: GT-Vision-Lab/VQA at a013f00: both, but only where the ten answers differ among themselves;
       otherwise case-sensitive equality. Capitalised predictions lose a quarter of their points here.
-    - ``legacy``: the copy in LAVIS, LoRASculpt and CoIN: the prediction always, the answers only by punctuation and only
-      where they differ.
+    - ``legacy``: the copy in LAVIS, LoRASculpt and CoIN: the prediction always, the answers only by punctuation
+      and only where they differ.
     - ``vizwiz``: the prediction always, the answers never.
 
     Lenient: the best soft score of any answer that stands in the prediction as whole words.

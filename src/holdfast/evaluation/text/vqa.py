@@ -10,10 +10,8 @@ import re
 from functools import lru_cache
 
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
-_NUMBERS = {
-    word: str(value)
-    for value, word in enumerate("zero one two three four five six seven eight nine ten".split())
-} | {"none": "0"}
+_COUNTING = "zero one two three four five six seven eight nine ten"
+_NUMBERS = {word: str(value) for value, word in enumerate(_COUNTING.split())} | {"none": "0"}
 _ARTICLES = frozenset(("a", "an", "the"))
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 # The official lookbehind is mistyped, so a period survives only before a digit; and ``re.UNICODE`` (32) is passed where
@@ -30,9 +28,9 @@ _CONTRACTED = """
     there're there's they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's
     what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've
     wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
-""".split()
+"""
 CONTRACTIONS = {
-    word[:at] + word[at + 1 :]: word for word in _CONTRACTED for at, mark in enumerate(word) if mark == "'"
+    word[:at] + word[at + 1 :]: word for word in _CONTRACTED.split() for at, mark in enumerate(word) if mark == "'"
 } | {"somebody'd": "somebodyd"}
 
 
