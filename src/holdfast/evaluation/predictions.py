@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -327,4 +326,4 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> No
     with PredictionWriter(partial) as writer:
         for prediction in predictions:
             writer.write(prediction)
-    os.replace(partial, final)
+    partial.replace(final)

@@ -1,0 +1,144 @@
+"""Base against tuned: read, pair, test. The door of the verdict::
+
+comparison = compare("runs/first/base", "runs/first")
+print("\\n".join(comparison.sentences()))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from holdfast.errors import HoldfastError, nearest
+from holdfast.evaluation.comparison.pairing import pair_tasks
+from holdfast.evaluation.comparison.records import Comparison
+from holdfast.evaluation.comparison.summary import summarise
+from holdfast.evaluation.comparison.tasks import compare_task, with_holm
+from holdfast.evaluation.predictions import Prediction
+from holdfast.evaluation.readers import Reading, read
+from holdfast.evaluation.statistics.resampling import RESAMPLES
+
+Source = str | Path | Reading | Mapping[str, Sequence[Prediction]]
+"""A file or folder of any recognised format, what was read from one, or predictions by task."""
+
+
+def compare(
+    base: Source,
+    tuned: Source,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: str | None = None,
+    references: str | Path | None = None,
+    metric: str | None = None,
+    intersect: bool = False,
+    margin: float = 1.0,
+    confidence: float = 0.95,
+    scale: float = 1.0,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare the predictions of an untouched base with those of a tuned model on the same items.
+
+    Args:
+        base: Before.
+        tuned: After.
+        target: The task or tasks that were tuned for; default: what the tuned run folder says. All others are
+            sources. Without any target E, O and H stay undefined and F runs over all tasks.
+        task: Name for a file that does not name its task.
+        references: File with the gold answers, for files that carry none.
+        metric: Scorer for files without scores.
+        intersect: Compare the shared items instead of refusing different item sets.
+        margin: Tolerated loss in points, for the non-inferiority claim.
+        confidence: Of two-sided intervals and one-sided bounds.
+        scale: The value of a perfect score in the files (100 for percent).
+        resamples: Bootstrap draws behind the intervals of E, F, O and H.
+        seed: Of those draws.
+
+    Returns:
+        The comparison, targets first.
+
+    Raises:
+        HoldfastError: Unreadable input, different items, missing scores, unknown target, silly settings.
+    """
+    if not 0.5 < confidence < 1:
+        raise HoldfastError(f"confidence {confidence} is not between 0.5 and 1")
+    if not 0 <= margin <= 100:
+        raise HoldfastError(f"the margin of {margin} points is not between 0 and 100")
+    if resamples < 100:
+        raise HoldfastError(f"{resamples} resamples are too few for an interval", remedy="take at least 100")
+    before = _reading(base, "base", task, references, metric, scale)
+    after = _reading(tuned, "tuned", task, references, metric, scale)
+    names = _names(before, after)
+    base_tasks, tuned_tasks = _same_names(before, after)
+    pairs, notes = pair_tasks(base_tasks, tuned_tasks, names=names, intersect=intersect)
+    targets = _targets(target, after, pairs)
+    ordered = [*(name for name in pairs if name in targets), *(name for name in pairs if name not in targets)]
+    records, means = [], {}
+    for name in ordered:
+        role: Literal["target", "source"] = "target" if name in targets else "source"
+        record, means[name] = compare_task(
+            name,
+            pairs[name],
+            role=role,
+            margin=margin / 100,
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        )
+        records.append(record)
+    records = with_holm(records)
+    recognised = [f"{names[0]}: {before.recognised}", f"{names[1]}: {after.recognised}"]
+    return Comparison(
+        tasks={record.name: record for record in records},
+        summary=summarise(records, means, confidence),
+        base=names[0],
+        tuned=names[1],
+        recognised=tuple(recognised),
+        confidence=confidence,
+        margin=margin / 100,
+        seed=seed,
+        notes=(*before.notes, *after.notes, *notes),
+    )
+
+
+def _reading(
+    source: Source,
+    name: str,
+    task: str | None,
+    references: str | Path | None,
+    metric: str | None,
+    scale: float,
+) -> Reading:
+    if isinstance(source, Reading):
+        return source
+    if isinstance(source, Mapping):
+        tasks = {key: list(predictions) for key, predictions in source.items()}
+        return Reading(name=name, recognised="predictions in memory", tasks=tasks)
+    return read(source, task=task, references=references, metric=metric, scale=scale)
+
+
+def _names(before: Reading, after: Reading) -> tuple[str, str]:
+    """What to call the two sides; the same file twice is a legitimate comparison with itself."""
+    return (before.name, after.name) if before.name != after.name else (before.name, f"{after.name} (tuned)")
+
+
+def _same_names(
+    before: Reading, after: Reading
+) -> tuple[Mapping[str, Sequence[Prediction]], Mapping[str, Sequence[Prediction]]]:
+    """Two lone files that do not both name their task are of one task."""
+    if len(before.tasks) == len(after.tasks) == 1 and not (before.named and after.named):
+        shown = after if after.named else before
+        (name,) = shown.tasks
+        return {name: next(iter(before.tasks.values()))}, {name: next(iter(after.tasks.values()))}
+    return before.tasks, after.tasks
+
+
+def _targets(target: str | Sequence[str] | None, after: Reading, pairs: Mapping[str, object]) -> set[str]:
+    if target is None:
+        return {name for name in after.targets if name in pairs}
+    wanted = {target} if isinstance(target, str) else set(target)
+    for name in sorted(wanted):
+        if name not in pairs:
+            raise HoldfastError(f"the target '{name}' is not among the compared tasks", remedy=nearest(name, pairs))
+    return wanted
