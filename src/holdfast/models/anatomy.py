@@ -11,7 +11,7 @@ exactly one. The rule is structural and needs no list of families:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -121,7 +121,7 @@ class Anatomy:
         found: Component = getattr(self, name)
         return found
 
-    def __iter__(self) -> Iterable[Component]:
+    def __iter__(self) -> Iterator[Component]:
         return iter((self.vision, self.connector, self.llm))
 
     def names(self) -> dict[str, nn.Parameter]:

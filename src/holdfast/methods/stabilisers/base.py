@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
+import torch
 from torch import Tensor
 
 from holdfast.data.examples import Example
@@ -77,7 +78,7 @@ class L2SP(Stabiliser):
         total = terms[0]
         for term in terms[1:]:
             total = total + term
-        return total * (self.options.strength / 2)
+        return torch.as_tensor(total * (self.options.strength / 2))
 
 
 class Share(Options):

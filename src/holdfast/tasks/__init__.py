@@ -1,0 +1,1 @@
+"""Tasks: examples, a prompt and a metric, from a file, a card or the pocket world."""

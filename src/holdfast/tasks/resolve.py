@@ -1,0 +1,134 @@
+"""From a task's specification to its examples: a file, ``pocket:NAME``, or every source of the pocket world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from holdfast.config.schema import TaskSpec
+from holdfast.data.examples import Example, Turn, image_key
+from holdfast.data.readers import Reading, read_examples
+from holdfast.errors import HoldfastError, nearest
+from holdfast.tasks.task import Task, split_by_image, subsample, with_prompt
+
+POCKET_SIZES = {"train": 2000, "validation": 200, "test": 200}
+"""Examples drawn from the pocket world where the specification sets no limit."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A task and the bad items that were left out of it (empty unless the user asked to skip them)."""
+
+    task: Task
+    skipped: tuple[HoldfastError, ...] = ()
+
+
+def expand(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
+    """Specifications with ``pocket`` replaced by all source tasks of the pocket world."""
+    result: list[TaskSpec] = []
+    for spec in specs:
+        if spec.data == "pocket":
+            from holdfast.pocket.tasks import SOURCES
+
+            result += [spec.model_copy(update={"data": f"pocket:{name}", "name": None}) for name in SOURCES]
+        else:
+            result.append(spec)
+    return result
+
+
+def resolve_task(
+    spec: TaskSpec, *, base: Path, seed: int, skip_bad: bool = False, test_limit: int | None = None
+) -> Resolved:
+    """Read or draw the examples of one task.
+
+    Args:
+        spec: Where from and how.
+        base: Folder that relative paths start at: the configuration's.
+        seed: Decides subsamples; splits depend on the images alone.
+        skip_bad: Leave bad items out instead of refusing.
+        test_limit: At most so many test items, if the specification itself sets no limit.
+
+    Raises:
+        HoldfastError: The data are missing or hold a mistake, or a part that is needed is empty.
+    """
+    if spec.data.startswith("pocket:"):
+        task, skipped = _pocket(spec, test_limit), ()
+    else:
+        task, skipped = _from_files(spec, base, skip_bad)
+    limit = spec.test_limit or test_limit
+    task = replace(
+        task,
+        train=tuple(with_prompt(example, spec.prompt) for example in subsample(task.train, spec.limit, seed)),
+        validation=tuple(with_prompt(example, spec.prompt) for example in task.validation),
+        test=tuple(with_prompt(example, spec.prompt) for example in subsample(task.test, limit, seed)),
+        metric=spec.metric or task.metric,
+        max_new_tokens=spec.max_new_tokens or task.max_new_tokens,
+    )
+    return Resolved(task, skipped)
+
+
+def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
+    from holdfast.pocket.tasks import SOURCES, TARGETS, draw
+
+    name = spec.data.removeprefix("pocket:")
+    if name not in SOURCES + TARGETS:
+        raise HoldfastError(f"the pocket world has no task '{name}'", remedy=nearest(name, SOURCES + TARGETS))
+    sizes = POCKET_SIZES | {"train": spec.limit or POCKET_SIZES["train"]}
+    sizes["test"] = spec.test_limit or test_limit or (500 if name == "digits" else POCKET_SIZES["test"])
+    parts: dict[str, tuple[Example, ...]] = {}
+    for split in ("train", "validation", "test"):
+        parts[split] = tuple(
+            Example(
+                id=sample.id,
+                images=(sample.image,),
+                turns=(Turn(sample.question, (sample.answer,)),),
+                image_key=sample.image_id or image_key((sample.image,)),
+                choices=sample.choices,
+            )
+            for sample in draw(name, split, sizes[split], seed=0)
+        )
+    return Task(spec.name or name, parts["train"], parts["validation"], parts["test"])
+
+
+def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple[HoldfastError, ...]]:
+    skipped: list[HoldfastError] = []
+
+    def read(name: str) -> tuple[Example, ...]:
+        file = (base / name).expanduser()
+        root = file.parent if spec.root is None else (base / spec.root).expanduser()
+        reading = read_examples(file, root=root)
+        _refuse(reading, file, skip_bad)
+        skipped.extend(reading.problems)
+        return reading.examples
+
+    examples = read(spec.data)
+    shares = [value if isinstance(value, float | int) else 0.0 for value in (spec.validation, spec.test)]
+    if sum(shares) >= 1:
+        raise HoldfastError("validation and test shares leave nothing to train on", remedy="make them smaller")
+    train, validation, test = split_by_image(examples, float(shares[0]), float(shares[1]))
+    if isinstance(spec.validation, str):
+        validation = read(spec.validation)
+    if isinstance(spec.test, str):
+        test = read(spec.test)
+    name = spec.name or Path(spec.data).stem
+    return Task(name, train, validation, test), tuple(skipped)
+
+
+def _refuse(reading: Reading, file: Path, skip_bad: bool) -> None:
+    if not reading.problems:
+        return
+    if not reading.examples:
+        raise HoldfastError(
+            f"every item is bad; the first: {reading.problems[0]}", file=file, remedy="run holdfast data check on it"
+        )
+    if not skip_bad:
+        first, count = reading.problems[0], len(reading.problems)
+        more = f" ({count - 1} more; see holdfast data check {file})" if count > 1 else ""
+        raise HoldfastError(
+            first.problem + more,
+            file=first.file,
+            line=first.line,
+            item=first.item,
+            remedy=f"{first.remedy or 'mend it'}, or leave bad items out with --skip-bad",
+        )

@@ -1,0 +1,80 @@
+"""A task as the rest of the house sees it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from holdfast.data.examples import Example, Turn
+
+
+@dataclass(frozen=True)
+class Task:
+    """Examples in three parts that share no image, and how answers are scored."""
+
+    name: str
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    metric: str = "exact_match"
+    variant: str | None = None
+    max_new_tokens: int | None = None
+
+    def key(self) -> str:
+        """Sixteen digits that stand for the test items and their scoring; predictions are cached under it."""
+        digest = hashlib.sha256(f"{self.metric}:{self.variant}".encode())
+        for example in self.test:
+            digest.update(repr((example.id, example.turns, example.choices)).encode())
+            for image in example.images:
+                if isinstance(image, Path):
+                    status = image.stat()
+                    digest.update(f"{image}:{status.st_size}:{status.st_mtime_ns}".encode())
+                else:
+                    digest.update(image.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def split_by_image(
+    examples: Sequence[Example], validation: float, test: float
+) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
+    """Train, validation and test parts; all questions about one picture fall into the same part.
+
+    Each picture's place depends on its own key only, so adding examples moves no old one between the parts. A part
+    with a share above zero gets at least one picture where there are three or more.
+    """
+    keys = sorted({example.image_key or example.id for example in examples})
+    place = {key: int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) / 16**12 for key in keys}
+    part = {key: 2 if place[key] < test else 1 if place[key] < test + validation else 0 for key in keys}
+    order = sorted(keys, key=place.__getitem__)
+    if len(keys) >= 3:
+        if test > 0 and 2 not in part.values():
+            part[order[0]] = 2
+        if validation > 0 and 1 not in part.values():
+            part[next(key for key in order if part[key] == 0)] = 1
+        if 0 not in part.values():
+            part[order[-1]] = 0
+    parts: tuple[list[Example], list[Example], list[Example]] = ([], [], [])
+    for example in examples:
+        parts[part[example.image_key or example.id]].append(example)
+    return tuple(parts[0]), tuple(parts[1]), tuple(parts[2])
+
+
+def with_prompt(example: Example, prompt: str) -> Example:
+    """The example with its last question written into ``prompt`` (``{question}``, ``{choices}``)."""
+    if prompt == "{question}":
+        return example
+    last = example.turns[-1]
+    text = prompt.replace("{question}", last.question).replace("{choices}", ", ".join(example.choices))
+    return replace(example, turns=(*example.turns[:-1], Turn(text, last.answers)))
+
+
+def subsample(examples: Sequence[Example], limit: int | None, seed: int) -> tuple[Example, ...]:
+    """At most ``limit`` examples, drawn with ``seed`` and left in their order."""
+    if limit is None or limit >= len(examples):
+        return tuple(examples)
+    chosen = np.random.default_rng((seed, 11)).permutation(len(examples))[:limit]
+    return tuple(examples[int(index)] for index in np.sort(chosen))

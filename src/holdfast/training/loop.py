@@ -1,0 +1,248 @@
+"""The training loop: a step is accumulate, clip, before_step, optimizer, after_step."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.config.schema import Train
+from holdfast.data.examples import Example
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Batch
+from holdfast.methods.ledger import without_gradient
+from holdfast.methods.recipe import Recipe
+from holdfast.models.loading import Loaded
+from holdfast.training.batches import Stream, count_steps
+from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from holdfast.training.loss import answer_loss
+
+
+class Listener(Protocol):
+    """Hears what happens; the terminal and the log file are listeners."""
+
+    def __call__(self, event: str, **facts: Any) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """What training came to."""
+
+    steps: int
+    seconds: float
+    stopped_early: bool
+    losses: list[float] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains an attached recipe; resumes from the run folder's checkpoint where there is one."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        recipe: Recipe,
+        train: Train,
+        examples: tuple[Example, ...],
+        validation: tuple[Example, ...],
+        *,
+        seed: int,
+        run: Path | None = None,
+        listen: Listener | None = None,
+    ) -> None:
+        from accelerate import Accelerator
+
+        if not examples:
+            raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
+        self.loaded, self.recipe, self.train = loaded, recipe, train
+        self.validation, self.run_folder = validation[: train.validation_limit], run
+        self.listen: Listener = listen or (lambda event, **facts: None)
+        self.stream = Stream(examples, train.batch_size, train.accumulate, seed)
+        self.steps = count_steps(train, len(examples))
+        torch.manual_seed(seed)
+        groups = recipe.parameter_groups(train.weight_decay)
+        if not groups and self.steps:
+            raise HoldfastError(
+                "the recipe trains nothing", remedy="name a method other than 'frozen', or train.steps: 0"
+            )
+        self.optimizer = torch.optim.AdamW(groups or [{"params": [nn.Parameter(torch.zeros(1))]}], betas=train.betas)
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.factor = _schedule(self.optimizer, train, self.steps)
+        self.accelerator = Accelerator(mixed_precision=_precision(train), cpu=loaded.device.type == "cpu")
+        self.model = self.accelerator.prepare_model(loaded.model)
+
+    def fit(self) -> Outcome:
+        """Train to the end, to an early stop, or to an interruption (a checkpoint is written first).
+
+        Raises:
+            KeyboardInterrupt: After the step in progress was finished and saved.
+            HoldfastError: The loss is not a number.
+        """
+        progress = None
+        if self.run_folder is not None:
+            progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer)
+        if progress is not None:
+            self.listen("resumed", step=progress.step, steps=self.steps)
+            _forget_after(self.run_folder, progress.step)
+        progress = progress or Progress()
+        outcome = Outcome(self.steps, progress.seconds, progress.stopped)
+        begun = time.perf_counter() - progress.seconds
+        with _interruptible() as interrupted:
+            while progress.step < self.steps and not progress.stopped:
+                facts = self._step(progress.step)
+                outcome.losses.append(facts["loss"])
+                progress.step += 1
+                progress.seconds = time.perf_counter() - begun
+                self.listen("step", step=progress.step, steps=self.steps, seconds=progress.seconds, **facts)
+                self._after(progress)
+                due = self.train.checkpoint_every and progress.step % self.train.checkpoint_every == 0
+                if self.run_folder is not None and (due or interrupted()):
+                    save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
+                if interrupted():
+                    raise KeyboardInterrupt
+        outcome.seconds, outcome.stopped_early = progress.seconds, progress.stopped
+        if self.run_folder is not None:
+            save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
+        return outcome
+
+    def _step(self, step: int) -> dict[str, Any]:
+        batches = [self.encode(examples) for examples in self.stream.step(step)]
+        # One normaliser for the whole step: accumulating k batches equals one batch k times as large.
+        tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+        tokens = int(self.accelerator.reduce(torch.tensor(tokens, device=self.loaded.device)).item())
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * self.factor(step)
+        self.model.train()
+        summed = 0.0
+        for part, batch in enumerate(batches):
+            with self.accelerator.autocast():
+                result = answer_loss(self.model, batch, logits_only=self.train.answer_logits_only)
+                loss = result.total * (self.accelerator.num_processes / max(tokens, 1))
+                term = self.recipe.penalty(step) if part == 0 else None
+            summed += float(loss.detach())
+            if not torch.isfinite(loss.detach()):
+                ids = ", ".join(example.id for example in list(self.stream.step(step))[part][:4])
+                raise HoldfastError(
+                    f"the loss of step {step + 1} is {float(loss.detach())}", item=ids, remedy="lower the learning rate"
+                )
+            self.accelerator.backward(loss if term is None else loss + term)
+        if step == 0:
+            self.listen("gradients", missing=without_gradient(self.recipe))
+        norm = self._clip()
+        self.recipe.before_step(step)
+        self.optimizer.step()
+        self.recipe.after_step(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        return {"loss": summed, "lr": max(g["lr"] for g in self.optimizer.param_groups), "norm": norm, "tokens": tokens}
+
+    def _clip(self) -> float:
+        parameters = [parameter for parameter in self.recipe.named_trainable().values() if parameter.grad is not None]
+        limit = float("inf") if self.train.clip is None else self.train.clip
+        return float(self.accelerator.clip_grad_norm_(parameters, limit) or 0.0)
+
+    def _after(self, progress: Progress) -> None:
+        every = self.train.evaluate_every
+        if not every or progress.step % every or not self.validation:
+            return
+        loss, exact = self.validate()
+        self.listen("validation", step=progress.step, loss=loss, exact=exact)
+        if progress.best is None or loss < progress.best:
+            progress.best, progress.worse = loss, 0
+        else:
+            progress.worse += 1
+            progress.stopped = self.train.patience is not None and progress.worse >= self.train.patience
+
+    @torch.no_grad()
+    def validate(self) -> tuple[float, float]:
+        """Mean answer loss per token, and the share of items in percent that greedy decoding gets exactly right."""
+        self.model.eval()
+        total, tokens, exact = 0.0, 0, 0
+        size = self.train.batch_size
+        for begin in range(0, len(self.validation), size):
+            with self.accelerator.autocast():
+                result = answer_loss(self.model, self.encode(self.validation[begin : begin + size]))
+            total, tokens, exact = total + float(result.total), tokens + result.tokens, exact + int(result.exact.sum())
+        return total / max(tokens, 1), 100 * exact / len(self.validation)
+
+    def encode(self, examples: list[Example] | tuple[Example, ...]) -> Batch:
+        """One batch on the model's device."""
+        batch = self.loaded.chat.encode(examples, with_answers=True, max_length=self.train.max_length)
+        return {name: value.to(self.loaded.device) for name, value in batch.items()}
+
+    def sample_batches(self, count: int) -> Iterator[Batch]:
+        """The first ``count`` batches, for methods that look at gradients before they choose."""
+        for step in range(count):
+            yield self.encode(next(self.stream.step(step)))
+
+
+def mean_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """The mean answer loss of one batch."""
+    result = answer_loss(model, batch)
+    return result.total / max(result.tokens, 1)
+
+
+def _schedule(optimizer: torch.optim.Optimizer, train: Train, steps: int) -> Callable[[int], float]:
+    """The share of the peak rate at each step: transformers' schedules, called as the plain functions they are."""
+    from transformers import get_scheduler
+
+    names = {
+        "cosine": ("cosine_with_min_lr", {"min_lr_rate": train.final_lr}),
+        "linear": ("linear", {}),
+        "constant": ("constant_with_warmup", {}),
+    }
+    name, extra = names[train.schedule]
+    made = get_scheduler(
+        name,
+        optimizer,
+        num_warmup_steps=round(train.warmup * steps),
+        num_training_steps=max(steps, 1),
+        scheduler_specific_kwargs=extra,
+    )
+    factor: Callable[[int], float] = made.lr_lambdas[0]
+    if train.warmup and round(train.warmup * steps):
+        return lambda step: factor(step + 1)  # the first step of a warm-up should move something
+    return factor
+
+
+def _precision(train: Train) -> str:
+    if train.precision != "auto":
+        return "no" if train.precision == "fp32" else "bf16"
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Lets the step in progress finish after the first Ctrl-C; a second one stops at once."""
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    try:
+        previous = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _forget_after(run: Path | None, step: int) -> None:
+    """Cut the log back to the checkpoint, so that no step stands in it twice."""
+    log = None if run is None else run / "train.jsonl"
+    if log is not None and log.exists():
+        rows = [row for row in log.read_text(encoding="utf-8").split("\n") if row.strip()]
+        kept = [row for row in rows if json.loads(row).get("step", 0) <= step]
+        log.write_text("".join(row + "\n" for row in kept), encoding="utf-8")
