@@ -37,7 +37,7 @@ class ItemMetric(ABC):
 
     name: ClassVar[str]
     variants: ClassVar[tuple[str, ...]] = ("default",)
-    graded: ClassVar[bool] = False
+    graded: bool = False
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant or self.variants[0]

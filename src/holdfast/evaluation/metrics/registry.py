@@ -10,11 +10,20 @@ from holdfast.evaluation.metrics.base import Metric
 __all__ = ["METRICS", "Metric", "get_metric", "metric_names"]
 
 METRICS: dict[str, str] = {
+    "anls": "anls:ANLS",
+    "chair": "judged:CHAIR",
     "exact_match": "exact_match:ExactMatch",
+    "gqa": "gqa:GQA",
     "iconqa": "iconqa:IconQA",
+    "mmbench": "mmbench:MMBench",
+    "mme": "mme:MME",
+    "mmhal": "judged:MMHal",
     "multiple_choice": "multiple_choice:MultipleChoice",
+    "pathvqa": "pathvqa:PathVQA",
     "pope": "pope:POPE",
+    "relaxed_accuracy": "relaxed:RelaxedAccuracy",
     "scienceqa": "scienceqa:ScienceQA",
+    "stvqa_accuracy": "stvqa:STVQAAccuracy",
     "vizwiz_unanswerability": "unanswerable:VizWizUnanswerability",
     "vqa_accuracy": "vqa:VQAAccuracy",
 }

@@ -1,0 +1,24 @@
+"""ST-VQA accuracy: the answer is one of the references after EvalAI processing."""
+
+from __future__ import annotations
+
+from holdfast.evaluation.items import Item, ItemScore
+from holdfast.evaluation.metrics.base import ItemMetric, verdict
+from holdfast.evaluation.text.normalise import says
+from holdfast.evaluation.text.vqa import evalai
+
+
+class STVQAAccuracy(ItemMetric):
+    """Share of items whose processed prediction is among the processed references, in points (mmf's M4C evaluator).
+
+    Lenient: a reference stands in the prediction as whole words.
+    """
+
+    name = "stvqa_accuracy"
+    variants = ("evalai",)
+
+    def judge(self, item: Item, text: str) -> ItemScore:
+        prediction = evalai(text)
+        hit = prediction in {evalai(reference) for reference in item.references if reference.strip()}
+        loose = hit or any(says(prediction, evalai(reference)) for reference in item.references)
+        return verdict(item, float(hit), prediction, float(loose))
