@@ -78,7 +78,6 @@ class Example:
 def image_key(images: tuple[ImageSource, ...]) -> str:
     """What two questions about the same picture share: the path, or a digest of drawn pixels."""
     keys = [
-        str(image) if isinstance(image, Path) else hashlib.sha256(image.tobytes()).hexdigest()[:16]
-        for image in images
+        str(image) if isinstance(image, Path) else hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images
     ]
     return "|".join(keys)

@@ -74,15 +74,11 @@ def open_image(source: ImageSource) -> Image.Image:
     except HoldfastError:
         raise
     except UnidentifiedImageError as error:
-        raise HoldfastError(
-            f"'{name}' is not an image", remedy=f"readable formats: {', '.join(FORMATS)}"
-        ) from error
+        raise HoldfastError(f"'{name}' is not an image", remedy=f"readable formats: {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise HoldfastError(f"image '{name}' is too large to open", remedy="scale it down first") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise HoldfastError(
-            f"image '{name}' is damaged or truncated ({error})", remedy="replace the file"
-        ) from error
+        raise HoldfastError(f"image '{name}' is damaged or truncated ({error})", remedy="replace the file") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

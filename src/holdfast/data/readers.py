@@ -51,9 +51,7 @@ def read_examples(
     """
     root = file.parent if root is None else root
     if not root.is_dir():
-        raise HoldfastError(
-            f"the data root {root} is not a folder", remedy="set data.root to the image folder"
-        )
+        raise HoldfastError(f"the data root {root} is not a folder", remedy="set data.root to the image folder")
     examples: list[Example] = []
     problems: list[HoldfastError] = []
     first_seen: dict[str, int] = {}
@@ -79,9 +77,7 @@ def read_examples(
                 _check_images(example, known_images)
             examples.append(example)
         except HoldfastError as error:
-            problems.append(
-                HoldfastError(error.problem, file=file, line=line, item=item, remedy=error.remedy)
-            )
+            problems.append(HoldfastError(error.problem, file=file, line=line, item=item, remedy=error.remedy))
     if not count:
         raise HoldfastError("the data set is empty", file=file, remedy="add at least one example")
     return Reading(tuple(examples), tuple(problems))
@@ -126,9 +122,7 @@ def _identifier(record: dict[str, Any], line: int) -> str:
     if value is None:
         return f"line-{line}"
     if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
-        raise HoldfastError(
-            "field 'id' is neither text nor a whole number", remedy="give the item a plain id"
-        )
+        raise HoldfastError("field 'id' is neither text nor a whole number", remedy="give the item a plain id")
     return str(value)
 
 
@@ -158,9 +152,7 @@ def _example(record: dict[str, Any], item: str, root: Path) -> Example:
 def _single_turn(record: dict[str, Any]) -> Turn:
     question = record.get("question")
     if question is None:
-        raise HoldfastError(
-            "field 'question' is missing", remedy="add it, or 'conversations' in LLaVA's form"
-        )
+        raise HoldfastError("field 'question' is missing", remedy="add it, or 'conversations' in LLaVA's form")
     if not isinstance(question, str) or not question.strip():
         raise HoldfastError("field 'question' is empty or not text")
     answer = record.get("answer", record.get("answers"))

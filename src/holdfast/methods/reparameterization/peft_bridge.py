@@ -214,8 +214,6 @@ _provided("boft", "reparameterization", "orthogonal", "butterfly product of rota
           Provided("BOFTConfig", {"boft_block_size": 4}, {"block": "boft_block_size"}))  # fmt: skip
 _provided("hra", "reparameterization", "orthogonal", "a chain of Householder reflections", "arXiv 2405.17484", 2024,
           Provided("HRAConfig", {"r": 8}, {}, rank="r"))  # fmt: skip
-_provided("vera", "reparameterization", "low rank", "shared random factors, trained scales", "arXiv 2310.11454",
-          2024, Provided("VeraConfig", {"r": 64, "projection_prng_key": 0}, {}, rank="r"), default_lr=1e-2)  # fmt: skip
 _provided("delora", "reparameterization", "low rank", "normalised LoRA with a trained strength", "arXiv 2503.18225",
           2025, Provided("DeloraConfig", {"r": 8}, {}, rank="r"), default_lr=1e-3)  # fmt: skip
 _provided("ia3", "additive", "scaling", "trained scales on keys, values and the MLP's inside", "arXiv 2205.05638", 2022,

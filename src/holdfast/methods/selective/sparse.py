@@ -33,7 +33,7 @@ class Selected:
         self.index = index.to(parameter.device)
         flat = parameter.detach().reshape(-1)
         self.base = flat[self.index].clone()
-        self.values = nn.Parameter(self.base.float())
+        self.values = nn.Parameter(self.base.float().clone())
         parameter.requires_grad_(True)
         self._hook = parameter.register_post_accumulate_grad_hook(self._gather)
 

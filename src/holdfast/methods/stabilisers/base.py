@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from holdfast.data.examples import Example

@@ -1,0 +1,124 @@
+"""The public functions: what the command line does, in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast.evaluation.compare import compare
+
+if TYPE_CHECKING:
+    from holdfast.evaluation.items import Score
+    from holdfast.models.loading import Loaded
+    from holdfast.training.loop import Listener
+
+__all__ = ["Run", "compare", "evaluate", "load", "tune"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Where everything of it stands.
+        scores: Its entry of ``scores.json``; scores in points.
+    """
+
+    folder: Path
+    scores: dict[str, Any]
+
+
+def tune(
+    config: str | Path | Mapping[str, Any],
+    out: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    listen: Listener | None = None,
+) -> Run:
+    """Tune a model, evaluate it and its base on the target and the sources, and write the run folder.
+
+    Args:
+        config: A YAML file, or the same as a mapping (relative paths then start at the working directory).
+        out: The run folder; a run of the same configuration that was interrupted there is continued.
+        overrides: ``key.sub=value`` strings.
+        listen: Called with events (``ledger``, ``step``, ``validation``...); default: silence.
+
+    Raises:
+        HoldfastError: A mistake in configuration or data.
+    """
+    from holdfast.config.loading import load_config
+    from holdfast.runs.run import Run as Steps
+
+    base = Path.cwd() if isinstance(config, Mapping) else Path(config).resolve().parent
+    steps = Steps(load_config(config, overrides), Path(out), base=base, listen=listen or _silence)
+    return Run(Path(out), steps.execute())
+
+
+def load(run_or_model: str | Path, *, device: str | None = None) -> Loaded:
+    """Load a model (``pocket``, a folder, a Hub id), or a finished run: its base with the artifact on it.
+
+    Raises:
+        HoldfastError: Nothing there, or the run was trained on other weights.
+    """
+    from holdfast.config.loading import load_config
+    from holdfast.methods.recipe import restore
+    from holdfast.models.loading import load_model
+    from holdfast.runs.artifacts import check_base, load_artifacts
+    from holdfast.runs.folder import RunFolder
+
+    folder = RunFolder(Path(run_or_model))
+    if not folder.config.exists():
+        return load_model(str(run_or_model), device=device)
+    artifacts, record = load_artifacts(folder.artifact)
+    config = load_config(folder.config)
+    loaded = load_model(record["model"], device=device, trust_remote_code=config.trust_remote_code)
+    check_base(loaded, record, folder.artifact)
+    restore(loaded, artifacts)
+    loaded.model.eval()
+    return loaded
+
+
+def evaluate(
+    run_or_model: str | Path,
+    tasks: Sequence[str],
+    out: str | Path,
+    *,
+    limit: int | None = None,
+    batch_size: int = 32,
+    max_new_tokens: int = 32,
+    metric: str | None = None,
+    listen: Listener | None = None,
+) -> dict[str, Score]:
+    """Predict and score tasks; ``out/predictions/<task>.jsonl`` is appended item by item and resumed.
+
+    Args:
+        run_or_model: As for :func:`load`.
+        tasks: Example files (all of a file is asked), ``pocket:NAME``, or ``pocket`` for all its sources.
+        out: Folder for ``predictions`` and ``scores.json``.
+        limit: At most so many items a task.
+        batch_size: Items asked together.
+        max_new_tokens: Longest answer.
+        metric: Metric for example files; default: exact match.
+        listen: Called with events; default: silence.
+
+    Raises:
+        HoldfastError: Unknown task, bad data, or nothing to load.
+    """
+    from holdfast.runs.assess import assess
+
+    return assess(
+        load(run_or_model),
+        tasks,
+        Path(out),
+        limit=limit,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        metric=metric,
+        listen=listen or _silence,
+    )
+
+
+def _silence(event: str, **facts: Any) -> None:
+    """Hears nothing."""

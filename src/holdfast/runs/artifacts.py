@@ -1,0 +1,83 @@
+"""The artifact on disk: exactly what changed, in safetensors, with the ledger and the identity of its base."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Artifact
+from holdfast.models.loading import Loaded
+
+FORMAT = 1
+
+
+def save_artifacts(
+    folder: Path, artifacts: Sequence[Artifact], *, model: str, identity: str, ledger: dict[str, Any]
+) -> None:
+    """Write ``artifact.json`` and one safetensors file a component, beside the final name, then rename."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    parts = []
+    for artifact in artifacts:
+        name = f"{artifact.component}.safetensors"
+        save_file(artifact.tensors, partial / name, metadata={"format": "pt"})
+        parts.append(
+            {
+                "component": artifact.component,
+                "method": artifact.method,
+                "options": dict(artifact.options),
+                "metadata": artifact.metadata,
+                "file": name,
+            }
+        )
+    record = {"format": FORMAT, "model": model, "base_identity": identity, "parts": parts, "ledger": ledger}
+    (partial / "artifact.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
+    """The artifacts of a run and the record beside them.
+
+    Raises:
+        HoldfastError: Nothing there, or it is damaged.
+    """
+    file = folder / "artifact.json"
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        artifacts = []
+        for part in record["parts"]:
+            name = Path(part["file"]).name  # a file name only: an artifact cannot point outside its folder
+            tensors = load_file(folder / name)
+            artifacts.append(
+                Artifact(part["component"], part["method"], part["options"], tensors, part.get("metadata", {}))
+            )
+    except FileNotFoundError as error:
+        raise HoldfastError("there is no finished artifact", file=folder, remedy="let the run finish first") from error
+    except HoldfastError:
+        raise
+    except Exception as error:  # safetensors raises its own type, which it does not export
+        raise HoldfastError(f"the artifact is damaged ({error})", file=folder, remedy="train it again") from error
+    return artifacts, record
+
+
+def check_base(loaded: Loaded, record: dict[str, Any], folder: Path) -> None:
+    """Refuse an artifact that was trained on other weights.
+
+    Raises:
+        HoldfastError: The base differs in content.
+    """
+    if record["base_identity"] != loaded.identity:
+        raise HoldfastError(
+            f"the artifact was trained on {record['model']} ({record['base_identity']}), not on these weights "
+            f"({loaded.identity})",
+            file=folder,
+            remedy="load the model it was trained on",
+        )

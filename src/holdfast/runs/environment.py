@@ -1,0 +1,35 @@
+"""What a run ran on: versions, machine, and which speed-ups engaged."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+PACKAGES = ("holdfast", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(**engaged: Any) -> dict[str, Any]:
+    """Plain values for ``environment.json``; ``engaged`` are the speed-ups and what came of them."""
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "engaged": engaged,
+    }

@@ -1,0 +1,94 @@
+"""The run folder: what stands where, written beside its final name and renamed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from holdfast.config.loading import dump_config, load_config
+from holdfast.config.schema import RunConfig
+from holdfast.errors import HoldfastError
+
+
+class RunFolder:
+    """One run is one folder, and the folder is the truth."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def artifact(self) -> Path:
+        """What training changed."""
+        return self.path / "artifact"
+
+    @property
+    def scores(self) -> Path:
+        """The scorecard; a run that has one is finished."""
+        return self.path / "scores.json"
+
+    def predictions(self, task: str) -> Path:
+        """The tuned model's answers to one task."""
+        return self.path / "predictions" / f"{safe_name(task)}.jsonl"
+
+    def base_predictions(self, task: str) -> Path:
+        """The untouched base's answers to the same items."""
+        return self.path / "base" / "predictions" / f"{safe_name(task)}.jsonl"
+
+    def begin(self, config: RunConfig) -> None:
+        """Make the folder, or check that it holds the same run.
+
+        Raises:
+            HoldfastError: Another configuration, or something that is not a run, stands there.
+        """
+        if self.config.exists():
+            if load_config(self.config) != config:
+                raise HoldfastError(
+                    f"{self.path} holds a run of another configuration", remedy="choose another --out, or delete it"
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise HoldfastError(f"{self.path} exists and is not a Holdfast run", remedy="choose another --out")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.config, dump_config(config))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write ``name`` in one rename."""
+        write_text(self.path / name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read ``name``.
+
+        Raises:
+            HoldfastError: Missing or not JSON.
+        """
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise HoldfastError(f"{name} is missing", file=self.path, remedy="is this a finished run?") from error
+        except (OSError, ValueError) as error:
+            raise HoldfastError(f"{name} is damaged ({error})", file=self.path) from error
+
+    def append(self, name: str, record: dict[str, Any]) -> None:
+        """Add one line to a JSON Lines file."""
+        with (self.path / name).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a whole file in one rename."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
+def safe_name(task: str) -> str:
+    """A task's name as a file name that cannot leave its folder."""
+    cleaned = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in task).lstrip(".")
+    return cleaned or "task"

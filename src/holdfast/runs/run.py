@@ -1,0 +1,233 @@
+"""One run from its configuration to its verdict."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.config.schema import RunConfig
+from holdfast.errors import HoldfastError
+from holdfast.evaluation.predict import predict
+from holdfast.evaluation.scorecard import score_file
+from holdfast.methods.contract import Batch
+from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
+from holdfast.methods.recipe import Recipe, fuse, restore
+from holdfast.models.loading import Loaded, load_model
+from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
+from holdfast.runs.environment import environment
+from holdfast.runs.folder import RunFolder, safe_name
+from holdfast.runs.scores import recipe_scores
+from holdfast.tasks.resolve import expand, resolve_task
+from holdfast.tasks.task import Task
+from holdfast.training.batches import Stream
+from holdfast.training.loop import Listener, Outcome, Trainer, mean_loss
+from holdfast.training.loss import takes_logits_to_keep
+
+
+@dataclass
+class Tasks:
+    """The target (which may be absent in evaluation) and the sources of a run."""
+
+    target: Task | None
+    sources: list[Task]
+    skipped: list[HoldfastError]
+
+    @property
+    def all(self) -> list[Task]:
+        """Target first."""
+        return ([self.target] if self.target is not None else []) + self.sources
+
+
+def read_tasks(config: RunConfig, base: Path) -> Tasks:
+    """Every task that a configuration names.
+
+    Raises:
+        HoldfastError: Missing or bad data, or two tasks of one name.
+    """
+    skipped: list[HoldfastError] = []
+    target: Task | None = None
+    if config.target is not None:
+        resolved = resolve_task(config.target, base=base, seed=config.seed, skip_bad=config.skip_bad)
+        target, skipped = resolved.task, [*resolved.skipped]
+    sources = []
+    for spec in expand(config.sources):
+        limit = config.evaluate.source_limit
+        resolved = resolve_task(spec, base=base, seed=config.seed, skip_bad=config.skip_bad, test_limit=limit)
+        sources.append(resolved.task)
+        skipped += resolved.skipped
+    names = [safe_name(task.name) for task in ([target] if target else []) + sources]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise HoldfastError(f"two tasks are called '{min(twice)}'", remedy="give each its own name")
+    return Tasks(target, sources, skipped)
+
+
+class Run:
+    """Steps of a run in their order; each finds what an earlier call has finished and goes on from there."""
+
+    def __init__(self, config: RunConfig, out: Path, *, base: Path, listen: Listener) -> None:
+        self.config, self.base, self.listen = config, base, listen
+        self.folder = RunFolder(out)
+
+    def execute(self) -> dict[str, Any]:
+        """Tune, evaluate and score; returns the entry of ``scores.json``.
+
+        Raises:
+            HoldfastError: Any mistake in configuration or data, before step 1 wherever it can be known by then.
+        """
+        if self.config.target is None:
+            raise HoldfastError("the configuration names no target", remedy="add target: my-data.jsonl")
+        recipe = Recipe(self.config)
+        tasks = read_tasks(self.config, self.base)
+        assert tasks.target is not None
+        if not tasks.target.test:
+            raise HoldfastError("the target has no test examples", remedy="add examples, or set target.test")
+        self.folder.begin(self.config)
+        if self.folder.scores.exists():
+            self.listen("finished_before", folder=self.folder.path)
+            return dict(next(iter(self.folder.read_json("scores.json")["recipes"].values())))
+        self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
+        self.listen("loading", model=self.config.model)
+        loaded = load_model(self.config.model, trust_remote_code=self.config.trust_remote_code)
+        if not (self.folder.artifact / "artifact.json").exists():
+            self._tune(loaded, recipe, tasks)
+        self.evaluate(loaded, tasks)
+        entry = recipe_scores(self.folder, self.config, recipe, tasks.target.name, [t.name for t in tasks.sources])
+        self.folder.write_json("scores.json", {"recipes": {entry["name"]: entry}})
+        return entry
+
+    def _tune(self, loaded: Loaded, recipe: Recipe, tasks: Tasks) -> None:
+        assert tasks.target is not None
+        train, identity = self.config.train, loaded.identity
+        examples: Sequence[Any] = tasks.target.train
+        for stabiliser in recipe.stabilisers:
+            pool = [example for task in tasks.sources for example in task.train]
+            examples = stabiliser.mix(examples, pool, self.config.seed)
+        before = fingerprint(loaded.anatomy)
+
+        def first_batches(count: int) -> Iterator[Batch]:
+            stream = Stream(examples, train.batch_size, 1, self.config.seed)
+            for step in range(count):
+                batch = loaded.chat.encode(next(stream.step(step)), with_answers=True, max_length=train.max_length)
+                yield {name: value.to(loaded.device) for name, value in batch.items()}
+
+        if not examples:
+            raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
+        recipe.attach(loaded, self.config.seed, first_batches, lambda batch: mean_loss(loaded.model, batch))
+        if train.gradient_checkpointing:
+            loaded.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        ledger = write_ledger(recipe, loaded.anatomy)
+        self.folder.write_json("ledger.json", ledger.to_json())
+        engaged = {"answer_logits_only": train.answer_logits_only and takes_logits_to_keep(loaded.model)}
+        self.folder.write_json("environment.json", environment(**engaged))
+        self.listen("ledger", ledger=ledger)
+        sample = loaded.chat.encode(examples[:1], with_answers=True, max_length=train.max_length)
+        self.listen("example", runs=loaded.chat.show(sample))
+        outcome = self._train(loaded, recipe, tuple(examples), tasks.target.validation)
+        check_moved(before, recipe, loaded.anatomy)
+        artifacts = recipe.detach()
+        if fingerprint(loaded.anatomy) != before:
+            raise HoldfastError("the base was not restored after training", remedy="please report this fault")
+        if train.gradient_checkpointing:
+            loaded.model.gradient_checkpointing_disable()  # type: ignore[operator]
+        if recipe.fusion is not None:
+            artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed)
+        self.folder.write_json("training.json", {"steps": outcome.steps, "seconds": outcome.seconds,
+                                                 "stopped_early": outcome.stopped_early})  # fmt: skip
+        save_artifacts(
+            self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=ledger.to_json()
+        )
+        shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
+
+    def _train(self, loaded: Loaded, recipe: Recipe, examples: tuple[Any, ...], validation: tuple[Any, ...]) -> Outcome:
+        log = TrainingLog(self.folder, self.config, self.listen)
+        trainer = Trainer(
+            loaded, recipe, self.config.train, examples, validation,
+            seed=self.config.seed, run=self.folder.path, listen=log,
+        )  # fmt: skip
+        try:
+            return trainer.fit()
+        finally:
+            log.close()
+
+    def evaluate(self, loaded: Loaded, tasks: Tasks) -> None:
+        """Base and tuned predictions on every task; ``loaded`` is the untouched base when this is called."""
+        artifacts, record = load_artifacts(self.folder.artifact)
+        check_base(loaded, record, self.folder.artifact)
+        for task in tasks.all:
+            self._base_predictions(loaded, task)
+        restore(loaded, artifacts)
+        for task in tasks.all:
+            self._predict(loaded, task, self.folder.predictions(task.name), "tuned")
+
+    def _base_predictions(self, loaded: Loaded, task: Task) -> None:
+        """Made once per model and task, beside the run folders, and linked into each run."""
+        settings = self.config.evaluate
+        limit = task.max_new_tokens or settings.max_new_tokens
+        place = self.folder.path.parent / ".base" / loaded.identity
+        shared = place / f"{safe_name(task.name)}-{task.key()}-{limit}.jsonl"
+        own = self.folder.base_predictions(task.name)
+        if own.exists():
+            return
+        done = shared.with_suffix(".done")
+        if not done.exists():
+            self._predict(loaded, task, shared, "base")
+            done.touch()
+        own.parent.mkdir(parents=True, exist_ok=True)
+        partial = own.with_name(own.name + ".partial")
+        shutil.copyfile(shared, partial)
+        partial.replace(own)
+
+    def _predict(self, loaded: Loaded, task: Task, file: Path, who: str) -> None:
+        settings = self.config.evaluate
+        self.listen("predicting", task=task.name, who=who, total=len(task.test))
+        predict(
+            loaded, task, file,
+            batch_size=settings.batch_size, max_new_tokens=settings.max_new_tokens,
+            advance=lambda count: self.listen("predicted", task=task.name, who=who, count=count),
+        )  # fmt: skip
+        score_file(file, metric=task.metric, variant=task.variant)
+
+
+class TrainingLog:
+    """Passes events on and keeps them: ``train.jsonl``, and the trackers that accelerate knows."""
+
+    def __init__(self, folder: RunFolder, config: RunConfig, listen: Listener) -> None:
+        self.folder, self.every, self.listen = folder, config.train.log_every, listen
+        self.trackers: list[Any] = []
+        if config.train.trackers:
+            from accelerate import Accelerator
+
+            accelerator = Accelerator(log_with=list(config.train.trackers), project_dir=str(folder.path / "logs"))
+            try:
+                accelerator.init_trackers("holdfast")
+            except (ImportError, ValueError) as error:
+                raise HoldfastError(
+                    f"a tracker of {', '.join(config.train.trackers)} cannot start ({error})",
+                    remedy="install it, or set train.trackers: []",
+                ) from error
+            self.trackers = list(accelerator.trackers)
+
+    def __call__(self, event: str, **facts: Any) -> None:
+        self.listen(event, **facts)
+        if event == "step" and (facts["step"] % self.every == 0 or facts["step"] in (1, facts["steps"])):
+            record = {name: facts[name] for name in ("step", "loss", "lr", "norm", "tokens")}
+            self.folder.append("train.jsonl", record | {"seconds": round(facts["seconds"], 3)})
+            self._track({f"train/{name}": facts[name] for name in ("loss", "lr", "norm")}, facts["step"])
+        elif event == "validation":
+            self.folder.append("train.jsonl", {"event": event, **facts})
+            self._track({f"validation/{name}": facts[name] for name in ("loss", "exact")}, facts["step"])
+        elif event == "gradients":
+            self.folder.write_json("gradients.json", {"without_gradient_after_step_1": facts["missing"]})
+
+    def _track(self, values: dict[str, float], step: int) -> None:
+        for tracker in self.trackers:
+            tracker.log(values, step=step)
+
+    def close(self) -> None:
+        """Finish the trackers."""
+        for tracker in self.trackers:
+            tracker.finish()

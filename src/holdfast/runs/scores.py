@@ -1,0 +1,65 @@
+"""The entry of one recipe in ``scores.json``: what was gained, what was lost, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.config.schema import RunConfig
+from holdfast.evaluation.compare import compare
+from holdfast.evaluation.comparison.records import Comparison
+from holdfast.methods.recipe import Recipe
+from holdfast.runs.environment import versions
+from holdfast.runs.folder import RunFolder
+
+
+def compare_run(folder: RunFolder, target: str | None) -> Comparison:
+    """The base of a run against its tuned model."""
+    return compare(folder.path / "base", folder.path, target=target, seed=0)
+
+
+def recipe_scores(
+    folder: RunFolder, config: RunConfig, recipe: Recipe, target: str, sources: Sequence[str]
+) -> dict[str, Any]:
+    """Compare and write down.
+
+    Returns:
+        ``name``, ``method``, ``paradigm``, ``trainable``, ``trainable_percent``, ``target`` and ``sources`` (task ->
+        before, after, n, learned, forgot), ``E``, ``F``, ``O``, ``H`` with ``intervals``, ``learned`` and ``forgot``
+        over all tasks, ``seconds`` of training, ``seed``, ``versions``. Scores are in points.
+    """
+    comparison = compare_run(folder, target)
+    ledger = folder.read_json("ledger.json")
+    tasks = comparison.to_json()["tasks"]
+    keys = ("before", "after", "n", "difference", "interval", "p_value", "learned", "forgot")
+    rows = {name: {key: task[key] for key in keys} for name, task in tasks.items()}
+    summary = comparison.summary.to_json()
+    return {
+        "name": config.name or folder.path.name,
+        "method": method_name(recipe),
+        "paradigm": recipe.paradigm,
+        "trainable": ledger["trainable"],
+        "trainable_percent": ledger["trainable_percent"],
+        "target": {target: rows[target]},
+        "sources": {name: rows[name] for name in sources},
+        **{letter: summary[letter] for letter in "EFOH"},
+        "intervals": summary["intervals"],
+        "learned": sum(row["learned"] for row in rows.values()),
+        "forgot": sum(row["forgot"] for row in rows.values()),
+        "seconds": round(folder.read_json("training.json")["seconds"], 2),
+        "seed": config.seed,
+        "versions": versions(),
+    }
+
+
+def method_name(recipe: Recipe) -> str:
+    """The recipe in a few words: ``lora on llm, full on connector + replay, fused by wise_ft``."""
+    parts: dict[str, list[str]] = {}
+    for component, method in recipe.active.items():
+        parts.setdefault(method.card.name, []).append(component)
+    words = [f"{name} on {' and '.join(components)}" for name, components in parts.items()]
+    if len(parts) == 1 and len(next(iter(parts.values()))) == 3:
+        words = list(parts)
+    text = ", ".join(words) or "nothing"
+    text += "".join(f" + {stabiliser.name}" for stabiliser in recipe.stabilisers)
+    return text + (f", fused by {recipe.fusion.name}" if recipe.fusion else "")
