@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.evaluation.comparison.pairing import pair_tasks
 from holdfast.evaluation.comparison.records import Comparison
+from holdfast.evaluation.comparison.runs import RunsComparison
+from holdfast.evaluation.comparison.sequence import measure
 from holdfast.evaluation.comparison.summary import summarise
 from holdfast.evaluation.comparison.tasks import compare_task, with_holm
 from holdfast.evaluation.predictions import Prediction
@@ -100,6 +102,51 @@ def compare(
         seed=seed,
         notes=(*before.notes, *after.notes, *notes),
     )
+
+
+def compare_runs(
+    base: Source, tuned: Sequence[Source], *, sequence: Sequence[str] | None = None, **settings: Any
+) -> RunsComparison:
+    """Compare several tuned models with one base.
+
+    Args:
+        base: Before.
+        tuned: After, one or more.
+        sequence: The task learned at each of ``tuned``, which are then stages of one sequence; default: what run
+            folders declare, if each declares one task and no two the same.
+        **settings: As for :func:`compare`.
+
+    Raises:
+        HoldfastError: As :func:`compare`; or the sequence does not fit the runs.
+    """
+    options = {name: settings.get(name) for name in ("task", "references", "metric")}
+    scale = settings.get("scale", 1.0)
+    before = _reading(base, "base", scale=scale, **options)
+    readings = [_reading(one, f"run {number}", scale=scale, **options) for number, one in enumerate(tuned, start=1)]
+    names = _short_names([reading.name for reading in readings])
+    runs = {name: compare(before, reading, **settings) for name, reading in zip(names, readings, strict=True)}
+    stages = [reading.targets for reading in readings]
+    declared = [stage[0] for stage in stages if len(stage) == 1]
+    if sequence is None and len(set(declared)) == len(stages) > 1:
+        sequence = declared
+    measures = None
+    if sequence is not None:
+        first = next(iter(runs.values()))
+        measures = measure(
+            sequence,
+            {name: task.before for name, task in first.tasks.items()},
+            [{name: task.after for name, task in run.tasks.items()} for run in runs.values()],
+        )
+    return RunsComparison(runs, measures)
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    """The last part of each path that tells them apart, numbered where none does."""
+    for parts in range(1, 4):
+        short = ["/".join(Path(name).parts[-parts:]) for name in names]
+        if len(set(short)) == len(short):
+            return short
+    return [f"{number}: {name}" for number, name in enumerate(names, start=1)]
 
 
 def _reading(
