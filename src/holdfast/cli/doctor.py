@@ -1,0 +1,78 @@
+"""``holdfast doctor``: what this machine has, and what will be slow or missing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """Look at Python, torch, the GPU, optional packages, memory and disk."""
+    import json
+
+    facts, advice = examine()
+    if as_json:
+        print(json.dumps({"facts": facts, "advice": advice}, indent=1))
+        return
+    from holdfast.cli.terminal import console
+
+    for name, value in facts.items():
+        console.print(f"{name:<22} {value}", soft_wrap=True)
+    console.print()
+    for line in advice:
+        console.print(f"[yellow]-[/] {line}")
+    if not advice:
+        console.print("Nothing is missing.")
+
+
+def examine() -> tuple[dict[str, str], list[str]]:
+    """Facts by name, and sentences of advice."""
+    import os
+    import shutil
+    from importlib.util import find_spec
+
+    import torch
+
+    from holdfast.cli.terminal import size
+    from holdfast.runs.environment import versions
+
+    facts = dict(versions())
+    advice: list[str] = []
+    facts["cpu cores"] = str(os.cpu_count())
+    facts["torch threads"] = str(torch.get_num_threads())
+    memory = _memory()
+    if memory:
+        facts["memory"] = size(memory)
+    facts["free disk here"] = size(shutil.disk_usage(".").free)
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_properties(0)
+        facts["gpu"] = f"{device.name}, {size(device.total_memory)}"
+        facts["bf16"] = "yes" if torch.cuda.is_bf16_supported() else "no"
+    else:
+        facts["gpu"] = "none"
+        advice.append("No GPU: the pocket model is quick here, a model of 1B parameters or more is not.")
+        if "+cpu" in torch.__version__:
+            advice.append("This torch is a CPU build; on a GPU machine reinstall torch from its own index first.")
+    for module, what in {
+        "torchvision": "video slots of processors (images work without it)",
+        "wandb": "the wandb tracker",
+        "mlflow": "the mlflow tracker",
+    }.items():
+        facts[module] = "yes" if find_spec(module) else "no"
+        if find_spec(module) is None:
+            advice.append(f"Without {module} you miss {what}.")
+    if os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive":
+        advice.append("Set OMP_WAIT_POLICY=passive where several processes share the cores.")
+    if shutil.disk_usage(".").free < 20e9:
+        advice.append("Less than 20 GB of disk are free here: a 7B model with one run will not fit.")
+    return facts, advice
+
+
+def _memory() -> float | None:
+    import os
+
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (ValueError, OSError, AttributeError):
+        return None

@@ -1,0 +1,42 @@
+"""``holdfast eval``: ask a model or a finished run the items of some tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    run_or_model: Annotated[str, typer.Argument(help="a run folder, a model folder, a Hub id, or pocket")],
+    tasks: Annotated[list[str], typer.Option(help="an example file, pocket:NAME, or pocket; may be repeated")],
+    out: Annotated[Path, typer.Option(help="folder for predictions and scores")] = Path("runs/eval"),
+    limit: Annotated[int | None, typer.Option(help="at most so many items a task", min=1)] = None,
+    batch_size: Annotated[int, typer.Option(help="items asked together", min=1)] = 32,
+    max_new_tokens: Annotated[int, typer.Option(help="longest answer", min=1)] = 32,
+    metric: Annotated[str | None, typer.Option(help="metric of example files; default: exact_match")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Predict and score tasks; an interrupted call goes on item by item."""
+    import json
+
+    from holdfast import api
+    from holdfast.cli.terminal import Terminal, console, points
+
+    names = [name for group in tasks for name in group.split(",") if name]
+    if as_json:
+        scores = api.evaluate(
+            run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens, metric=metric
+        )
+        print(json.dumps({"tasks": {name: score.to_json() for name, score in scores.items()}}, indent=1))
+        return
+    with Terminal() as terminal:
+        scores = api.evaluate(
+            run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens,
+            metric=metric, listen=terminal,
+        )  # fmt: skip
+    for name, score in scores.items():
+        extra = "".join(f", {getattr(score, k)} {k}" for k in ("missing", "unparsed", "truncated") if getattr(score, k))
+        console.print(f"{name:<20} {points(score.score):>6}  {score.metric} ({score.variant}), n {score.n}{extra}")
+    console.print(f"Predictions: {out / 'predictions'}", soft_wrap=True)

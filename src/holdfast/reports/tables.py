@@ -1,0 +1,65 @@
+"""The table of recipes at 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+COLUMNS = (
+    ("recipe", "left"), ("train %", "right"), ("target", "right"), ("source", "right"), ("E", "right"), ("F", "right"),
+    ("O", "right"), ("H", "right"), ("learned", "right"), ("forgot", "right"), ("s", "right"),
+)  # fmt: skip
+
+
+def target_mean(entry: Mapping[str, Any], when: str) -> float | None:
+    """Mean target score ``before`` or ``after``, in points."""
+    return _mean([task[when] for task in entry["target"].values()])
+
+
+def source_mean(entry: Mapping[str, Any], when: str) -> float | None:
+    """Unweighted mean over the sources ``before`` or ``after``, in points; none without sources."""
+    return _mean([task[when] for task in entry["sources"].values()])
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def cells(entry: Mapping[str, Any]) -> list[str]:
+    """One recipe's row as texts, in the order of :data:`COLUMNS`."""
+    arrows = []
+    for mean in (target_mean, source_mean):
+        before, after = mean(entry, "before"), mean(entry, "after")
+        arrows.append("-" if before is None or after is None else f"{before:.0f}→{after:.0f}")
+    return [
+        str(entry["name"]),
+        percent(entry["trainable_percent"]),
+        *arrows,
+        *(signed(entry[letter]) for letter in "EFO"),
+        "-" if entry["H"] is None else f"{entry['H']:.1f}",
+        str(entry["learned"]),
+        str(entry["forgot"]),
+        f"{entry['seconds']:.0f}",
+    ]
+
+
+def percent(value: float) -> str:
+    """A share of parameters: enough digits to tell small ones apart."""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
+def signed(value: float | None) -> str:
+    """A difference in points with its sign; exactly zero has none."""
+    return "-" if value is None else "0.0" if round(value, 1) == 0 else f"{value:+.1f}"
+
+
+def recipe_table(entries: Sequence[Mapping[str, Any]]) -> Table:
+    """All recipes, for the terminal."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    for name, side in COLUMNS:
+        table.add_column(name, justify="left" if side == "left" else "right", no_wrap=True)
+    for entry in entries:
+        table.add_row(*cells(entry))
+    return table

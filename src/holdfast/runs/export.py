@@ -1,0 +1,111 @@
+"""Leave the house: a merged model for plain transformers, or an adapter for plain PEFT."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from holdfast.config.loading import load_config
+from holdfast.data.examples import Example, Turn
+from holdfast.errors import HoldfastError
+from holdfast.methods.recipe import restore
+from holdfast.methods.registry import load_all
+from holdfast.models.loading import Loaded, load_model
+from holdfast.runs.artifacts import check_base, load_artifacts
+from holdfast.runs.folder import RunFolder
+
+
+def export_model(run: Path, out: Path) -> float:
+    """Write a plain model folder (weights, tokenizer, processor).
+
+    Returns:
+        The largest difference of a logit between the written model, loaded again, and the run, on a probe.
+
+    Raises:
+        HoldfastError: A method cannot be merged, or ``out`` is not free.
+    """
+    _free(out)
+    loaded, artifacts, _ = _base_of(run)
+    stuck = [artifact.method for artifact in artifacts if not load_all()[artifact.method].card.mergeable]
+    if stuck:
+        raise HoldfastError(
+            f"method '{stuck[0]}' cannot be folded into the weights, so there is no plain model of this run",
+            remedy="load the run with holdfast.load",
+        )
+    methods = restore(loaded, artifacts)
+    loaded.model.eval()
+    probe = _probe(loaded)
+    before = _logits(loaded, probe)
+    for method in methods:
+        method.merge()
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    loaded.model.save_pretrained(partial)  # type: ignore[operator]
+    loaded.chat.processor.save_pretrained(partial)
+    again = load_model(str(partial), dtype=next(loaded.model.parameters()).dtype)
+    deviation = float((_logits(again, probe) - before).abs().max())
+    partial.rename(out)
+    return deviation
+
+
+def export_adapter(run: Path, out: Path) -> None:
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors`` for ``PeftModel.from_pretrained``.
+
+    Raises:
+        HoldfastError: The run is not one PEFT adapter and nothing else, or ``out`` is not free.
+    """
+    from safetensors.torch import save_file
+
+    _free(out)
+    artifacts, record = load_artifacts(RunFolder(run).artifact)
+    if len(artifacts) != 1 or "peft_config" not in artifacts[0].metadata:
+        what = ", ".join(f"{artifact.method} on {artifact.component}" for artifact in artifacts) or "nothing"
+        raise HoldfastError(
+            f"the run holds {what}, which is not one PEFT adapter", file=run, remedy="export a merged model instead"
+        )
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    # PEFT names tensors from its own wrapper inwards.
+    tensors = {f"base_model.model.{name}": tensor for name, tensor in artifacts[0].tensors.items()}
+    save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+    config: dict[str, Any] = dict(artifacts[0].metadata["peft_config"])
+    config |= {"base_model_name_or_path": record["model"], "inference_mode": True}
+    (partial / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    partial.rename(out)
+
+
+def _base_of(run: Path) -> tuple[Loaded, list[Any], dict[str, Any]]:
+    folder = RunFolder(run)
+    if not folder.config.exists():
+        raise HoldfastError(f"{run} is not a Holdfast run", remedy="give the --out folder of holdfast tune")
+    artifacts, record = load_artifacts(folder.artifact)
+    trusted = load_config(folder.config).trust_remote_code
+    loaded = load_model(record["model"], trust_remote_code=trusted)
+    check_base(loaded, record, folder.artifact)
+    return loaded, artifacts, record
+
+
+def _free(out: Path) -> None:
+    if out.exists():
+        raise HoldfastError(f"{out} exists already", remedy="choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _probe(loaded: Loaded) -> dict[str, torch.Tensor]:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    example = Example("probe", (pixels,), (Turn("what is this ?", ("a picture",)),))
+    batch = loaded.chat.encode([example], with_answers=True)
+    return {name: value for name, value in batch.items() if name != "labels"}
+
+
+@torch.no_grad()
+def _logits(loaded: Loaded, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    moved = {name: value.to(loaded.device) for name, value in batch.items()}
+    logits: torch.Tensor = loaded.model(**moved).logits
+    return logits.float().cpu()
