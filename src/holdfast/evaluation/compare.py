@@ -7,6 +7,7 @@ print("\\n".join(comparison.sentences()))
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ def compare(
     *,
     target: str | Sequence[str] | None = None,
     task: str | None = None,
+    columns: Mapping[str, str] | None = None,
     references: str | Path | None = None,
     metric: str | None = None,
     intersect: bool = False,
@@ -48,8 +50,9 @@ def compare(
         target: The task or tasks that were tuned for; default: what the tuned run folder says. All others are
             sources. Without any target E, O and H stay undefined and F runs over all tasks.
         task: Name for a file that does not name its task.
+        columns: Field -> column, for plain tables (``{"id": "qid", "score": "acc"}``).
         references: File with the gold answers, for files that carry none.
-        metric: Scorer for files without scores.
+        metric: Scorer (``NAME`` or ``NAME:VARIANT``) for files without scores; scores of a file are then replaced.
         intersect: Compare the shared items instead of refusing different item sets.
         margin: Tolerated loss in points, for the non-inferiority claim.
         confidence: Of two-sided intervals and one-sided bounds.
@@ -69,8 +72,8 @@ def compare(
         raise HoldfastError(f"the margin of {margin} points is not between 0 and 100")
     if resamples < 100:
         raise HoldfastError(f"{resamples} resamples are too few for an interval", remedy="take at least 100")
-    before = _reading(base, "base", task, references, metric, scale)
-    after = _reading(tuned, "tuned", task, references, metric, scale)
+    options = Inputs(task=task, columns=columns, references=references, metric=metric, scale=scale)
+    before, after = options.open(base, "base"), options.open(tuned, "tuned")
     names = _names(before, after)
     base_tasks, tuned_tasks = _same_names(before, after)
     pairs, notes = pair_tasks(base_tasks, tuned_tasks, names=names, intersect=intersect)
@@ -119,10 +122,9 @@ def compare_runs(
     Raises:
         HoldfastError: As :func:`compare`; or the sequence does not fit the runs.
     """
-    options = {name: settings.get(name) for name in ("task", "references", "metric")}
-    scale = settings.get("scale", 1.0)
-    before = _reading(base, "base", scale=scale, **options)
-    readings = [_reading(one, f"run {number}", scale=scale, **options) for number, one in enumerate(tuned, start=1)]
+    options = Inputs(**{name: settings[name] for name in Inputs.__annotations__ if name in settings})
+    before = options.open(base, "base")
+    readings = [options.open(one, f"run {number}") for number, one in enumerate(tuned, start=1)]
     names = _short_names([reading.name for reading in readings])
     runs = {name: compare(before, reading, **settings) for name, reading in zip(names, readings, strict=True)}
     stages = [reading.targets for reading in readings]
@@ -149,20 +151,31 @@ def _short_names(names: Sequence[str]) -> list[str]:
     return [f"{number}: {name}" for number, name in enumerate(names, start=1)]
 
 
-def _reading(
-    source: Source,
-    name: str,
-    task: str | None,
-    references: str | Path | None,
-    metric: str | None,
-    scale: float,
-) -> Reading:
-    if isinstance(source, Reading):
-        return source
-    if isinstance(source, Mapping):
-        tasks = {key: list(predictions) for key, predictions in source.items()}
-        return Reading(name=name, recognised="predictions in memory", tasks=tasks)
-    return read(source, task=task, references=references, metric=metric, scale=scale)
+@dataclass(frozen=True)
+class Inputs:
+    """How to read and score what is compared; the fields are those of :func:`compare`."""
+
+    task: str | None = None
+    columns: Mapping[str, str] | None = None
+    references: str | Path | None = None
+    metric: str | None = None
+    scale: float = 1.0
+
+    def open(self, source: Source, name: str) -> Reading:
+        """Read a source, and score it where a metric is named."""
+        if isinstance(source, Reading):
+            return source
+        if isinstance(source, Mapping):
+            tasks = {key: list(predictions) for key, predictions in source.items()}
+            return Reading(name=name, recognised="predictions in memory", tasks=tasks)
+        reading = read(source, task=self.task, columns=self.columns, scale=self.scale)
+        if self.metric is not None:
+            from holdfast.evaluation.readers.score import score_reading
+
+            return score_reading(reading, self.metric, self.references)
+        if self.references is not None:
+            raise HoldfastError("references are given but no metric", remedy="name one with --metric")
+        return reading
 
 
 def _names(before: Reading, after: Reading) -> tuple[str, str]:

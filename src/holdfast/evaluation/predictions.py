@@ -146,8 +146,8 @@ def prediction_of(record: dict[str, Any], file: Path, line: int) -> Prediction:
     item = identifier(record.get("id"), file, line)
     text = record.get("prediction")
     if not isinstance(text, str):
-        what = "no 'prediction'" if text is None else f"'prediction' is {type(text).__name__}, not text"
-        raise HoldfastError(f"the item has {what}", file=file, line=line, item=item)
+        what = "the item has no 'prediction'" if text is None else f"'prediction' is {type(text).__name__}, not text"
+        raise HoldfastError(what, file=file, line=line, item=item)
     metric = _text(record, "metric", file, line, item)
     return Prediction(
         id=item,

@@ -38,21 +38,28 @@ def _nothing(comparison: Comparison) -> str:
 
 
 def _overall(comparison: Comparison) -> str:
+    """The whole in one sentence; empty for a single task, which has a sentence of its own."""
+    if len(comparison.tasks) == 1:
+        return ""
     summary, parts = comparison.summary, []
     level = f"{comparison.confidence:.0%}"
-    if summary.E.value is not None and summary.E.interval is not None:
-        verb = "Gained" if summary.E.value >= 0 else "Lost"
-        where = comparison.targets[0] if len(comparison.targets) == 1 else f"{len(comparison.targets)} targets"
-        parts.append(f"{verb} {_points(abs(summary.E.value))} points on the target {where}")
+    if summary.E.value is not None:
+        count = len(comparison.targets)
+        where = f"the target {comparison.targets[0]}" if count == 1 else f"average over {count} targets"
+        verb = "gained" if summary.E.value >= 0 else "lost"
+        parts.append(f"{verb} {points(abs(summary.E.value))} points on {where}")
     if summary.F.value is not None and summary.F.interval is not None:
         count = len(comparison.sources)
-        verb = "gained" if summary.F.value > 0 else "lost"
-        low, high = _as_size(summary.F.value, summary.F.interval)
-        what = "source" if comparison.targets else "task"
-        where = f"{count} {what} {_plural('task', count)}" if what == "source" else f"{count} {_plural('task', count)}"
-        parts.append(
-            f"{verb} {_points(abs(summary.F.value))} points on average over {where} ({level} CI {low} to {high})"
-        )
+        where = f"average over {count} {'source ' if comparison.targets else ''}{_plural('task', count)}"
+        low, high = summary.F.interval
+        if low <= 0 <= high:
+            what = "no clear loss" if summary.F.value <= 0 else "no clear gain"
+            spread = f"{signed(summary.F.value)} points, {level} CI {signed(low)} to {signed(high)}"
+            parts.append(f"{'shows ' if not parts else ''}{what} on {where} ({spread})")
+        else:
+            verb = "gained" if summary.F.value > 0 else "lost"
+            small, large = _as_size(summary.F.value, summary.F.interval)
+            parts.append(f"{verb} {points(abs(summary.F.value))} points on {where} ({level} CI {small} to {large})")
     text = " and ".join(parts)
     return text[:1].upper() + text[1:] + "." if text else ""
 
@@ -66,16 +73,16 @@ def task_sentence(task: TaskComparison, comparison: Comparison) -> str:
     if task.improved == 0 and task.worsened == 0:
         return f"Nothing changed on {task.name} ({task.n:,} items)."
     if not clear:
-        sign_low, sign_high = (_signed(limit) for limit in task.interval)
+        sign_low, sign_high = (signed(limit) for limit in task.interval)
         still = (
-            f"No clear change on {task.name}: {_signed(task.difference)} points "
+            f"No clear change on {task.name}: {signed(task.difference)} points "
             f"({level} CI {sign_low} to {sign_high}, p = {probability(task.p_holm)})"
         )
         blind = task.detectable >= 0.02 and task.role == "source"
-        hint = f"; less than {_points(task.detectable)} points would mostly go unseen here" if blind else ""
+        hint = f"; less than {points(task.detectable)} points would mostly go unseen here" if blind else ""
         return f"{still}{flips}{hint}."
     verb = "Gained" if task.difference > 0 else "Lost"
-    text = f"{verb} {_points(abs(task.difference))} points on {task.name} ({level} CI {low} to {high})"
+    text = f"{verb} {points(abs(task.difference))} points on {task.name} ({level} CI {low} to {high})"
     split = task.format_split
     if split is not None and split.format_share is not None:
         text += f", {part_in_words(split.format_share)} answer format"
@@ -104,17 +111,23 @@ def _flips(task: TaskComparison) -> str:
 def _as_size(value: float, interval: Interval) -> tuple[str, str]:
     """The interval of a loss as sizes of the loss, small before large; of a gain as it is."""
     low, high = interval if value > 0 else (-interval[1], -interval[0])
-    return _points(low), _points(high)
+    return points(low), points(high)
 
 
-def _points(share: float) -> str:
-    text = f"{100 * share:.1f}"
-    return "0.0" if text == "-0.0" else text
+def points(share: float) -> str:
+    """A share in points; small ones keep a second decimal, so that a real difference never reads 0.0."""
+    return _shown(share, "")
 
 
-def _signed(share: float) -> str:
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("-0.0", "+0.0") else text
+def signed(share: float) -> str:
+    """A share in points with its sign."""
+    return _shown(share, "+")
+
+
+def _shown(share: float, sign: str) -> str:
+    value = 100 * share
+    text = f"{value:{sign}.1f}" if abs(value) >= 0.095 else f"{value:{sign}.2f}"
+    return "0.0" if float(text) == 0 else text
 
 
 def _plural(word: str, count: int) -> str:

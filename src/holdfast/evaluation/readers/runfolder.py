@@ -1,4 +1,4 @@
-"""Holdfast's own layout: prediction files and run folders."""
+"""Holdfast's own layout: the run folder, which also says what its target was."""
 
 from __future__ import annotations
 
@@ -9,19 +9,6 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.predictions import read_predictions
 from holdfast.evaluation.readers.reading import Reading
-
-
-def read_file(path: Path) -> Reading:
-    """One prediction file; the task is named in its lines, or else by the file."""
-    predictions = read_predictions(path)
-    task = predictions[0].task
-    return Reading(
-        name=str(path),
-        recognised="Holdfast predictions",
-        tasks={task or path.stem: predictions},
-        named=task is not None,
-        roots=(path.parent, path.parent.parent / "images"),
-    )
 
 
 def read_folder(path: Path) -> Reading:
