@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,18 @@ def read_tasks(config: RunConfig, base: Path) -> Tasks:
 class Run:
     """Steps of a run in their order; each finds what an earlier call has finished and goes on from there."""
 
-    def __init__(self, config: RunConfig, out: Path, *, base: Path, listen: Listener) -> None:
+    def __init__(
+        self, config: RunConfig, out: Path, *, base: Path, listen: Listener, parent: Path | None = None
+    ) -> None:
+        """Args:
+        config: The whole configuration.
+        out: The run folder.
+        base: Where relative paths of the configuration start.
+        listen: Hears what happens.
+        parent: A finished run of the same recipe without fusion, whose training is taken over.
+        """
         self.config, self.base, self.listen = config, base, listen
+        self.parent = None if parent is None else RunFolder(parent)
         self.folder = RunFolder(out)
 
     def execute(self) -> dict[str, Any]:
@@ -93,7 +104,10 @@ class Run:
         self.listen("loading", model=self.config.model)
         loaded = load_model(self.config.model, trust_remote_code=self.config.trust_remote_code)
         if not (self.folder.artifact / "artifact.json").exists():
-            self._tune(loaded, recipe, tasks)
+            if self.parent is not None:
+                self._take_over(self.parent, loaded, recipe)
+            else:
+                self._tune(loaded, recipe, tasks)
         self.evaluate(loaded, tasks)
         entry = recipe_scores(self.folder, self.config, recipe, tasks.target.name, [t.name for t in tasks.sources])
         self.folder.write_json("scores.json", {"recipes": {entry["name"]: entry}})
@@ -141,6 +155,23 @@ class Run:
             self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=ledger.to_json()
         )
         shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
+
+    def _take_over(self, parent: RunFolder, loaded: Loaded, recipe: Recipe) -> None:
+        """Fuse what another run has trained; its seconds count, for without them there were nothing to fuse."""
+        assert recipe.fusion is not None, "only a fusion builds on another run"
+        artifacts, record = load_artifacts(parent.artifact)
+        check_base(loaded, record, parent.artifact)
+        begun = time.perf_counter()
+        artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed)
+        training = parent.read_json("training.json")
+        seconds = training["seconds"] + time.perf_counter() - begun
+        self.folder.write_json("ledger.json", record["ledger"])
+        self.folder.write_json("environment.json", environment())
+        self.folder.write_json("training.json", training | {"seconds": seconds, "parent": parent.path.name})
+        identity = record["base_identity"]
+        save_artifacts(
+            self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=record["ledger"]
+        )
 
     def _train(self, loaded: Loaded, recipe: Recipe, examples: tuple[Any, ...], validation: tuple[Any, ...]) -> Outcome:
         log = TrainingLog(self.folder, self.config, self.listen)
