@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -125,7 +126,8 @@ class PeftMethod(Method):
         model = self.component.model
         before = {id(parameter) for parameter in model.parameters()}
         outer = {id(p): p.requires_grad for p in model.parameters()}
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # several adapters side by side are meant
             # PEFT draws from the global generator; the run's own seed decides what it draws.
             torch.manual_seed(0 if generator is None else int(torch.randint(2**31, (1,), generator=generator)))
             inject_adapter_in_model(self.config, model, adapter_name=self._adapter)

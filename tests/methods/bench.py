@@ -1,0 +1,114 @@
+"""What the contract tests share: a tiny model, eight examples, and short runs of one method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from holdfast.config.loading import load_config
+from holdfast.data.examples import Example, Turn
+from holdfast.methods.contract import Artifact
+from holdfast.methods.recipe import Recipe
+from holdfast.methods.registry import load_all
+from holdfast.models.loading import Loaded, load_model
+from holdfast.training.loop import Trainer, mean_loss
+
+SMALL: dict[str, dict[str, Any]] = {
+    "adapter": {"bottleneck": 8},
+    "prefix": {"tokens": 5},
+    "lora": {"r": 4, "alpha": 8},
+    "dora": {"r": 4, "alpha": 8},
+    "rslora": {"r": 4},
+    "loha": {"r": 4},
+    "lokr": {"r": 4},
+    "hra": {"r": 4},
+    "delora": {"r": 4},
+    "oft": {"block": 8},
+}
+"""Options that fit a model of width 32; every other method runs with its defaults."""
+
+METHODS = sorted(set(load_all()) - {"frozen"})
+
+
+def component_for(method: str) -> str:
+    """The component a method is tried on: a llama-type llm has no biases."""
+    return "vision" if method == "bitfit" else "llm"
+
+
+def tune_section(method: str, lr: float = 1e-2) -> dict[str, Any]:
+    return {component_for(method): {"method": method, "lr": lr, **SMALL.get(method, {})}}
+
+
+def examples(count: int = 8) -> tuple[Example, ...]:
+    """Two colours, two answers."""
+    made = []
+    for index in range(count):
+        random = np.random.default_rng(index)
+        colour = [(220, 40, 40), (40, 40, 220)][index % 2]
+        pixels = (np.array(colour) + random.integers(-20, 20, (16, 16, 3))).clip(0, 255).astype(np.uint8)
+        answer = "red" if index % 2 == 0 else "dark blue"
+        made.append(Example(f"e{index}", (pixels,), (Turn("what colour ?", (answer,)),), f"i{index}"))
+    return tuple(made)
+
+
+@dataclass
+class Trained:
+    """A short run, before detaching."""
+
+    loaded: Loaded
+    recipe: Recipe
+    losses: list[float]
+    missing: list[str]
+    logits: Tensor
+
+
+def logits(loaded: Loaded) -> Tensor:
+    """Logits of four examples in evaluation mode."""
+    batch = loaded.chat.encode(examples()[:4], with_answers=True)
+    batch.pop("labels")
+    loaded.model.eval()
+    with torch.no_grad():
+        result: Tensor = loaded.model(**batch).logits
+    return result
+
+
+def run(
+    folder: Path, tune: dict[str, Any], *, loaded: Loaded | None = None, seed: int = 0, keep: Any = (), **train: Any
+) -> Trained:
+    """Attach and train for a few steps."""
+    settings = {"steps": 4, "batch_size": 4, "weight_decay": 0.1, **train}
+    config = load_config({"tune": tune, "keep": list(keep), "train": settings, "seed": seed})
+    loaded = loaded or load_model(str(folder))
+    recipe = Recipe(config)
+    data = examples()
+
+    def batches(count: int) -> Any:
+        for begin in range(count):
+            yield loaded.chat.encode(data[begin % 2 :: 2], with_answers=True)
+
+    recipe.attach(loaded, seed, batches, lambda batch: mean_loss(loaded.model, batch))
+    missing: list[str] = []
+
+    def listen(event: str, **facts: Any) -> None:
+        if event == "gradients":
+            missing.extend(facts["missing"])
+
+    outcome = Trainer(loaded, recipe, config.train, data, data[:4], seed=seed, listen=listen).fit()
+    return Trained(loaded, recipe, outcome.losses, missing, logits(loaded))
+
+
+def artifacts_equal(first: list[Artifact], second: list[Artifact]) -> bool:
+    """Bit for bit."""
+    if len(first) != len(second):
+        return False
+    for one, other in zip(first, second, strict=True):
+        if one.tensors.keys() != other.tensors.keys():
+            return False
+        if not all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors):
+            return False
+    return True
