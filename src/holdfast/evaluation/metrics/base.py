@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import fsum
 from typing import Any, ClassVar, Protocol
 
 from holdfast.errors import HoldfastError, nearest
@@ -79,13 +80,17 @@ class ItemMetric(ABC):
         ordered = sorted(items, key=lambda item: item.id)
         verdicts = self.judge_all(ordered)
         details = self.details(ordered, verdicts)
+        return self.assembled(task, verdicts, self.total(ordered, verdicts), details)
+
+    def assembled(self, task: str, verdicts: Sequence[ItemScore], total: float, details: dict[str, Any]) -> Score:
+        """The :class:`Score` with its counts; ``details['lenient']`` is the lenient mean where any item has one."""
         if any(v.lenient is not None for v in verdicts):
             details["lenient"] = points(v.score if v.lenient is None else v.lenient for v in verdicts)
         return Score(
             task=task,
             metric=self.name,
             variant=self.variant,
-            score=self.total(ordered, verdicts),
+            score=total,
             n=len(verdicts),
             missing=sum(v.status == "missing" for v in verdicts),
             unparsed=sum(v.status == "unparsed" for v in verdicts),
@@ -115,8 +120,6 @@ def verdict(item: Item, score: float, parsed: str | None, lenient: float | None 
 
 def points(scores: Iterable[float]) -> float:
     """Mean of scores in 0..1, times 100. Summed exactly, so that order cannot change the last digit."""
-    from math import fsum
-
     values = list(scores)
     return 100.0 * fsum(values) / len(values) if values else 0.0
 

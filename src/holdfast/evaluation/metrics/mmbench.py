@@ -40,20 +40,7 @@ class MMBench(ItemMetric):
         }
         keys = {"by_category": "category", "by_l2_category": "l2_category", "by_split": "split"}
         add_breakdowns(details, first, scores, keys)
-        if any(each.lenient is not None for each in scores):
-            details["lenient"] = points(e.score if e.lenient is None else e.lenient for e in scores)
-        return Score(
-            task=task,
-            metric=self.name,
-            variant=self.variant,
-            score=points(each.score for each in scores),
-            n=len(scores),
-            missing=sum(each.status == "missing" for each in scores),
-            unparsed=sum(each.status == "unparsed" for each in scores),
-            truncated=sum(each.status == "truncated" for each in scores),
-            details=details,
-            items=tuple(scores),
-        )
+        return self.assembled(task, scores, points(each.score for each in scores), details)
 
     def judge(self, item: Item, text: str) -> ItemScore:
         """One rotation by itself."""

@@ -11,10 +11,13 @@ __all__ = ["METRICS", "Metric", "get_metric", "metric_names"]
 
 METRICS: dict[str, str] = {
     "anls": "anls:ANLS",
+    "bleu": "captions:BLEU",
     "chair": "judged:CHAIR",
+    "cider": "captions:CIDEr",
     "exact_match": "exact_match:ExactMatch",
     "gqa": "gqa:GQA",
     "iconqa": "iconqa:IconQA",
+    "meteor": "meteor:METEOR",
     "mmbench": "mmbench:MMBench",
     "mme": "mme:MME",
     "mmhal": "judged:MMHal",
@@ -22,7 +25,9 @@ METRICS: dict[str, str] = {
     "pathvqa": "pathvqa:PathVQA",
     "pope": "pope:POPE",
     "relaxed_accuracy": "relaxed:RelaxedAccuracy",
+    "rouge_l": "captions:ROUGEL",
     "scienceqa": "scienceqa:ScienceQA",
+    "spice": "spice:spice",
     "stvqa_accuracy": "stvqa:STVQAAccuracy",
     "vizwiz_unanswerability": "unanswerable:VizWizUnanswerability",
     "vqa_accuracy": "vqa:VQAAccuracy",
