@@ -33,23 +33,19 @@ def test_logits_at_answers_only_change_no_number(tiny_llava: Path) -> None:
 
 def test_exact_by_teacher_forcing_is_exact_by_generation(tiny_llava: Path) -> None:
     loaded = load_model(str(tiny_llava))
-    from dataclasses import replace
-
-    from holdfast.data.examples import Turn
-
     asked = examples(4)
     batch = loaded.chat.encode(asked, with_answers=False)
-    produced = loaded.model.generate(**batch, max_new_tokens=3, do_sample=False, eos_token_id=None)  # type: ignore[operator]
-    texts = [loaded.chat.tokenizer.decode(row) for row in produced[:, batch["input_ids"].shape[1] :]]
-    # The greedy continuation as the reference answer: every token but the end mark must then count as right.
-    told = [replace(e, turns=(Turn(e.question, (t,)),)) for e, t in zip(asked, texts, strict=True) if t.strip() == t]
-    for example in told:
-        encoded = loaded.chat.encode([example], with_answers=True)
-        encoded["labels"][:, -1] = -100
-        assert bool(answer_loss(loaded.model, encoded).exact.all())
-        wrong = encoded["labels"] != -100
-        encoded["labels"][wrong] = (encoded["labels"][wrong] + 1) % 200
-        assert not bool(answer_loss(loaded.model, encoded).exact.any())
+    prompt = batch["input_ids"].shape[1]
+    whole = loaded.model.generate(**batch, max_new_tokens=3, do_sample=False, eos_token_id=None)  # type: ignore[operator]
+    labels = whole.clone()
+    labels[:, :prompt] = -100
+    encoded = {"input_ids": whole, "attention_mask": torch.ones_like(whole), "pixel_values": batch["pixel_values"]}
+    assert answer_loss(loaded.model, encoded | {"labels": labels}).exact.tolist() == [True] * 4
+    for row in range(4):  # one wrong token in one row makes that row wrong and no other
+        wrong = labels.clone()
+        wrong[row, prompt + row % 3] += 1
+        exact = answer_loss(loaded.model, encoded | {"labels": wrong}).exact.tolist()
+        assert exact == [other != row for other in range(4)]
 
 
 def test_every_pass_sees_every_example_once_and_accumulation_sees_the_same_stream() -> None:
