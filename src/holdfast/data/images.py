@@ -23,7 +23,7 @@ def resolve_inside(root: Path, name: str) -> Path:
     Raises:
         HoldfastError: The path is absolute, climbs out of the root, follows a link out of it, or is missing.
     """
-    remedy = f"keep images below the data root {root}, or set data.root"
+    remedy = f"keep images below the data root {root}, or set root to the folder that holds them"
     if not name.strip():
         raise HoldfastError("the image path is empty", remedy="give the path of an image file")
     if "\x00" in name:
@@ -77,7 +77,7 @@ def open_image(source: ImageSource) -> Image.Image:
         raise HoldfastError(f"'{name}' is not an image", remedy=f"readable formats: {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise HoldfastError(f"image '{name}' is too large to open", remedy="scale it down first") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:  # on damaged files Pillow's plugins raise whatever their parsing happened to meet
         raise HoldfastError(f"image '{name}' is damaged or truncated ({error})", remedy="replace the file") from error
 
 

@@ -14,14 +14,13 @@ other field is carried along. LLaVA form, a JSON list or JSONL::
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, Turn, image_key
 from holdfast.data.images import open_image, resolve_inside
+from holdfast.data.records import read_records
 from holdfast.errors import HoldfastError
 
 _OWN_FIELDS = {"id", "image", "images", "question", "answer", "answers", "choices", "conversations"}
@@ -49,15 +48,16 @@ def read_examples(
     Raises:
         HoldfastError: The file itself is missing, unreadable or holds no record at all.
     """
-    root = file.parent if root is None else root
-    if not root.is_dir():
-        raise HoldfastError(f"the data root {root} is not a folder", remedy="set data.root to the image folder")
+    if root is None:
+        root = file.parent
+    elif not root.is_dir():
+        raise HoldfastError(f"the data root {root} is not a folder", remedy="set root to the folder of the images")
     examples: list[Example] = []
     problems: list[HoldfastError] = []
     first_seen: dict[str, int] = {}
     known_images: dict[Path, HoldfastError | None] = {}
     count = 0
-    for line, record in _records(file):
+    for line, name, record in read_records(file):
         if limit is not None and count >= limit:
             break
         count += 1
@@ -65,7 +65,7 @@ def read_examples(
         try:
             if isinstance(record, HoldfastError):
                 raise record
-            item = _identifier(record, line)
+            item = _identifier(record, name)
             if item in first_seen:
                 raise HoldfastError(
                     f"id '{item}' stands on line {first_seen[item]} already",
@@ -83,44 +83,10 @@ def read_examples(
     return Reading(tuple(examples), tuple(problems))
 
 
-def _records(file: Path) -> Iterator[tuple[int, dict[str, Any] | HoldfastError]]:
-    """Each record with its one-based line (JSONL) or position (JSON list)."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise HoldfastError("the data file does not exist", file=file, remedy="check the path") from error
-    except IsADirectoryError as error:
-        raise HoldfastError("a folder stands where a data file is expected", file=file) from error
-    except UnicodeDecodeError as error:
-        raise HoldfastError("the file is not UTF-8 text", file=file, remedy="save it as UTF-8") from error
-    except OSError as error:
-        raise HoldfastError(f"the file cannot be read: {error.strerror}", file=file) from error
-    if text.lstrip().startswith("["):
-        try:
-            items = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise HoldfastError(f"bad JSON: {error.msg}", file=file, line=error.lineno) from error
-        for position, item in enumerate(items, start=1):
-            yield position, item if isinstance(item, dict) else HoldfastError("the item is not a JSON object")
-        return
-    for line, row in enumerate(text.split("\n"), start=1):
-        if not row.strip():
-            continue
-        try:
-            item = json.loads(row)
-        except json.JSONDecodeError as error:
-            yield (
-                line,
-                HoldfastError(f"bad JSON: {error.msg} at column {error.colno}", remedy="mend the line"),
-            )
-            continue
-        yield line, item if isinstance(item, dict) else HoldfastError("the line is not a JSON object")
-
-
-def _identifier(record: dict[str, Any], line: int) -> str:
+def _identifier(record: dict[str, Any], name: str) -> str:
     value = record.get("id", record.get("question_id"))
     if value is None:
-        return f"line-{line}"
+        return name
     if not isinstance(value, str | int) or isinstance(value, bool) or not str(value).strip():
         raise HoldfastError("field 'id' is neither text nor a whole number", remedy="give the item a plain id")
     return str(value)
@@ -170,6 +136,8 @@ def _answer_text(value: Any) -> str:
     text = str(value).strip()
     if not text:
         raise HoldfastError("field 'answer' is empty", remedy="write the answer, or remove the item")
+    if IMAGE_MARK in text:
+        raise HoldfastError(f"the answer holds {IMAGE_MARK}", remedy="images stand in questions only")
     return text
 
 
