@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, nearest
+
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
 def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
@@ -39,18 +42,21 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = None if mark is None else mark.line + 1
-            what = str(getattr(error, "problem", None) or error)
-            raise HoldfastError(f"bad YAML: {what}", file=file, line=line) from error
+            what = " ".join(str(getattr(error, "problem", None) or error).split())
+            raise HoldfastError(f"bad YAML: {what}", file=file, line=line, remedy="mend the line") from error
+        twice = _written_twice(text)
+        if twice is not None:
+            raise HoldfastError(f"key '{twice[0]}' stands twice", file=file, line=twice[1], remedy="keep one of them")
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
-        raise HoldfastError("the configuration is not a mapping of keys", file=file)
+        raise HoldfastError("the configuration is not a mapping of keys", file=file, remedy="write key: value lines")
     for override in overrides:
         _override(raw, override)
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise _explain(error, file, text) from error
+        raise _explain(error, file, text, overrides) from error
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -71,29 +77,72 @@ def _override(raw: dict[str, Any], override: str) -> None:
         place = below
     try:
         place[last] = yaml.safe_load(value)
-        # YAML 1.1 reads 2e-5 as text; a learning rate written so is a number to everybody else.
-        if isinstance(place[last], str):
-            place[last] = float(place[last])
     except yaml.YAMLError as error:
-        raise HoldfastError(f"'--set {override}': the value is not YAML") from error
-    except ValueError:
-        pass
+        raise HoldfastError(f"'--set {override}': the value is not YAML", remedy="quote it") from error
+    # YAML 1.1 reads 2e-5 as text; a learning rate written so is a number to everybody else.
+    if isinstance(place[last], str) and _EXPONENT.fullmatch(place[last]):
+        place[last] = float(place[last])
 
 
-def _explain(error: ValidationError, file: Path | None, text: str) -> HoldfastError:
+def _explain(error: ValidationError, file: Path | None, text: str, overrides: Sequence[str]) -> HoldfastError:
     """The first mistake in words, with its line where the file shows it."""
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
+    mistakes = error.errors()
+    # A misspelt key is the cause where another key is missing for it.
+    first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
+    path = [str(part) for part in first["loc"] if part not in ("str", "float")]  # members of a union are no keys
     key = path[-1] if path else ""
     place = ".".join(path)
-    line = next(
-        (number for number, row in enumerate(text.split("\n"), start=1) if row.lstrip(" -{").startswith(f"{key}:")),
-        None,
-    )
+    line = line_of(text, path)
+    if any(f"{place}.".startswith(override.partition("=")[0].strip() + ".") for override in overrides):
+        file, line, place = None, None, f"--set {place}"
     if first["type"] == "extra_forbidden":
         return HoldfastError(f"unknown key '{place}'", file=file, line=line, remedy=nearest(key, _fields_at(path[:-1])))
+    if first["type"] == "missing":
+        return HoldfastError(f"'{place}' is missing", file=file, line=line, remedy="add it")
     message = str(first["msg"]).replace("Input should", "it should").removeprefix("Value error, ")
-    return HoldfastError(f"'{place}' is {first['input']!r}: {message[0].lower()}{message[1:]}", file=file, line=line)
+    message = re.sub(r"a valid dictionary.*", "a mapping of keys", message).replace("a valid tuple", "a list")
+    return HoldfastError(
+        f"'{place}' is {first['input']!r}: {message[0].lower()}{message[1:]}", file=file, line=line,
+        remedy="change the value",
+    )  # fmt: skip
+
+
+def line_of(text: str, path: Sequence[str]) -> int | None:
+    """The one-based line of the key at ``path``, as deep as the YAML ``text`` has it; ``None`` if not at all."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader) if text.strip() else None
+    line: int | None = None
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            found = (node.value[int(part)], node.value[int(part)])
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+def _written_twice(text: str) -> tuple[str, int] | None:
+    """A key that one mapping holds twice, with the line of the second: YAML would drop the first in silence."""
+    nodes: list[Any] = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    visited: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if key.value in seen and key.value != "<<" and isinstance(key, yaml.ScalarNode):
+                    return str(key.value), key.start_mark.line + 1
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+                nodes.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+    return None
 
 
 def _fields_at(path: list[str]) -> list[str]:

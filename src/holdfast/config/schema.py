@@ -12,7 +12,7 @@ COMPONENTS = ("vision", "connector", "llm")
 class Section(BaseModel):
     """A part of the configuration; a key it does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ComponentRecipe(BaseModel):
@@ -21,7 +21,9 @@ class ComponentRecipe(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     method: str = "frozen"
-    lr: float | None = Field(default=None, gt=0, description="peak learning rate; default: the method's own")
+    lr: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="peak learning rate; default: the method's own"
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -67,6 +69,13 @@ class Fusion(BaseModel):
         return dict(self.model_extra or {})
 
 
+def _name_as_stabiliser(value: Any) -> Any:
+    return {"stabiliser": value} if isinstance(value, str) else value
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
 def _path_as_task(value: Any) -> Any:
     return {"data": value} if isinstance(value, str) else value
 
@@ -81,8 +90,8 @@ class TaskSpec(Section):
     data: str
     name: str | None = None
     root: str | None = Field(default=None, description="folder of the images; default: the file's own")
-    validation: str | float = Field(default=0.1, description="a file, or the share split off")
-    test: str | float = Field(default=0.1, description="a file, or the share split off")
+    validation: str | Share = Field(default=0.1, description="a file, or the share split off")
+    test: str | Share = Field(default=0.1, description="a file, or the share split off")
     prompt: str = Field(default="{question}", description="the text asked; {question} and {choices} are filled in")
     metric: str | None = None
     limit: int | None = Field(default=None, gt=0, description="at most so many training examples")
@@ -132,8 +141,8 @@ class RunConfig(Section):
     model: str = "pocket"
     trust_remote_code: bool = False
     tune: Tune = Tune()
-    keep: tuple[Stabiliser, ...] = ()
-    fuse: Fusion | None = None
+    keep: tuple[Annotated[Stabiliser, BeforeValidator(_name_as_stabiliser)], ...] = ()
+    fuse: Annotated[Fusion | None, BeforeValidator(_method_name_as_recipe)] = None
     target: Task | None = None
     sources: tuple[Task, ...] = ()
     train: Train = Train()
