@@ -104,6 +104,7 @@ def compare(
         margin=margin / 100,
         seed=seed,
         notes=(*before.notes, *after.notes, *notes),
+        roots=(*after.roots, *before.roots),
     )
 
 

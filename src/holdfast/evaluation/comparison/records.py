@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from holdfast.evaluation.predictions import Prediction
@@ -237,6 +238,7 @@ class Comparison:
         recognised: What each input was taken for.
         confidence, margin, seed: The settings behind the numbers; the margin is a share.
         notes: What a reader should know: items left out, scores that could not be had.
+        roots: Folders in which image keys may be looked up.
     """
 
     tasks: Mapping[str, TaskComparison]
@@ -248,6 +250,7 @@ class Comparison:
     margin: float = 0.01
     seed: int = 0
     notes: tuple[str, ...] = ()
+    roots: tuple[Path, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:

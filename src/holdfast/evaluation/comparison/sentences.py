@@ -76,7 +76,7 @@ def task_sentence(task: TaskComparison, comparison: Comparison) -> str:
         sign_low, sign_high = (signed(limit) for limit in task.interval)
         still = (
             f"No clear change on {task.name}: {signed(task.difference)} points "
-            f"({level} CI {sign_low} to {sign_high}, p = {probability(task.p_holm)})"
+            f"({level} CI {sign_low} to {sign_high}, p {_equals(task.p_holm)})"
         )
         blind = task.detectable >= 0.02 and task.role == "source"
         hint = f"; less than {points(task.detectable)} points would mostly go unseen here" if blind else ""
@@ -97,8 +97,13 @@ def part_in_words(share: float) -> str:
 def probability(value: float) -> str:
     """A p-value for people: never 0."""
     if value < 0.0001:
-        return f"{value:.0e}" if value > 0 else "<1e-300"
+        return "<0.0001"
     return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
+
+
+def _equals(value: float) -> str:
+    text = probability(value)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def _flips(task: TaskComparison) -> str:

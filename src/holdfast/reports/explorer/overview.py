@@ -1,0 +1,139 @@
+"""The verdict as plain values for the template: sentences, figures, and rows with their intervals drawn to scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.evaluation.comparison.records import Comparison, Estimate, TaskComparison
+from holdfast.evaluation.comparison.sentences import probability
+
+FIGURES = (
+    ("E", "learned on the target", "mean over targets of after - before"),
+    ("F", "kept on the sources", "mean over sources of after - before; negative is forgetting"),
+    ("O", "overall", "E + F"),
+    ("H", "balance", "harmonic mean of the mean target and source score"),
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A difference in points -> percent of the width of the plot column."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> float:
+        """Where a value stands, 0 to 100."""
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """One decimal with a true minus sign; a dash when undefined."""
+    if value is None:
+        return "–"
+    text = f"{value:{'+' if sign else ''}.1f}"
+    if float(text) == 0:
+        text = "0.0"
+    return text.replace("-", "−")
+
+
+def overview(name: str, comparison: Comparison) -> dict[str, Any]:
+    """What the template shows of one comparison."""
+    headline, *others = comparison.sentences()
+    rows = [_row(task) for task in comparison.tasks.values()]
+    scale = _scale(comparison)
+    for row, task in zip(rows, comparison.tasks.values(), strict=True):
+        low, high = (100 * limit for limit in task.interval)
+        row["plot"] = {
+            "low": scale.at(max(low, scale.low)),
+            "high": scale.at(min(high, scale.high)),
+            "point": scale.at(100 * task.difference),
+            "zero": scale.at(0.0),
+        }
+    return {
+        "name": name,
+        "headline": headline,
+        "sentences": others,
+        "figures": _figures(comparison),
+        "rows": rows,
+        "scale": [number(scale.low), number(scale.high)],
+        "confidence": f"{comparison.confidence:.0%}",
+        "margin": number(100 * comparison.margin),
+        "recognised": comparison.recognised,
+        "notes": comparison.notes,
+        "base": comparison.base,
+        "tuned": comparison.tuned,
+        "methods": sorted({f"{task.interval_method}; {task.p_method}" for task in comparison.tasks.values()}),
+        "seed": comparison.seed,
+        "learned": sum(task.learned for task in comparison.tasks.values()),
+        "forgot": sum(task.forgot for task in comparison.tasks.values()),
+    }
+
+
+def _figures(comparison: Comparison) -> list[dict[str, str]]:
+    summary = comparison.summary
+    shown = []
+    for letter, about, exact in FIGURES:
+        estimate: Estimate = getattr(summary, letter)
+        if estimate.value is None:
+            continue
+        signed = letter != "H"
+        interval = estimate.interval
+        spread = "" if interval is None else " to ".join(number(100 * limit, sign=signed) for limit in interval)
+        value = 100 * estimate.value
+        tone = "flat" if letter == "H" or interval is None else _tone(*(100 * limit for limit in interval))
+        shown.append(
+            {
+                "letter": letter,
+                "about": about,
+                "exact": exact,
+                "value": number(value, sign=signed),
+                "interval": spread,
+                "tone": tone,
+                "ratio": _ratio(summary.ratios[letter], letter),
+            }
+        )
+    return shown
+
+
+def _ratio(estimate: Estimate, letter: str) -> str:
+    if estimate.value is None:
+        return ""
+    return f"{number(100 * estimate.value, sign=letter != 'H')} % of the base score"
+
+
+def _row(task: TaskComparison) -> dict[str, Any]:
+    split = task.format_split
+    low, high = (100 * limit for limit in task.interval)
+    share = None if split is None or split.format_share is None or high >= 0 else split.format_share
+    return {
+        "name": task.name,
+        "role": task.role,
+        "n": f"{task.n:,}",
+        "clusters": "" if task.clusters == task.n else f"{task.clusters:,} images",
+        "before": number(100 * task.before),
+        "after": number(100 * task.after),
+        "difference": number(100 * task.difference, sign=True),
+        "interval": f"{number(low, sign=True)} to {number(high, sign=True)}",
+        "tone": _tone(low, high),
+        "learned": f"{task.learned:,}",
+        "forgot": f"{task.forgot:,}",
+        "p": probability(task.p_holm),
+        "held": task.noninferiority.holds,
+        "at_most": number(100 * task.noninferiority.at_most_lost),
+        "format": "" if share is None else f"{share:.0%} of it format",
+        "detectable": number(100 * task.detectable),
+        "metric": task.metric or "",
+    }
+
+
+def _tone(low: float, high: float) -> str:
+    return "down" if high < 0 else "up" if low > 0 else "flat"
+
+
+def _scale(comparison: Comparison) -> Scale:
+    limits = [100 * limit for task in comparison.tasks.values() for limit in task.interval]
+    low, high = min([0.0, *limits]), max([0.0, *limits])
+    room = 0.04 * (high - low) or 1.0
+    return Scale(low - room, high + room)

@@ -1,0 +1,42 @@
+"""What a caller adds to the page: a table, a picture, some words. Everything is escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page between the verdict and the items.
+
+    Attributes:
+        title: Heading.
+        text: Plain sentences under it.
+        columns: Headings of a table; the first column is text, the others are numbers.
+        rows: Its cells.
+        picture: A PNG or SVG file, or its bytes.
+        caption: Under the picture; also its alternative text.
+        preformatted: Text in which spacing matters, such as a ledger.
+        folded: Whether the section starts closed.
+    """
+
+    title: str
+    text: str = ""
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[object]] = ()
+    picture: Path | bytes | None = None
+    caption: str = ""
+    preformatted: str = ""
+    folded: bool = False
+
+    @property
+    def picture_uri(self) -> str | None:
+        """The picture as a data URI; an SVG shown this way cannot run scripts."""
+        if self.picture is None:
+            return None
+        content = self.picture if isinstance(self.picture, bytes) else self.picture.read_bytes()
+        kind = "image/png" if content.startswith(b"\x89PNG") else "image/svg+xml"
+        return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
