@@ -5,28 +5,108 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.errors import HoldfastError
+
+if TYPE_CHECKING:
+    from holdfast.evaluation.comparison.runs import RunsComparison
+
 
 def compare(
-    base: Annotated[Path, typer.Argument(help="Before: a prediction file or run folder (RUN/base).")],
-    tuned: Annotated[Path, typer.Argument(help="After: a prediction file or run folder.")],
+    base: Annotated[Path, typer.Argument(help="Before: predictions or a run folder (RUN/base).", show_default=False)],
+    tuned: Annotated[
+        list[Path], typer.Argument(help="After, one or more: predictions or run folders.", show_default=False)
+    ],
     target: Annotated[
         list[str] | None, typer.Option("--target", "-t", help="Task that was tuned for; may be repeated.")
     ] = None,
-    margin: Annotated[float, typer.Option(help="Points whose loss would be tolerated.")] = 1.0,
-    intersect: Annotated[bool, typer.Option(help="Compare only the shared items and tasks.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for comparison.json and report.html.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    margin: Annotated[float, typer.Option(help="Points whose loss would be tolerated.")] = 1.0,
+    confidence: Annotated[float, typer.Option(help="Of intervals and bounds.")] = 0.95,
+    intersect: Annotated[bool, typer.Option("--intersect", help="Compare only shared items and tasks.")] = False,
+    metric: Annotated[
+        str | None, typer.Option(help="Score the files here, with this metric (NAME or NAME:VARIANT).")
+    ] = None,
+    references: Annotated[Path | None, typer.Option(help="Gold answers, for files that carry none.")] = None,
+    task: Annotated[str | None, typer.Option(help="Name of the task, for a file that does not say.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="FIELD=COLUMN of a plain table, e.g. score=acc; may be repeated.")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="The value of a perfect score in the files.")] = 1.0,
+    sequence: Annotated[
+        str | None, typer.Option(help="TASK,TASK,...: TUNED are stages that learned these tasks in order.")
+    ] = None,
+    images: Annotated[list[Path] | None, typer.Option(help="Folder with the images, for the report.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the resampling behind the intervals of E, F, O and H.")] = 0,
 ) -> None:
-    """Compare the predictions of a base with those of a tuned model, item by item."""
-    from holdfast.evaluation.compare import compare as compare_predictions
+    """What was gained, what was forgotten, item by item, and whether that is noise.
 
-    comparison = compare_predictions(base, tuned, target=target or None, margin=margin, intersect=intersect, seed=seed)
+    BASE and TUNED may be Holdfast run folders or prediction files, LLaVA answers, lmms-eval samples, VLMEvalKit
+    tables, official result files of VQA, COCO captions, POPE, MME, ScienceQA and IconQA, or any JSONL, CSV or TSV
+    with named columns. Items are paired by id.
+    """
+    from holdfast.evaluation.compare import compare_runs
+
+    runs = compare_runs(
+        base,
+        list(tuned),
+        sequence=[name.strip() for name in sequence.split(",")] if sequence else None,
+        target=target or None,
+        margin=margin,
+        confidence=confidence,
+        intersect=intersect,
+        metric=metric,
+        references=references,
+        task=task,
+        columns=_columns(column or []),
+        scale=scale,
+        seed=seed,
+    )
+    alone = len(runs.runs) == 1
+    data = next(iter(runs.runs.values())).to_json() if alone else runs.to_json()
+    if out is not None:
+        _write(out, runs, data, images or [])
     if as_json:
-        json.dump(comparison.to_json(), sys.stdout, ensure_ascii=False, indent=1, allow_nan=False)
+        json.dump(data, sys.stdout, ensure_ascii=False, indent=1, allow_nan=False)
         print()
         return
-    print("\n".join(comparison.sentences()))
+    from rich.console import Console
+
+    from holdfast.reports.verdict import print_comparison, print_runs
+
+    console = Console(highlight=False)
+    if alone:
+        print_comparison(console, next(iter(runs.runs.values())))
+    else:
+        print_runs(console, runs)
+    if out is not None:
+        console.print(f"\nWrote {out / 'report.html'} and {out / 'comparison.json'}.", soft_wrap=True)
+
+
+def _columns(settings: list[str]) -> dict[str, str]:
+    columns = {}
+    for setting in settings:
+        field, equals, column = setting.partition("=")
+        if not equals or not field or not column:
+            raise HoldfastError(f"'--column {setting}' is not FIELD=COLUMN", remedy="write --column score=acc")
+        columns[field.strip()] = column.strip()
+    return columns
+
+
+def _write(out: Path, runs: RunsComparison, data: dict[str, Any], images: list[Path]) -> None:
+    from holdfast.reports.explorer import write_report
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        partial = out / ".comparison.json.partial"
+        partial.write_text(json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise HoldfastError(f"cannot write here ({error.strerror or error})", file=out) from error
+    last = list(runs.runs.values())[-1]
+    title = f"{last.base} against {last.tuned}" if len(runs.runs) == 1 else f"{last.base} against {len(runs.runs)} runs"
+    write_report(out / "report.html", title, runs.runs, sequence=runs.sequence, images=images)
+    partial.replace(out / "comparison.json")

@@ -1,0 +1,178 @@
+"""The verdict in the terminal: sentences, then two tables of at most 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from holdfast.evaluation.comparison.records import Comparison, Estimate, TaskComparison
+from holdfast.evaluation.comparison.sentences import points, probability, signed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from holdfast.evaluation.comparison.runs import RunsComparison
+
+LETTERS = (("E", "target, after - before"), ("F", "sources, after - before"), ("O", "E + F"), ("H", "harmonic mean"))
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Sentences first, numbers after."""
+    for number, sentence in enumerate(comparison.sentences()):
+        console.print(Padding(Text(sentence, style="bold" if number == 0 else ""), (0, 0, 0, 0 if number == 0 else 2)))
+    console.print()
+    console.print(change_table(comparison))
+    console.print()
+    console.print(item_table(comparison))
+    table = summary_table(comparison)
+    if table is not None:
+        console.print()
+        console.print(table)
+    console.print()
+    for line in footnotes(comparison):
+        console.print(Text(line, style="dim"))
+
+
+def print_runs(console: Console, runs: RunsComparison) -> None:
+    """The sequence and one line a run, then every run in full."""
+    if runs.sequence is not None:
+        for sentence in runs.sequence.sentences():
+            console.print(Text(sentence, style="bold"))
+        console.print()
+        console.print(sequence_table(runs))
+        console.print()
+    table = _table("run", "E", "F", "O", "H", "learned", "forgot")
+    for name, comparison in runs.runs.items():
+        summary, tasks = comparison.summary, comparison.tasks.values()
+        moved = sum(task.learned for task in tasks), sum(task.forgot for task in tasks)
+        changes = (_signed(estimate.value) for estimate in (summary.E, summary.F, summary.O))
+        table.add_row(Text(name), *changes, _plain(summary.H.value), *(f"{count:,}" for count in moved))
+    console.print(table)
+    for name, comparison in runs.runs.items():
+        console.print()
+        console.rule(Text(name), align="left", style="dim")
+        print_comparison(console, comparison)
+
+
+def change_table(comparison: Comparison) -> Table:
+    """Scores, difference with interval, p-value, and the largest loss that remains possible."""
+    level = f"{comparison.confidence:.0%}"
+    table = _table("task", "before", "after", "change", f"{level} CI", "p", "lost at most", "within margin")
+    for task in comparison.tasks.values():
+        low, high = task.interval
+        style = "red" if high < 0 else "green" if low > 0 else ""
+        table.add_row(
+            Text(task.name + (" *" if task.role == "target" else "")),
+            points(task.before),
+            points(task.after),
+            Text(signed(task.difference), style=style),
+            f"{signed(low)} to {signed(high)}",
+            probability(task.p_holm),
+            points(task.noninferiority.at_most_lost),
+            "yes" if task.noninferiority.holds else "no proof",
+        )
+    return table
+
+
+def item_table(comparison: Comparison) -> Table:
+    """How the items moved, and what the set could have shown."""
+    columns = ("task", "items", "learned", "forgot", "kept", "never", "churn", "rel. NFR", "MDE")
+    split = any(task.format_split is not None for task in comparison.tasks.values())
+    table = _table(*columns, *(("format",) if split else ()))
+    for task in comparison.tasks.values():
+        relative = task.relative_negative_flips
+        table.add_row(
+            Text(task.name + (" *" if task.role == "target" else "")),
+            f"{task.n:,}",
+            *(f"{task.counts[outcome]:,}" for outcome in ("learned", "forgot", "kept", "never")),
+            f"{task.churn:.1%}",
+            "-" if relative is None else f"{relative:.1%}",
+            points(task.detectable),
+            *((_format(task),) if split else ()),
+        )
+    return table
+
+
+def summary_table(comparison: Comparison) -> Table | None:
+    """E, F, O and H in points and as shares of the base; nothing without them."""
+    summary = comparison.summary
+    known = [letter for letter, _ in LETTERS if getattr(summary, letter).value is not None]
+    if not known:
+        return None
+    level = f"{comparison.confidence:.0%}"
+    table = _table("", "points", f"{level} CI", "of the base", f"{level} CI", "", left=(0, 5))
+    for letter, about in LETTERS:
+        if letter not in known:
+            continue
+        raw, ratio = getattr(summary, letter), summary.ratios[letter]
+        show = _plain if letter == "H" else _signed
+        table.add_row(
+            letter, show(raw.value), _spread(raw, letter), f"{show(ratio.value)}%", _spread(ratio, letter), about
+        )
+    return table
+
+
+def sequence_table(runs: RunsComparison) -> Table:
+    """R: one row a stage, one column a task, in the order learned."""
+    measures = runs.sequence
+    assert measures is not None
+    table = _table("after stage", *measures.tasks)
+    table.add_row("untouched base", *map(points, measures.base))
+    for task, row in zip(measures.tasks, measures.matrix, strict=True):
+        table.add_row(Text(task), *map(points, row))
+    return table
+
+
+def footnotes(comparison: Comparison) -> list[str]:
+    """What the columns mean, what was read, what was left out."""
+    tests = sorted({task.p_method for task in comparison.tasks.values()})
+    shared = [f"{task.name} {task.clusters:,}" for task in comparison.tasks.values() if task.clusters < task.n]
+    lines = [
+        f"p: {'; '.join(tests)}; Holm over {len(comparison.tasks)} tasks."
+        if len(comparison.tasks) > 1
+        else f"p: {tests[0]}.",
+        f"lost at most: one-sided {comparison.confidence:.0%} bound; margin {points(comparison.margin)} points.",
+        "churn: items that flipped; rel. NFR: share forgotten of what was right; MDE: smallest change found with 80% "
+        "power.",
+    ]
+    if any(task.format_split is not None for task in comparison.tasks.values()):
+        lines.append("format: points of the change that lenient parsing takes back, so form and not ability.")
+    if shared:
+        lines.append(f"Questions share images, so images are the units of intervals and tests: {', '.join(shared)}.")
+    if comparison.targets:
+        lines.append("* target")
+    return [*lines, *comparison.notes, *(f"Read {told}." for told in comparison.recognised)]
+
+
+def _format(task: TaskComparison) -> str:
+    split = task.format_split
+    if split is None:
+        return "-"
+    return signed(split.format_change)
+
+
+def _spread(estimate: Estimate, letter: str) -> str:
+    if estimate.interval is None:
+        return "-"
+    show = points if letter == "H" else signed
+    return " to ".join(show(limit) for limit in estimate.interval)
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else signed(value)
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else points(value)
+
+
+def _table(*columns: str, left: Sequence[int] = (0,)) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True, header_style="dim")
+    for number, name in enumerate(columns):
+        justify = "left" if number in left else "right"
+        table.add_column(name, justify=justify, no_wrap=number != 0, overflow="fold")  # type: ignore[arg-type]
+    return table
