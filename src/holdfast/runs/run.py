@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.config.schema import RunConfig
+from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.predict import predict
 from holdfast.evaluation.scorecard import score_file
@@ -189,6 +190,7 @@ class Run:
         artifacts, record = load_artifacts(self.folder.artifact)
         check_base(loaded, record, self.folder.artifact)
         for task in tasks.all:
+            save_drawn_images(task, self.folder.path.parent / ".base" / "images")
             self._base_predictions(loaded, task)
         restore(loaded, artifacts)
         for task in tasks.all:
@@ -221,6 +223,16 @@ class Run:
             advance=lambda count: self.listen("predicted", task=task.name, who=who, count=count),
         )  # fmt: skip
         score_file(file, metric=task.metric, variant=task.variant)
+
+
+def save_drawn_images(task: Task, folder: Path) -> None:
+    """Keep the pictures of a task that draws its own, under their key, so that a report can show them."""
+    for example in task.test:
+        for pixels in example.images[:1]:
+            if isinstance(pixels, Path) or (file := folder / f"{safe_name(example.image_key)}.png").exists():
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            open_image(pixels).save(file)
 
 
 class TrainingLog:

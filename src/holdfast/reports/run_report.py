@@ -1,0 +1,82 @@
+"""``report.html`` of a run or a study: the recipes, the picture, the ledger, and every item that flipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from holdfast.evaluation.compare import compare
+from holdfast.reports.explorer import Section, write_report
+from holdfast.reports.pareto import draw_pareto
+from holdfast.reports.tables import COLUMNS, cells
+
+EXPLAIN = (
+    "E: mean gain on the target. F: mean change on the sources, negative when the model forgets. O = E + F. "
+    "H: harmonic mean of target and source score after tuning. learned / forgot: items that turned right / wrong, over "
+    "all tasks. s: seconds of training. Scores are in points."
+)
+
+
+def write_run_report(run: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
+    """The report of one run folder; returns its path."""
+    entry = entries[0]
+    comparison = compare(run / "base", run, target=next(iter(entry["target"])))
+    sections = [_recipes(entries), _ledger(run)]
+    return write_report(
+        run / "report.html", str(entry["name"]), {str(entry["name"]): comparison}, sections=sections,
+        images=[run.parent / ".base" / "images"],
+    )  # fmt: skip
+
+
+def write_study_report(out: Path, title: str, entries: Sequence[Mapping[str, Any]]) -> Path:
+    """The report of a study folder, with the Pareto picture beside it; returns its path."""
+    draw_pareto(entries, out / "pareto.png", title=title)
+    draw_pareto(entries, out / "pareto.svg", title=title)
+    comparisons = {
+        entry["name"]: compare(out / entry["name"] / "base", out / entry["name"], target=next(iter(entry["target"])))
+        for entry in entries
+    }
+    sections = [_recipes(entries)]
+    if (out / "pareto.svg").exists():
+        caption = "Up is learned, right is kept. The line joins the recipes that no other one beats in both."
+        sections.append(Section("Learned against kept", picture=out / "pareto.svg", caption=caption))
+    origins = [(entry["name"], entry["method"], entry.get("origin") or "-") for entry in entries]
+    sections.append(
+        Section("Where the settings come from", columns=("recipe", "method", "origin"), rows=origins, folded=True)
+    )
+    sections.append(_sources(entries))
+    return write_report(
+        out / "report.html", title, comparisons, sections=sections, images=[out / ".base" / "images"]
+    )  # fmt: skip
+
+
+def _recipes(entries: Sequence[Mapping[str, Any]]) -> Section:
+    return Section(
+        "Recipes", text=EXPLAIN, columns=[name for name, _ in COLUMNS], rows=[cells(entry) for entry in entries]
+    )
+
+
+def _sources(entries: Sequence[Mapping[str, Any]]) -> Section:
+    names = list(entries[0]["sources"])
+    before = ["untouched base", *(f"{entries[0]['sources'][name]['before']:.1f}" for name in names)]
+    rows = [before]
+    rows += [[entry["name"], *(f"{entry['sources'][name]['after']:.1f}" for name in names)] for entry in entries]
+    return Section("Which skills went", columns=("recipe", *names), rows=rows)
+
+
+def _ledger(run: Path) -> Section:
+    ledger = json.loads((run / "ledger.json").read_text(encoding="utf-8"))
+    rows = [
+        (
+            name,
+            row["method"],
+            f"{row['trainable']:,}",
+            f"{row['total']:,}",
+            "-" if row["lr"] is None else f"{row['lr']:g}",
+        )
+        for name, row in ledger["components"].items()
+    ]
+    text = f"{ledger['trainable']:,} of {ledger['base'] + ledger['added']:,} values train: {ledger['trainable_percent']:.3f} %."
+    return Section("Ledger", text=text, columns=("component", "method", "trainable", "of", "lr"), rows=rows)
