@@ -1,0 +1,27 @@
+"""``holdfast pocket``: the shipped model's maker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Rebuild the shipped pocket model.")
+
+
+@app.callback()
+def pocket() -> None:
+    """Rebuild the shipped pocket model."""
+
+
+@app.command()
+def build(
+    out: Annotated[Path, typer.Option(help="folder for the model; stages resume there")] = Path("runs/pocket"),
+    seed: Annotated[int, typer.Option(help="decides everything", min=0)] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="a few steps only, to see that it runs")] = False,
+) -> None:
+    """Make the pocket model from nothing and print its table."""
+    from holdfast.pocket.command import build_command
+
+    build_command(out, seed=seed, quick=quick)
