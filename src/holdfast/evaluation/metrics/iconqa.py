@@ -32,11 +32,13 @@ class IconQA(ItemMetric):
         if not item.choices:
             return self._blank(item, text)
         gold = gold_index(item)
+        index = item.extra.get("predicted_index")
         if self.variant == "lower":
+            text = item.choices[index] if index is not None and index < len(item.choices) else text
             hit = text.lower() == item.choices[gold].lower()
             loose = exact_choice(text, item.choices) == gold or infer(text, item.choices) == gold
             return verdict(item, float(hit), text.lower(), float(loose))
-        choice = read_choice(text, item.choices)
+        choice = read_choice(text, item.choices) if index is None else index
         loose_choice = infer(text, item.choices) if choice is None else choice
         parsed = None if choice is None else str(choice)
         return verdict(item, float(choice == gold), parsed, float(loose_choice == gold))

@@ -1,0 +1,94 @@
+"""``holdfast score``: an official metric over a prediction file, in words or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from holdfast.evaluation.items import Score
+
+_WIDTH = 80
+_ROWS = 14
+"""Longest table of one kind that is printed; JSON has them all."""
+
+
+def score(
+    task: Annotated[str, typer.Argument(help="Task, such as scienceqa, vqav2, pope, coco_captions; or a metric.")],
+    predictions: Annotated[Path, typer.Argument(help="Answers, in the task's official layout or as plain records.")],
+    references: Annotated[
+        Path | None, typer.Option("--references", "-r", help="Official references: a file, or a folder of them.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Variant of the metric, such as official or legacy.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Another metric than the task's own.")] = None,
+    intersect: Annotated[bool, typer.Option("--intersect", help="Score only the items that both files have.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write one scored JSON line an item here, for holdfast compare.")
+    ] = None,
+) -> None:
+    """Score a prediction file of any tool by its task's official metric; no model is needed."""
+    from holdfast.evaluation import scoring
+    from holdfast.evaluation.metrics.registry import get_metric
+    from holdfast.evaluation.official.tasks import find_task
+
+    get_metric(metric or find_task(task).metric, variant)
+    items = scoring.load_items(task, predictions, references, intersect=intersect)
+    result = scoring.score_items(task, items, metric=metric, variant=variant)
+    if out is not None:
+        scoring.write_scored(out, items, result)
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
+    else:
+        _show(result)
+
+
+def _show(result: Score) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=_WIDTH, highlight=False)
+    console.print(f"{result.task}: {result.score:.2f} ({result.metric}, variant {result.variant}, n = {result.n:,})")
+    counts = {"missing": result.missing, "unparsed": result.unparsed, "truncated": result.truncated}
+    if any(counts.values()):
+        said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        console.print(f"Of these, {said}: they count as they stand in the score.")
+    else:
+        console.print("Nothing was missing, unparsed or truncated.")
+    lenient = result.details.get("lenient")
+    if lenient is not None and lenient > result.score + 0.005 and result.metric != "mme":
+        console.print(f"Read leniently it would be {lenient:.2f}: the difference is format, not ability.")
+    rows = list(_rows(result.details))
+    if rows:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("part")
+        table.add_column("value", justify="right")
+        table.add_column("n", justify="right")
+        for name, value, n in rows:
+            table.add_row(name, value, n)
+        console.print()
+        console.print(table)
+
+
+def _rows(details: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every sub-score as (name, value, n), nested names joined by a slash."""
+    for at, (name, value) in enumerate(details.items()):
+        if prefix and at == _ROWS:
+            yield f"{prefix}... {len(details) - at} more with --json", "", ""
+            return
+        title = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            if "score" in value and "n" in value:
+                yield title, f"{value['score']:.2f}", f"{value['n']:,}"
+            else:
+                yield from _rows(value, f"{title} / ")
+        elif isinstance(value, bool | str):
+            yield title, str(value), ""
+        elif isinstance(value, int):
+            yield title, f"{value:,}", ""
+        elif isinstance(value, float) and name != "lenient":
+            yield title, f"{value:.4f}" if abs(value) <= 1 else f"{value:.2f}", ""
