@@ -1,0 +1,122 @@
+"""Find each demo recipe's learning rate on the target's validation part, and print where it came from.
+
+    python benchmarks/demo_rates.py [--recipes full,lora] [--steps 150] [--seed 1] [--out rates.json]
+
+For every recipe a grid half a decade apart is trained with a seed the demo does not use; the rate with the best
+validation accuracy on the digits wins, the smaller one in a tie. Sources and test parts are never looked at. For
+WiSE-FT, alpha is the one with the largest mean of target and source accuracy on validation parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from holdfast.config.schema import RunConfig
+from holdfast.methods.fusion.base import make_fusion
+from holdfast.methods.recipe import Recipe, fuse, restore
+from holdfast.models.loading import load_model
+from holdfast.runs.run import Tasks, read_tasks
+from holdfast.studies.demo import demo_study
+from holdfast.training.loop import Trainer, mean_loss
+
+GRIDS = {
+    "full": (3e-4, 1e-3, 3e-3),
+    "replay": (3e-4, 1e-3, 3e-3),
+    "half": (3e-4, 1e-3, 3e-3),
+    "magnitude": (1e-3, 3e-3, 1e-2),
+    "spider": (1e-3, 3e-3, 1e-2),
+    "connector": (1e-3, 3e-3, 1e-2),
+    "lora": (1e-3, 3e-3, 1e-2),
+    "adapter": (1e-3, 3e-3, 1e-2),
+    "prefix": (3e-3, 1e-2, 3e-2),
+    "ia3": (1e-2, 3e-2, 1e-1),
+}
+ALPHAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def with_rate(config: RunConfig, lr: float, seed: int, steps: int | None) -> RunConfig:
+    """The same recipe with one learning rate on every tuned component."""
+    tune = config.tune.model_dump()
+    for part in tune.values():
+        if part["method"] != "frozen":
+            part["lr"] = lr
+    train = config.train.model_dump() | ({"steps": steps} if steps else {})
+    return RunConfig.model_validate(config.model_dump() | {"tune": tune, "seed": seed, "train": train})
+
+
+def trained(config: RunConfig, tasks: Tasks) -> tuple[float, Recipe, Any]:
+    """Validation accuracy on the target after training; the recipe is still attached."""
+    assert tasks.target is not None
+    loaded = load_model(config.model)
+    recipe = Recipe(config)
+    examples: Any = tasks.target.train
+    for stabiliser in recipe.stabilisers:
+        examples = stabiliser.mix(examples, [e for task in tasks.sources for e in task.train], config.seed)
+    batches = [loaded.chat.encode(examples[i * 32 : i * 32 + 32], with_answers=True) for i in range(16)]
+    recipe.attach(loaded, config.seed, lambda n: iter(batches[:n]), lambda batch: mean_loss(loaded.model, batch))
+    trainer = Trainer(loaded, recipe, config.train, tuple(examples), tasks.target.validation, seed=config.seed)
+    trainer.fit()
+    return trainer.validate()[1], recipe, loaded
+
+
+def accuracy(loaded: Any, examples: Any, config: RunConfig) -> float:
+    """Share answered exactly, in points."""
+    frozen = RunConfig(train=config.train)
+    recipe = Recipe(frozen)
+    train = frozen.train.model_copy(update={"steps": 0, "validation_limit": 10_000})
+    return Trainer(loaded, recipe, train, examples, examples, seed=0).validate()[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipes")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    study = demo_study(seed=options.seed)
+    wanted = options.recipes.split(",") if options.recipes else [r.name for r in study.recipes if r.name in GRIDS]
+    tasks = read_tasks(study.recipes[0].config, Path.cwd())
+    found: dict[str, Any] = {}
+    for recipe in study.recipes:
+        if recipe.name not in wanted or recipe.name not in GRIDS:
+            continue
+        scores = {}
+        for lr in GRIDS[recipe.name]:
+            config = with_rate(recipe.config, lr, options.seed, options.steps)
+            scores[lr] = trained(config, tasks)[0]
+            print(f"{recipe.name:<10} lr {lr:<7g} validation {scores[lr]:5.1f}", flush=True)
+        best = max(scores, key=lambda lr: (scores[lr], -lr))
+        found[recipe.name] = {"lr": best, "scores": {f"{lr:g}": score for lr, score in scores.items()}}
+        print(f"{recipe.name:<10} best {best:g}", flush=True)
+    if "full" in found:
+        found["wise_ft"] = sweep(study, found["full"]["lr"], tasks, options)
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def sweep(study: Any, lr: float, tasks: Tasks, options: argparse.Namespace) -> dict[str, Any]:
+    """Alpha of WiSE-FT on validation parts of target and sources."""
+    assert tasks.target is not None
+    full = next(recipe for recipe in study.recipes if recipe.name == "full")
+    config = with_rate(full.config, lr, options.seed, options.steps)
+    _, recipe, _ = trained(config, tasks)
+    artifacts = recipe.detach()
+    scores = {}
+    for alpha in ALPHAS:
+        loaded = load_model(config.model)
+        restore(loaded, fuse(loaded, artifacts, make_fusion("wise_ft", {"alpha": alpha}), 0))
+        target = accuracy(loaded, tasks.target.validation, config)
+        source = [accuracy(loaded, task.validation, config) for task in tasks.sources]
+        scores[alpha] = (target, sum(source) / len(source))
+        print(f"wise_ft    alpha {alpha:g} target {target:5.1f} sources {scores[alpha][1]:5.1f}", flush=True)
+    best = max(scores, key=lambda alpha: sum(scores[alpha]))
+    return {"alpha": best, "scores": {f"{alpha:g}": score for alpha, score in scores.items()}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
