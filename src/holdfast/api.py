@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holdfast.errors import HoldfastError
 from holdfast.evaluation.compare import compare
 
 if TYPE_CHECKING:
@@ -48,12 +49,18 @@ def tune(
     Raises:
         HoldfastError: A mistake in configuration or data.
     """
-    from holdfast.config.loading import load_config
+    from holdfast.config.loading import load_config, located
     from holdfast.runs.run import Run as Steps
 
-    base = Path.cwd() if isinstance(config, Mapping) else Path(config).resolve().parent
+    file = None if isinstance(config, Mapping) else Path(config)
+    base = Path.cwd() if file is None else file.resolve().parent
     steps = Steps(load_config(config, overrides), Path(out), base=base, listen=listen or _silence)
-    return Run(Path(out), steps.execute())
+    try:
+        return Run(Path(out), steps.execute())
+    except HoldfastError as error:
+        if file is None:
+            raise
+        raise located(error, file) from error
 
 
 def load(run_or_model: str | Path, *, device: str | None = None) -> Loaded:

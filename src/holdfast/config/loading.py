@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, nearest
 
+_PLACE = re.compile(r"\b((tune|train|target)\.\w+|stabiliser\b|fusion\b|model '|metric ')")
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
@@ -100,11 +101,27 @@ def _explain(error: ValidationError, file: Path | None, text: str, overrides: Se
     if first["type"] == "missing":
         return HoldfastError(f"'{place}' is missing", file=file, line=line, remedy="add it")
     message = str(first["msg"]).replace("Input should", "it should").removeprefix("Value error, ")
+    if first["loc"][-1:] == ("str",) and len(mistakes) > 1:  # of a union
+        message = "it should be a file, or a share from 0 to below 1"
     message = re.sub(r"a valid dictionary.*", "a mapping of keys", message).replace("a valid tuple", "a list")
     return HoldfastError(
         f"'{place}' is {first['input']!r}: {message[0].lower()}{message[1:]}", file=file, line=line,
         remedy="change the value",
     )  # fmt: skip
+
+
+def located(error: HoldfastError, file: Path) -> HoldfastError:
+    """The same mistake with the configuration ``file``, and the line of the key it names, if it names no file yet."""
+    if error.file is not None:
+        return error
+    text = file.read_text(encoding="utf-8")
+    named = _PLACE.search(error.problem)
+    line = None
+    if named is not None:
+        word = named.group(0)
+        path = {"stabiliser": "keep", "fusion": "fuse", "model '": "model", "metric '": "target"}.get(word, word)
+        line = line_of(text, path.split("."))
+    return HoldfastError(error.problem, file=file, line=line, item=error.item, remedy=error.remedy)
 
 
 def line_of(text: str, path: Sequence[str]) -> int | None:

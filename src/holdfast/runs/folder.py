@@ -32,6 +32,12 @@ class RunFolder:
         """The scorecard; a run that has one is finished."""
         return self.path / "scores.json"
 
+    @property
+    def has_work(self) -> bool:
+        """Whether training or evaluation has left anything; if so, the folder belongs to its configuration."""
+        made = ("train.jsonl", "checkpoint", "checkpoint.old", "artifact", "predictions", "scores.json")
+        return any((self.path / name).exists() for name in made)
+
     def predictions(self, task: str) -> Path:
         """The tuned model's answers to one task."""
         return self.path / "predictions" / f"{safe_name(task)}.jsonl"
@@ -43,17 +49,21 @@ class RunFolder:
     def begin(self, config: RunConfig) -> None:
         """Make the folder, or check that it holds the same run.
 
+        A folder in which nothing was trained yet takes a new configuration: the first try may have held a mistake.
+
         Raises:
             HoldfastError: Another configuration, or something that is not a run, stands there.
         """
         if self.config.exists():
-            if load_config(self.config) != config:
+            if load_config(self.config) == config:
+                return
+            if self.has_work:
                 raise HoldfastError(
-                    f"{self.path} holds a run of another configuration", remedy="choose another --out, or delete it"
-                )
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise HoldfastError(f"{self.path} exists and is not a Holdfast run", remedy="choose another --out")
+                    "the folder holds a run of another configuration", file=self.path,
+                    remedy="choose another --out, or delete it",
+                )  # fmt: skip
+        elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise HoldfastError("this exists and is not a Holdfast run", file=self.path, remedy="choose another --out")
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config, dump_config(config))
 

@@ -12,6 +12,7 @@ from typing import Any
 from holdfast.config.schema import RunConfig
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
+from holdfast.evaluation.metrics.registry import get_metric
 from holdfast.evaluation.predict import predict
 from holdfast.evaluation.scorecard import score_file
 from holdfast.methods.contract import Batch
@@ -19,8 +20,10 @@ from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
+from holdfast.runs.begun import check_begun
 from holdfast.runs.environment import environment
 from holdfast.runs.folder import RunFolder, safe_name
+from holdfast.runs.lengths import fitting
 from holdfast.runs.scores import recipe_scores
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
@@ -62,6 +65,8 @@ def read_tasks(config: RunConfig, base: Path) -> Tasks:
         skipped += resolved.skipped
     names = [safe_name(task.name) for task in ([target] if target else []) + sources]
     twice = {name for name in names if names.count(name) > 1}
+    for task in ([target] if target else []) + sources:
+        get_metric(task.metric, task.variant)  # an unknown metric is to stop a run before it trains, not after
     if twice:
         raise HoldfastError(f"two tasks are called '{min(twice)}'", remedy="give each its own name")
     return Tasks(target, sources, skipped)
@@ -101,9 +106,11 @@ class Run:
         if self.folder.scores.exists():
             self.listen("finished_before", folder=self.folder.path)
             return dict(next(iter(self.folder.read_json("scores.json")["recipes"].values())))
-        self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
+        if not (self.folder.path / "skipped.json").exists():
+            self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
         self.listen("loading", model=self.config.model)
         loaded = load_model(self.config.model, trust_remote_code=self.config.trust_remote_code)
+        check_begun(self.folder, loaded.identity, tasks.all)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
                 self._take_over(self.parent, loaded, recipe)
@@ -121,6 +128,10 @@ class Run:
         for stabiliser in recipe.stabilisers:
             pool = [example for task in tasks.sources for example in task.train]
             examples = stabiliser.mix(examples, pool, self.config.seed)
+        skip = self.config.skip_bad
+        examples, long = fitting(examples, loaded, train.max_length, skip=skip)
+        validation, more = fitting(tasks.target.validation, loaded, train.max_length, skip=skip)
+        self.folder.write_json("skipped.json", [str(problem) for problem in [*tasks.skipped, *long, *more]])
         before = fingerprint(loaded.anatomy)
 
         def first_batches(count: int) -> Iterator[Batch]:
@@ -141,7 +152,7 @@ class Run:
         self.listen("ledger", ledger=ledger)
         sample = loaded.chat.encode(examples[:1], with_answers=True, max_length=train.max_length)
         self.listen("example", runs=loaded.chat.show(sample))
-        outcome = self._train(loaded, recipe, tuple(examples), tasks.target.validation)
+        outcome = self._train(loaded, recipe, tuple(examples), validation)
         check_moved(before, recipe, loaded.anatomy)
         artifacts = recipe.detach()
         if fingerprint(loaded.anatomy) != before:

@@ -1,0 +1,38 @@
+"""Find the examples that do not fit into ``train.max_length`` before step 1, not in the middle of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from holdfast.data.examples import Example
+from holdfast.errors import HoldfastError
+from holdfast.models.loading import Loaded
+
+
+def fitting(
+    examples: Sequence[Example], loaded: Loaded, max_length: int | None, *, skip: bool
+) -> tuple[tuple[Example, ...], list[HoldfastError]]:
+    """The examples without those whose image or whole answer would be cut.
+
+    Args:
+        examples: What is to be trained on.
+        loaded: The model, whose processor knows how many tokens an image takes.
+        max_length: Tokens of a row; ``None``: everything fits.
+        skip: Drop what does not fit and say so, instead of refusing.
+
+    Raises:
+        HoldfastError: An example does not fit and ``skip`` is off.
+    """
+    kept: list[Example] = []
+    problems: list[HoldfastError] = []
+    for example in examples:
+        try:
+            if max_length is not None:
+                loaded.chat.encode([example], with_answers=True, max_length=max_length)
+            kept.append(example)
+        except HoldfastError as error:
+            if not skip:
+                remedy = f"{error.remedy}, or leave it out with --skip-bad"
+                raise HoldfastError(error.problem, item=example.id, remedy=remedy) from error
+            problems.append(HoldfastError(error.problem, item=example.id, remedy=error.remedy))
+    return tuple(kept), problems
