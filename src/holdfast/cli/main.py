@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -25,6 +26,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("holdfast.cli.doctor:doctor", "What this machine has, and what will be slow or missing."),
 }
 """Command -> where it lives and what it does. A place named ``app`` is a group of commands."""
+
+_MACHINE = {
+    errno.ENOSPC: "Make room, then give the same command again.",
+    errno.EDQUOT: "Make room, then give the same command again.",
+    errno.EACCES: "Choose a place that you may read and write.",
+    errno.EPERM: "Choose a place that you may read and write.",
+    errno.EROFS: "Choose a place that you may read and write.",
+    errno.ENOTDIR: "A file stands where a folder is needed; choose another place.",
+    errno.EEXIST: "A file stands where a folder is needed; choose another place.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+}
+"""What the machine may refuse, and what a person can do about it."""
 
 ABOUT = "Specialise multimodal LLMs for a task without losing what they know, and prove it."
 
@@ -55,6 +69,12 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - the reader has left
         return 0
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"holdfast: {place}{os.strerror(error.errno)}. {_MACHINE[error.errno]}", file=sys.stderr)
+        return 2
 
 
 def _invoke(words: list[str]) -> int:

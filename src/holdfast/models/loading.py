@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from holdfast.errors import HoldfastError
@@ -65,13 +66,19 @@ def load_model(
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            place, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
+        model, found = AutoModelForImageTextToText.from_pretrained(
+            place, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True
         )
+        if found["missing_keys"]:  # transformers would leave them random
+            missing = sorted(found["missing_keys"])
+            raise HoldfastError(
+                f"the weights of model '{name}' lack {len(missing)} tensors, the first '{missing[0]}'",
+                remedy="download it again; config.json and the safetensors files must belong together",
+            )
         chat = ChatProcessor(load_processor(place, trust_remote_code=trust_remote_code))
     except HoldfastError:
         raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise _explain(name, error) from error
     model.to(device).eval()
     return Loaded(name, model, chat, resolve_anatomy(model))
@@ -139,6 +146,8 @@ def _chat_template(folder: Path) -> str | None:
 
 def _explain(name: str, error: Exception) -> HoldfastError:
     text = " ".join(str(error).split())
+    if isinstance(error, SafetensorError):
+        return HoldfastError(f"the weights of model '{name}' are damaged ({text[:100]})", remedy="download them again")
     if "safetensors" in text and ("no file" in text or "does not appear" in text or "not found" in text):
         return HoldfastError(
             f"model '{name}' has no safetensors weights",
@@ -159,4 +168,4 @@ def _explain(name: str, error: Exception) -> HoldfastError:
             f"model '{name}' is neither a local folder nor reachable on the Hub",
             remedy="check the name and the connection, or download it and give the folder",
         )
-    return HoldfastError(f"model '{name}' cannot be loaded ({text[:300]})")
+    return HoldfastError(f"model '{name}' cannot be loaded ({text[:300]})", remedy="check that its folder is complete")

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.config.schema import TaskSpec
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.items import Score
+from holdfast.evaluation.metrics.registry import get_metric
 from holdfast.evaluation.predict import predict
 from holdfast.evaluation.scorecard import score_file
 from holdfast.models.loading import Loaded
-from holdfast.runs.folder import RunFolder
+from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.tasks.resolve import expand, resolve_task
+from holdfast.tasks.task import Task
 from holdfast.training.loop import Listener
+
+FILE = "evaluation.json"
 
 
 def assess(
@@ -36,24 +41,46 @@ def assess(
         raise HoldfastError("no task is named", remedy="give --tasks a file, pocket:NAME, or pocket")
     specs = [TaskSpec(data=name, validation=0.0, test=0.0, metric=metric) for name in tasks]
     folder = RunFolder(out)
-    identity = _identity(loaded)
-    marker = out / "evaluation.json"
-    if marker.exists() and folder.read_json("evaluation.json")["identity"] != identity:
-        raise HoldfastError(f"{out} holds answers of another model", remedy="choose another --out")
     resolved = [resolve_task(spec, base=Path.cwd(), seed=0, test_limit=limit).task for spec in expand(specs)]
-    folder.write_json("evaluation.json", {"identity": identity, "model": loaded.name})
+    # A file that is only asked, never trained on, is asked whole.
+    asked_tasks = [task if task.test else replace(task, train=(), test=task.train[:limit]) for task in resolved]
+    names = [safe_name(task.name) for task in asked_tasks]
+    for task in asked_tasks:
+        get_metric(task.metric, task.variant)
+        if names.count(safe_name(task.name)) > 1:
+            raise HoldfastError(f"two tasks are called '{task.name}'", remedy="ask them in two calls")
+    _claim(folder, loaded, asked_tasks, max_new_tokens)
     scores: dict[str, Score] = {}
-    for task in resolved:
-        # A file that is only asked, never trained on, is asked whole.
-        asked = task if task.test else type(task)(task.name, (), (), task.train[:limit], task.metric, task.variant)
+    for asked in asked_tasks:
         listen("predicting", task=asked.name, who="model", total=len(asked.test))
         predict(
             loaded, asked, folder.predictions(asked.name), batch_size=batch_size, max_new_tokens=max_new_tokens,
             advance=_counter(listen, asked.name),
         )  # fmt: skip
         scores[asked.name] = score_file(folder.predictions(asked.name), metric=asked.metric, variant=asked.variant)
-    folder.write_json("scores.json", {"tasks": {name: score.to_json() for name, score in scores.items()}})
+    earlier = folder.read_json("scores.json")["tasks"] if folder.scores.exists() else {}
+    folder.write_json("scores.json", {"tasks": earlier | {name: score.to_json() for name, score in scores.items()}})
     return scores
+
+
+def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tokens: int) -> None:
+    """Record whose answers to what the folder holds, or refuse if it holds others."""
+    identity = _identity(loaded)
+    asked = {task.name: f"{task.key()}-{task.max_new_tokens or max_new_tokens}" for task in tasks}
+    record = {"identity": identity, "model": loaded.name, "tasks": asked}
+    remedy = "choose another --out"
+    if (folder.path / FILE).exists():
+        before = folder.read_json(FILE)
+        if before["identity"] != identity:
+            raise HoldfastError("the folder holds answers of another model", file=folder.path, remedy=remedy)
+        other = [name for name, key in asked.items() if before.get("tasks", {}).get(name, key) != key]
+        if other:
+            raise HoldfastError(f"the folder holds answers to other items of '{other[0]}', or of another length",
+                                file=folder.path, remedy=remedy)  # fmt: skip
+        record["tasks"] = before.get("tasks", {}) | asked
+    elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+        raise HoldfastError("this exists and is not the folder of an evaluation", file=folder.path, remedy=remedy)
+    folder.write_json(FILE, record)
 
 
 def _identity(loaded: Loaded) -> str:
