@@ -23,7 +23,11 @@ LETTERS = (("E", "target, after - before"), ("F", "sources, after - before"), ("
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Sentences first, numbers after."""
     for number, sentence in enumerate(comparison.sentences()):
-        console.print(Padding(Text(sentence, style="bold" if number == 0 else ""), (0, 0, 0, 0 if number == 0 else 2)))
+        console.print(
+            Padding(
+                Text(sentence, style="bold" if number == 0 else ""), (0, 0, 0, 0 if number == 0 else 2), expand=False
+            )
+        )
     console.print()
     console.print(change_table(comparison))
     console.print()

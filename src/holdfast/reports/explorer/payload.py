@@ -140,7 +140,7 @@ def _references(pair: Pair) -> list[str]:
 def _score(score: float | None) -> float | int | None:
     if score is None:
         return None
-    rounded = round(score, 4)
+    rounded = round(float(score), 4)
     return int(rounded) if rounded.is_integer() else rounded
 
 
