@@ -54,6 +54,10 @@ def vocabulary() -> list[tuple[str, float]]:
     return pieces
 
 
+BYTE_RANGE = range(len(vocabulary()) - 256, len(vocabulary()))
+"""Ids of the byte tokens."""
+
+
 def make_tokenizer() -> Any:
     """A fast tokenizer of transformers. ``decode(encode(text))`` gives back the text.
 
