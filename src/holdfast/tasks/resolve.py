@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from holdfast.config.schema import TaskSpec
 from holdfast.data.examples import Example, Turn, image_key
@@ -14,6 +16,8 @@ from holdfast.tasks.task import Task, split_by_image, subsample, with_prompt
 
 POCKET_SIZES = {"train": 2000, "validation": 200, "test": 200}
 """Examples drawn from the pocket world where the specification sets no limit."""
+
+NOTHING_SKIPPED: tuple[HoldfastError, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def resolve_task(
         HoldfastError: The data are missing or hold a mistake, or a part that is needed is empty.
     """
     if spec.data.startswith("pocket:"):
-        task, skipped = _pocket(spec, test_limit), ()
+        task, skipped = _pocket(spec, test_limit), NOTHING_SKIPPED
     else:
         task, skipped = _from_files(spec, base, skip_bad)
     limit = spec.test_limit or test_limit
@@ -69,26 +73,32 @@ def resolve_task(
 
 
 def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
-    from holdfast.pocket.tasks import SOURCES, TARGETS, draw
+    from holdfast.pocket.tasks import SOURCES, TARGETS
 
     name = spec.data.removeprefix("pocket:")
     if name not in SOURCES + TARGETS:
         raise HoldfastError(f"the pocket world has no task '{name}'", remedy=nearest(name, SOURCES + TARGETS))
     sizes = POCKET_SIZES | {"train": spec.limit or POCKET_SIZES["train"]}
     sizes["test"] = spec.test_limit or test_limit or (500 if name == "digits" else POCKET_SIZES["test"])
-    parts: dict[str, tuple[Example, ...]] = {}
-    for split in ("train", "validation", "test"):
-        parts[split] = tuple(
-            Example(
-                id=sample.id,
-                images=(sample.image,),
-                turns=(Turn(sample.question, (sample.answer,)),),
-                image_key=sample.image_id or image_key((sample.image,)),
-                choices=sample.choices,
-            )
-            for sample in draw(name, split, sizes[split], seed=0)
+    parts = [_drawn(name, split, sizes[split]) for split in ("train", "validation", "test")]
+    return Task(spec.name or name, *parts)
+
+
+@lru_cache(maxsize=128)
+def _drawn(name: str, split: Literal["train", "validation", "test"], count: int) -> tuple[Example, ...]:
+    """Examples of the pocket world; kept, because every recipe of a study asks for the same ones."""
+    from holdfast.pocket.tasks import draw
+
+    return tuple(
+        Example(
+            id=sample.id,
+            images=(sample.image,),
+            turns=(Turn(sample.question, (sample.answer,)),),
+            image_key=sample.image_id or image_key((sample.image,)),
+            choices=sample.choices,
         )
-    return Task(spec.name or name, parts["train"], parts["validation"], parts["test"])
+        for sample in draw(name, split, count, seed=0)
+    )
 
 
 def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple[HoldfastError, ...]]:
