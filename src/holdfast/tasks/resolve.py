@@ -80,8 +80,12 @@ def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
         raise HoldfastError(f"the pocket world has no task '{name}'", remedy=nearest(name, SOURCES + TARGETS))
     sizes = POCKET_SIZES | {"train": spec.limit or POCKET_SIZES["train"]}
     sizes["test"] = spec.test_limit or test_limit or (500 if name == "digits" else POCKET_SIZES["test"])
-    parts = [_drawn(name, split, sizes[split]) for split in ("train", "validation", "test")]
-    return Task(spec.name or name, *parts)
+    return Task(
+        spec.name or name,
+        _drawn(name, "train", sizes["train"]),
+        _drawn(name, "validation", sizes["validation"]),
+        _drawn(name, "test", sizes["test"]),
+    )
 
 
 @lru_cache(maxsize=128)
