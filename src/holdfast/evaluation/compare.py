@@ -72,7 +72,7 @@ def compare(
         raise HoldfastError(f"the margin of {margin} points is not between 0 and 100")
     if resamples < 100:
         raise HoldfastError(f"{resamples} resamples are too few for an interval", remedy="take at least 100")
-    options = Inputs(task=task, columns=columns, references=references, metric=metric, scale=scale)
+    options = Inputs(task, columns, references, metric, intersect, scale)
     before, after = options.open(base, "base"), options.open(tuned, "tuned")
     names = _names(before, after)
     base_tasks, tuned_tasks = _same_names(before, after)
@@ -103,7 +103,7 @@ def compare(
         confidence=confidence,
         margin=margin / 100,
         seed=seed,
-        notes=(*before.notes, *after.notes, *notes),
+        notes=tuple(dict.fromkeys((*before.notes, *after.notes, *notes))),
         roots=(*after.roots, *before.roots),
     )
 
@@ -160,23 +160,46 @@ class Inputs:
     columns: Mapping[str, str] | None = None
     references: str | Path | None = None
     metric: str | None = None
+    intersect: bool = False
     scale: float = 1.0
 
     def open(self, source: Source, name: str) -> Reading:
-        """Read a source, and score it where a metric is named."""
+        """Read a source, and score it where that is asked for or needed."""
         if isinstance(source, Reading):
             return source
         if isinstance(source, Mapping):
             tasks = {key: list(predictions) for key, predictions in source.items()}
             return Reading(name=name, recognised="predictions in memory", tasks=tasks)
-        reading = read(source, task=self.task, columns=self.columns, scale=self.scale)
-        if self.metric is not None:
-            from holdfast.evaluation.readers.score import score_reading
-
-            return score_reading(reading, self.metric, self.references)
         if self.references is not None:
-            raise HoldfastError("references are given but no metric", remedy="name one with --metric")
-        return reading
+            return self._official(Path(source), self._recognised(source))
+        reading = read(source, task=self.task, columns=self.columns, scale=self.scale)
+        scored = all(row.score is not None for rows in reading.tasks.values() for row in rows)
+        if scored and self.metric is None:
+            return reading
+        from holdfast.evaluation.readers.score import is_official, score_reading
+
+        if is_official(self.task):
+            return self._official(Path(source), reading.recognised)
+        return reading if self.metric is None else score_reading(reading, self.metric)
+
+    def _official(self, path: Path, recognised: str) -> Reading:
+        from holdfast.evaluation.readers.score import read_official
+
+        return read_official(
+            path,
+            task=self.task,
+            metric=self.metric,
+            references=self.references,
+            intersect=self.intersect,
+            recognised=recognised,
+        )
+
+    def _recognised(self, source: str | Path) -> str:
+        """The format of a file that an official loader is to read; such a loader knows layouts that need references."""
+        try:
+            return read(source, columns=self.columns, scale=self.scale).recognised
+        except HoldfastError:
+            return ""
 
 
 def _names(before: Reading, after: Reading) -> tuple[str, str]:

@@ -232,7 +232,9 @@ def test_scoring_with_references(tmp_path) -> None:
     task = compare(base, tuned, references=gold, metric="exact_match", task="colours").tasks["colours"]
     assert task.before == task.after == pytest.approx(2 / 3)
     short = jsonl(tmp_path / "short.jsonl", {"id": 0, "answer": "red"})
-    with pytest.raises(HoldfastError, match=r"line 2, item 1: .*short.jsonl has no reference.*another split"):
+    with pytest.raises(
+        HoldfastError, match=r"base.jsonl, line 2, item 1: the id is not in the references short.jsonl.*same split"
+    ):
         compare(base, base, references=short, metric="exact_match")
     with pytest.raises(HoldfastError, match=r"no metric 'exactmatch'.*Did you mean 'exact_match'"):
         compare(base, base, references=gold, metric="exactmatch")
@@ -242,17 +244,46 @@ GOLD = Path(__file__).resolve().parents[3] / ".." / "shared" / "gold"
 
 
 @pytest.mark.skipif(not GOLD.is_dir(), reason="third-party gold files are not here")
-def test_official_files_give_official_scores() -> None:
-    cases = [
-        ("scienceqa/llava-v1.5-13b_answers.jsonl", "scienceqa/llava_test_CQM-A.json", "scienceqa", 74.39283187927376),
-        ("vqav2_subset/pred_messy.json", "vqav2_subset/annotations_valid.json.gz", "vqa_accuracy:official", 70.19),
-        ("anls/submission.json", "anls/gold_label.json", "anls", 37.777777778),
-    ]
-    for predictions, references, metric, score in cases:
-        path = GOLD / predictions
-        (task,) = compare(path, path, references=GOLD / references, metric=metric).tasks.values()
-        assert 100 * task.before == pytest.approx(score, abs=0.005)
-        assert task.learned == task.forgot == 0
+@pytest.mark.parametrize(
+    ("task", "predictions", "references", "metric", "score"),
+    [
+        ("scienceqa", "scienceqa/llava-v1.5-13b_answers.jsonl", "scienceqa/llava_test_CQM-A.json", None, 74.39283),
+        ("vqav2", "vqav2_subset/pred_messy.json", "vqav2_subset/annotations_valid.json.gz", "vqa_accuracy:official",
+         70.19),
+        ("vqav2", "vqav2_subset/pred_yes.json", "vqav2_subset/annotations_valid.json.gz", None, 20.85),
+        (None, "anls/submission.json", "anls/gold_label.json", "anls", 37.77778),
+        ("coco_captions", "coco_caption_fakecap/captions_val2014_fakecap_results.json",
+         "coco_caption_fakecap/captions_val2014_subset1000.json", None, 59.97905),
+        ("iconqa", "iconqa/patch_trm_predictions.json", "iconqa", None, 100 * 128 / 150),
+    ],
+)  # fmt: skip
+@pytest.mark.skipif(not GOLD.is_dir(), reason="third-party gold files are not here")
+def test_official_files_give_official_scores(task, predictions, references, metric, score) -> None:
+    path = GOLD / predictions
+    (compared,) = compare(path, path, task=task, references=GOLD / references, metric=metric).tasks.values()
+    assert 100 * compared.before == pytest.approx(score, abs=0.005)
+    assert compared.learned == compared.forgot == 0
+
+
+@pytest.mark.skipif(not GOLD.is_dir(), reason="third-party gold files are not here")
+def test_pope_clusters_its_six_questions_an_image_and_names_the_official_figure() -> None:
+    path = GOLD / "pope" / "answers_llava-v1.5-13b.jsonl"
+    comparison = compare(path, path, task="pope", references=GOLD / "pope")
+    assert (comparison.tasks["pope"].n, comparison.tasks["pope"].clusters) == (8910, 500)
+    assert len(comparison.notes) == 1 and "85.95" in comparison.notes[0]
+
+
+def test_mme_is_scored_from_its_own_gold(tmp_path) -> None:
+    line = "{0}\tIs it a cat? Please answer yes or no.\t{1}\t{2}\n"
+    for side, said in (("base", ("Yes", "No")), ("tuned", ("Yes", "Yes"))):
+        (tmp_path / side).mkdir()
+        text = "".join(line.format("1.jpg", gold, answer) for gold, answer in zip(("Yes",), said[:1], strict=True))
+        text += line.format("2.jpg", "No", said[1])
+        (tmp_path / side / "existence.txt").write_text(text, encoding="utf-8")
+    task = compare(tmp_path / "base", tmp_path / "tuned", metric="exact_match").tasks["mme_existence"]
+    assert (task.before, task.after, task.forgot) == (1.0, 0.5, 1)
+    with pytest.raises(HoldfastError, match=r"no score.*--metric"):
+        compare(tmp_path / "base", tmp_path / "tuned")
 
 
 def test_gzipped_json(tmp_path) -> None:

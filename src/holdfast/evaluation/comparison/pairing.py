@@ -103,7 +103,7 @@ def _same_item(task: str, pair: Pair, names: tuple[str, str]) -> None:
                 file=name,
                 line=side.line,
                 item=side.id,
-                remedy="score it: name --metric, and --references where the file has none",
+                remedy="name --metric (and --references where the file has none), or an official --task",
             )
     both = before.references and after.references and before.references != after.references
     if both and sorted(before.references) != sorted(after.references):

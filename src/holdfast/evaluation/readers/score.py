@@ -1,75 +1,88 @@
-"""Score what a reader found without scores, with the official metrics."""
+"""Score what carries no scores: official files through their loaders, everything else by the references it holds."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.items import Item, ItemScore
-from holdfast.evaluation.metrics.registry import get_metric
+from holdfast.evaluation.items import Item, ItemScore, Score
+from holdfast.evaluation.metrics.registry import METRICS, get_metric
+from holdfast.evaluation.official.tasks import TASKS
 from holdfast.evaluation.predictions import Prediction
 from holdfast.evaluation.readers.reading import Reading
-from holdfast.evaluation.readers.references import Gold, read_references
+from holdfast.evaluation.scoring import load_items, score_items
 
 
-def score_reading(reading: Reading, metric: str, references: str | Path | None = None) -> Reading:
-    """Score every task of a reading.
+def is_official(task: str | None) -> bool:
+    """Whether a task's official files can be read and scored by its name."""
+    return task in TASKS
+
+
+def read_official(
+    path: Path,
+    *,
+    task: str | None,
+    metric: str | None,
+    references: str | Path | None,
+    intersect: bool = False,
+    recognised: str = "",
+) -> Reading:
+    """Read a prediction file with its official references and score it, as ``holdfast score`` does.
 
     Args:
-        reading: What was read.
-        metric: ``NAME`` or ``NAME:VARIANT``.
-        references: File with the gold answers by id; default: those the predictions carry.
+        path: The predictions.
+        task: Name of the task; its official layout is used where it has one, else that of the metric.
+        metric: ``NAME`` or ``NAME:VARIANT``; default: the task's own.
+        references: File or folder of the references, where the task needs them.
+        intersect: Keep only ids that both files have.
+        recognised: What the prediction file was taken for.
 
     Raises:
-        HoldfastError: References cannot be read or lack an item, or the metric cannot judge one.
+        HoldfastError: Unknown metric, unreadable files, or different items.
     """
-    gold = None if references is None else read_references(Path(references))
-    tasks = {}
-    for name, predictions in reading.tasks.items():
-        known = predictions if gold is None else [_with_gold(each, gold, reading, references) for each in predictions]
-        tasks[name] = score_predictions(known, metric, task=name)
-    told = f"{reading.recognised}; scored here with {metric}"
-    return replace(reading, tasks=tasks, recognised=told)
-
-
-def _with_gold(
-    prediction: Prediction, gold: Mapping[str, Gold], reading: Reading, references: str | Path | None
-) -> Prediction:
-    entry = gold.get(prediction.id)
-    if entry is None:
+    name, variant = _split(metric)
+    layout = task if task is not None and is_official(task) else name
+    if layout is None:
         raise HoldfastError(
-            f"{references} has no reference for the item",
-            file=reading.name,
-            line=prediction.line,
-            item=prediction.id,
-            remedy="are the references of another split?",
+            "references are given, but neither an official task nor a metric", remedy="name one with --task or --metric"
         )
-    return replace(
-        prediction,
-        references=entry.references,
-        choices=entry.choices or prediction.choices,
-        image=entry.image or prediction.image,
-        question=entry.question or prediction.question,
-    )
+    if name is not None:
+        get_metric(name, variant)  # a wrong name is told before large files are read
+    items = load_items(layout, path, references, intersect=intersect)
+    result = score_items(layout, items, metric=name, variant=variant)
+    by_id = {item.id: item for item in items}
+    title = task or path.stem
+    predictions = [_scored(by_id.get(verdict.id), verdict, result, title) for verdict in result.items]
+    told = f"{recognised or 'predictions'}; scored here with {result.metric} ({result.variant})"
+    return Reading(str(path), told, {title: predictions}, named=task is not None, notes=_total(result, title, path))
+
+
+def score_reading(reading: Reading, metric: str) -> Reading:
+    """Score every task of a reading by the references it carries.
+
+    Raises:
+        HoldfastError: Unknown metric, or an item it cannot judge.
+    """
+    tasks = {name: score_predictions(rows, metric, task=name) for name, rows in reading.tasks.items()}
+    return replace(reading, tasks=tasks, recognised=f"{reading.recognised}; scored here with {metric}")
 
 
 def score_predictions(predictions: Sequence[Prediction], metric: str, *, task: str) -> list[Prediction]:
-    """Score predictions that carry their references.
+    """The same predictions with score, lenient score, status and metric filled in.
 
     Args:
         predictions: With references, and choices where the metric wants them.
         metric: ``NAME`` or ``NAME:VARIANT``.
         task: For messages.
 
-    Returns:
-        The same predictions with score, lenient score, status and metric filled in.
-
     Raises:
         HoldfastError: Unknown metric or variant, or an item it cannot judge.
     """
-    name, _, variant = metric.partition(":")
+    name, variant = _split(metric)
+    assert name is not None
     items = [
         Item(
             id=prediction.id,
@@ -82,19 +95,48 @@ def score_predictions(predictions: Sequence[Prediction], metric: str, *, task: s
         )
         for prediction in predictions
     ]
-    return merge(predictions, get_metric(name, variant or None).score(items, task=task).items, metric)
+    verdicts: Mapping[str, ItemScore] = {
+        verdict.id: verdict for verdict in get_metric(name, variant).score(items, task=task).items
+    }
+    return [_with(prediction, verdicts[prediction.id], metric) for prediction in predictions]
 
 
-def merge(predictions: Sequence[Prediction], scores: Sequence[ItemScore], metric: str) -> list[Prediction]:
-    """Put item scores onto their predictions."""
-    by_id = {score.id: score for score in scores}
-    return [
-        replace(
-            prediction,
-            score=by_id[prediction.id].score,
-            lenient=by_id[prediction.id].lenient,
-            status=None if by_id[prediction.id].status == "ok" else by_id[prediction.id].status,
-            metric=metric,
+def _split(metric: str | None) -> tuple[str | None, str | None]:
+    if metric is None:
+        return None, None
+    name, _, variant = metric.partition(":")
+    if name not in METRICS:
+        get_metric(name)  # raises, naming the nearest
+    return name, variant or None
+
+
+def _scored(item: Item | None, verdict: ItemScore, result: Score, task: str) -> Prediction:
+    """One line; items that a metric judges together (rotations of one MMBench question) give one."""
+    bare = Prediction(id=verdict.id, prediction=verdict.parsed or "", task=task)
+    if item is not None:
+        bare = replace(
+            bare,
+            prediction=item.prediction or "",
+            image=item.image or None,
+            question=item.question,
+            references=item.references,
+            choices=item.choices,
+            truncated=item.truncated,
         )
-        for prediction in predictions
+    return _with(bare, verdict, f"{result.metric}:{result.variant}")
+
+
+def _with(prediction: Prediction, verdict: ItemScore, metric: str) -> Prediction:
+    status = None if verdict.status == "ok" else verdict.status
+    return replace(prediction, score=verdict.score, lenient=verdict.lenient, status=status, metric=metric)
+
+
+def _total(result: Score, task: str, path: Path) -> list[str]:
+    """A note where the official figure is not the mean of the items, which is what a comparison compares."""
+    mean = 100 * math.fsum(verdict.score for verdict in result.items) / len(result.items)
+    if math.isclose(mean, result.score, abs_tol=0.005) or math.isclose(mean / 100, result.score, abs_tol=5e-5):
+        return []
+    return [
+        f"{task}: the official figure of {path.name} is {result.score:.2f} ({result.metric}, {result.variant}); the "
+        f"comparison is of the items, {mean:.2f} on average."
     ]

@@ -35,7 +35,7 @@ def detectable_effect(error: float, n: int, *, level: float = 0.05, power: float
         A share, at most 1.
     """
     reach = (normal_quantile(1 - level / 2) + normal_quantile(power)) * error
-    if binary:
+    if binary or error == 0:  # without any spread the items themselves are the only measure
         fewest = 1
         while 2 * 0.5**fewest >= level:
             fewest += 1
