@@ -38,9 +38,9 @@ def resolve_inside(root: Path, name: str) -> Path:
     if not inside:
         raise HoldfastError(f"image path '{name}' leaves the data root", remedy=remedy)
     if not exists:
-        raise HoldfastError(f"image '{name}' does not exist", remedy=f"looked below {root}")
+        raise HoldfastError(f"image '{name}' does not exist", remedy=f"put it below {root}, or mend the path")
     if not is_file:
-        raise HoldfastError(f"image '{name}' is not a file", remedy=f"looked below {root}")
+        raise HoldfastError(f"image '{name}' is not a file", remedy=f"put it below {root}, or mend the path")
     return path
 
 

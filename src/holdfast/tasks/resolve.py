@@ -107,10 +107,10 @@ def _drawn(name: str, split: Literal["train", "validation", "test"], count: int)
 
 def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple[HoldfastError, ...]]:
     skipped: list[HoldfastError] = []
+    root = None if spec.root is None else base / Path(spec.root).expanduser()
 
     def read(name: str) -> tuple[Example, ...]:
-        file = (base / name).expanduser()
-        root = file.parent if spec.root is None else (base / spec.root).expanduser()
+        file = base / Path(name).expanduser()
         reading = read_examples(file, root=root)
         _refuse(reading, file, skip_bad)
         skipped.extend(reading.problems)
@@ -120,7 +120,9 @@ def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple
     shares = [value if isinstance(value, float | int) else 0.0 for value in (spec.validation, spec.test)]
     if sum(shares) >= 1:
         raise HoldfastError("validation and test shares leave nothing to train on", remedy="make them smaller")
-    train, validation, test = split_by_image(examples, float(shares[0]), float(shares[1]))
+    train, validation, test = split_by_image(
+        examples, float(shares[0]), float(shares[1]), root=root or (base / Path(spec.data).expanduser()).parent
+    )
     if isinstance(spec.validation, str):
         validation = read(spec.validation)
     if isinstance(spec.test, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,14 +40,22 @@ class Task:
 
 
 def split_by_image(
-    examples: Sequence[Example], validation: float, test: float
+    examples: Sequence[Example], validation: float, test: float, *, root: Path | None = None
 ) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
     """Train, validation and test parts; all questions about one picture fall into the same part.
 
-    Each picture's place depends on its own key only, so adding examples moves no old one between the parts. A part
-    with a share above zero gets at least one picture where there are three or more.
+    Each picture's place depends on its own key only, so adding examples moves no old one between the parts, and on
+    its path below ``root``, so that a moved folder is divided as before. A part with a share above zero gets at least
+    one picture where there are three or more (only then can an addition move one).
     """
-    keys = sorted({example.image_key or example.id for example in examples})
+    folder = None if root is None else root.resolve()
+
+    def key_of(example: Example) -> str:
+        if folder is None or not example.images or not all(isinstance(image, Path) for image in example.images):
+            return example.image_key or example.id
+        return "|".join(os.path.relpath(str(image), folder) for image in example.images)
+
+    keys = sorted({key_of(example) for example in examples})
     place = {key: int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) / 16**12 for key in keys}
     part = {key: 2 if place[key] < test else 1 if place[key] < test + validation else 0 for key in keys}
     order = sorted(keys, key=place.__getitem__)
@@ -59,7 +68,7 @@ def split_by_image(
             part[order[-1]] = 0
     parts: tuple[list[Example], list[Example], list[Example]] = ([], [], [])
     for example in examples:
-        parts[part[example.image_key or example.id]].append(example)
+        parts[part[key_of(example)]].append(example)
     return tuple(parts[0]), tuple(parts[1]), tuple(parts[2])
 
 
