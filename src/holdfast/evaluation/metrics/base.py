@@ -45,7 +45,7 @@ class ItemMetric(ABC):
         if self.variant not in self.variants:
             raise HoldfastError(
                 f"the metric {self.name} has no variant '{self.variant}'",
-                remedy=nearest(self.variant, self.variants) + f"; variants are {', '.join(self.variants)}",
+                remedy=nearest(self.variant, self.variants),
             )
 
     @abstractmethod

@@ -14,7 +14,8 @@ from holdfast.evaluation.official.request import Request
 
 SPLITS = ("random", "popular", "adversarial")
 # LLaVA numbers its 8,910 questions by split: the label's own id plus this offset.
-LLAVA_OFFSET = {"adversarial": 0, "random": 10_000_000, "popular": 20_000_000}
+_STEP = 10_000_000
+LLAVA_OFFSET = {"adversarial": 0, "random": _STEP, "popular": 2 * _STEP}
 
 
 def items(request: Request) -> list[Item]:
@@ -78,8 +79,10 @@ def _by_id(file: Path, rows: list[Row], labels: Mapping[str, Item], questions: M
     splits = {str(item.extra["category"]) for item in labels.values()}
     texts = {(str(i.extra["category"]), i.image, i.question): key for key, i in labels.items()}
     by_id: dict[str, Answer] = {}
-    for one in from_rows(file, rows).by_id.values():
-        key = _from_questions(one, questions, texts) or _from_number(one, splits)
+    said = from_rows(file, rows).by_id.values()
+    llava = len(splits) > 1 or any(one.id.isdecimal() and int(one.id) > _STEP for one in said)
+    for one in said:
+        key = _from_questions(one, questions, texts) or _from_number(one, splits, llava=llava)
         label = labels.get(key)
         asked = one.prompt if one.prompt is not None else one.row.get("question")
         if label is not None and isinstance(asked, str) and label.question and first_line(asked) != label.question:
@@ -104,22 +107,18 @@ def _from_questions(one: Answer, questions: Mapping[str, Row], texts: Mapping[tu
     return texts.get((str(record.get("category")), str(record.get("image")), first_line(str(record.get("text", "")))))
 
 
-def _from_number(one: Answer, splits: set[str]) -> str:
+def _from_number(one: Answer, splits: set[str], *, llava: bool) -> str:
     """The key of a label from an answer's category, its LLaVA number, or the only split there is."""
     category = one.row.get("category", one.row.get("split"))
-    if category in splits:
+    if isinstance(category, str) and category:
         return f"{category}/{one.id}"
+    if llava and one.id.isdecimal():
+        number = int(one.id)
+        split = next((name for name, offset in LLAVA_OFFSET.items() if offset < number < offset + _STEP), None)
+        return f"{split}/{number % _STEP}" if split else one.id
     if len(splits) == 1:
         (only,) = splits
-        offset = LLAVA_OFFSET.get(only, 0)
-        number = int(one.id) if one.id.isdecimal() else -1
-        inside = offset and offset < number < offset + 10_000_000
-        return f"{only}/{number - offset}" if inside else f"{only}/{one.id}"
-    if one.id.isdecimal() and splits <= LLAVA_OFFSET.keys():
-        number = int(one.id)
-        for split, offset in LLAVA_OFFSET.items():
-            if offset < number < offset + 10_000_000:
-                return f"{split}/{number - offset}"
+        return f"{only}/{one.id}"
     return one.id
 
 

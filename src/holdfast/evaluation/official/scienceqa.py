@@ -144,12 +144,13 @@ def _choices(prompt: str) -> tuple[str, ...]:
     options: list[str] = []
     for line in prompt.split("\n"):
         found = _OPTION_LINE.match(line)
-        if found is None:
-            continue
-        if found.group(1) == "A":
-            options = []
-        if found.group(1) == letter(len(options)):
+        if found is not None and found.group(1) == "A":
+            options = [found.group(2)]
+        elif found is not None and options and found.group(1) == letter(len(options)):
             options.append(found.group(2))
+        elif options:
+            # An option may have lines of its own, such as the close of a letter.
+            options[-1] += "\n" + line
     if len(options) >= 2:
         return tuple(options)
     tail = prompt[prompt.rfind("(A)") :] if "(A)" in prompt else ""
