@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -23,11 +23,9 @@ LETTERS = (("E", "target, after - before"), ("F", "sources, after - before"), ("
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Sentences first, numbers after."""
     for number, sentence in enumerate(comparison.sentences()):
-        console.print(
-            Padding(
-                Text(sentence, style="bold" if number == 0 else ""), (0, 0, 0, 0 if number == 0 else 2), expand=False
-            )
-        )
+        indent = "  " if number else ""
+        lines = textwrap.wrap(sentence, console.width, initial_indent=indent, subsequent_indent=indent)
+        console.print(Text("\n".join(lines), style="" if number else "bold"))
     console.print()
     console.print(change_table(comparison))
     console.print()

@@ -74,9 +74,10 @@ def task_sentence(task: TaskComparison, comparison: Comparison) -> str:
         return f"Nothing changed on {task.name} ({task.n:,} items)."
     if not clear:
         sign_low, sign_high = (signed(limit) for limit in task.interval)
+        name = "p" if len(comparison.tasks) == 1 else "Holm p"
         still = (
             f"No clear change on {task.name}: {signed(task.difference)} points "
-            f"({level} CI {sign_low} to {sign_high}, p {_equals(task.p_holm)})"
+            f"({level} CI {sign_low} to {sign_high}, {name} {_equals(task.p_holm)})"
         )
         blind = task.detectable >= 0.02 and task.role == "source"
         hint = f"; less than {points(task.detectable)} points would mostly go unseen here" if blind else ""

@@ -32,7 +32,9 @@ def read_folder(path: Path) -> Reading:
         reading.tasks[task] = predictions
     kind = "Holdfast run folder" if folder != path else "folder of prediction files"
     reading.recognised = f"{kind}, {len(files)} {'task' if len(files) == 1 else 'tasks'}"
-    reading.roots = (path / "images", path.parent / "images", path)
+    # Drawn images stand once for all runs of a model, beside the run folders; RUN/base is one level deeper.
+    drawn = (place / ".base" / "images" for place in (path.parent, path.parent.parent))
+    reading.roots = (path / "images", path.parent / "images", *drawn, path)
     return reading
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
 
 from holdfast.evaluation.statistics.normal import normal_quantile
 
@@ -18,7 +20,8 @@ def mcnemar_exact(forgot: int, learned: int) -> float:
         learned: Items wrong before and right after.
 
     Returns:
-        min(1, 2 P(X <= min(forgot, learned))) with X ~ Binomial(forgot + learned, 1/2); 1 when nothing flipped.
+        min(1, 2 P(X <= min(forgot, learned))) with X ~ Binomial(forgot + learned, 1/2); 1 when nothing flipped, and
+        never 0.
     """
     flips, fewer = forgot + learned, min(forgot, learned)
     if flips == 0:
@@ -28,7 +31,7 @@ def mcnemar_exact(forgot: int, learned: int) -> float:
         for k in range(1, fewer + 1):
             term = term * (flips - k + 1) // k
             total += term
-        return min(1.0, 2 * total / 2**flips)
+        return min(1.0, max(2 * total / 2**flips, sys.float_info.min))
     log_term = math.lgamma(flips + 1) - math.lgamma(fewer + 1) - math.lgamma(flips - fewer + 1) - flips * math.log(2)
     share = ratio_sum = 1.0
     for k in range(fewer, 0, -1):
@@ -36,7 +39,7 @@ def mcnemar_exact(forgot: int, learned: int) -> float:
         ratio_sum += share
         if share < 1e-17 * ratio_sum:
             break
-    return min(1.0, 2 * math.exp(log_term + math.log(ratio_sum)))
+    return min(1.0, max(2 * math.exp(log_term + math.log(ratio_sum)), sys.float_info.min))
 
 
 def score_interval(learned: float, forgot: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -79,7 +82,7 @@ def _score_statistic(learned: float, forgot: float, n: float, candidate: float) 
     return numerator / math.sqrt(variance)
 
 
-def _bisect(function, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
     """The root of a falling function, to the last bits that matter in points."""
     for _ in range(60):
         middle = (low + high) / 2

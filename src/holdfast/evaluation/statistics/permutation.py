@@ -9,6 +9,7 @@ McNemar test. Off the grid: all sign patterns when few clusters changed, else se
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,9 +81,8 @@ def _exact(steps: NDArray[np.int64]) -> float:
     if reach == 0:
         return 1.0
     p_value = 2 * float(np.sort(table[centre + reach :]).sum())
-    if inaccurate:  # the transform's rounding noise is near 1e-16 an entry
-        p_value = max(p_value, SMALLEST_BY_TRANSFORM)
-    return min(1.0, p_value)
+    # The transform's rounding noise is near 1e-16 an entry; without it only underflow is to be kept from zero.
+    return min(1.0, max(p_value, SMALLEST_BY_TRANSFORM if inaccurate else sys.float_info.min))
 
 
 def _half_binomial(count: int) -> NDArray[np.float64]:
