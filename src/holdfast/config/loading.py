@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, nearest
 
-_PLACE = re.compile(r"\b((tune|train|target)\.\w+|stabiliser\b|fusion\b|model '|metric ')")
+_PLACE = re.compile(r"\b((tune|train|target)\.\w+|stabiliser\b|fusion\b|model '|model folder\b|metric ')")
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
@@ -119,7 +119,13 @@ def located(error: HoldfastError, file: Path) -> HoldfastError:
     line = None
     if named is not None:
         word = named.group(0)
-        path = {"stabiliser": "keep", "fusion": "fuse", "model '": "model", "metric '": "target"}.get(word, word)
+        path = {
+            "stabiliser": "keep",
+            "fusion": "fuse",
+            "model '": "model",
+            "model folder": "model",
+            "metric ": "target",
+        }.get(word, word)
         line = line_of(text, path.split("."))
     return HoldfastError(error.problem, file=file, line=line, item=error.item, remedy=error.remedy)
 

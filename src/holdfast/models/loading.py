@@ -163,6 +163,8 @@ def _explain(name: str, error: Exception) -> HoldfastError:
             f"model '{name}' needs code of its own", remedy="read that code, then set trust_remote_code: true"
         )
     offline = os.environ.get("HF_HUB_OFFLINE") or "connect" in text.lower() or "offline" in text.lower()
+    if Path(name).expanduser().is_dir() or name == "pocket":
+        offline = False
     if offline or "not a valid model identifier" in text or "not a local folder" in text:
         return HoldfastError(
             f"model '{name}' is neither a local folder nor reachable on the Hub",

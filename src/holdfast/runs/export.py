@@ -62,7 +62,7 @@ def export_adapter(run: Path, out: Path) -> None:
     from safetensors.torch import save_file
 
     _free(out)
-    artifacts, record = load_artifacts(RunFolder(run).artifact)
+    artifacts, record = load_artifacts(_run_folder(run).artifact)
     if len(artifacts) != 1 or "peft_config" not in artifacts[0].metadata:
         what = ", ".join(f"{artifact.method} on {artifact.component}" for artifact in artifacts) or "nothing"
         raise HoldfastError(
@@ -80,10 +80,15 @@ def export_adapter(run: Path, out: Path) -> None:
     partial.rename(out)
 
 
-def _base_of(run: Path) -> tuple[Loaded, list[Any], dict[str, Any]]:
+def _run_folder(run: Path) -> RunFolder:
     folder = RunFolder(run)
     if not folder.config.exists():
-        raise HoldfastError(f"{run} is not a Holdfast run", remedy="give the --out folder of holdfast tune")
+        raise HoldfastError("this is not a Holdfast run", file=run, remedy="give the --out folder of holdfast tune")
+    return folder
+
+
+def _base_of(run: Path) -> tuple[Loaded, list[Any], dict[str, Any]]:
+    folder = _run_folder(run)
     artifacts, record = load_artifacts(folder.artifact)
     trusted = load_config(folder.config).trust_remote_code
     loaded = load_model(record["model"], trust_remote_code=trusted)
@@ -93,7 +98,7 @@ def _base_of(run: Path) -> tuple[Loaded, list[Any], dict[str, Any]]:
 
 def _free(out: Path) -> None:
     if out.exists():
-        raise HoldfastError(f"{out} exists already", remedy="choose another --out")
+        raise HoldfastError("this exists already", file=out, remedy="choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
 
 

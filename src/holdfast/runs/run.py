@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,12 @@ class TrainingLog:
         if config.train.trackers:
             from accelerate import Accelerator
 
+            absent = [name for name in config.train.trackers if find_spec(name) is None]
+            if absent:  # accelerate would go on without it
+                raise HoldfastError(
+                    f"tracker '{absent[0]}' of train.trackers is not installed",
+                    remedy=f"pip install {absent[0]}, or take it out of train.trackers",
+                )
             accelerator = Accelerator(log_with=list(config.train.trackers), project_dir=str(folder.path / "logs"))
             try:
                 accelerator.init_trackers("holdfast")
