@@ -1,6 +1,6 @@
 """Which linear layer is attention and which is MLP, told by the modules that stand around it.
 
-Names of layers differ by family (``o_proj``, ``out_proj``, ``projection_layer``, ``dense``), and one name means different
+Names differ by family (``o_proj``, ``out_proj``, ``projection_layer``, ``dense``), and one name means different
 things: ``dense`` is attention or MLP in a Q-Former, ``proj`` is attention in a tower and a projection in a connector.
 The modules around a layer say what it is: it is attention when the nearest telling module between it and its block is
 one, and likewise for MLP.
