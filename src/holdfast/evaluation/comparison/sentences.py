@@ -43,19 +43,26 @@ def _overall(comparison: Comparison) -> str:
         return ""
     summary, parts = comparison.summary, []
     level = f"{comparison.confidence:.0%}"
-    if summary.E.value is not None:
+    if summary.E.value is not None and summary.E.interval is not None:
         count = len(comparison.targets)
         where = f"the target {comparison.targets[0]}" if count == 1 else f"average over {count} targets"
-        verb = "gained" if summary.E.value >= 0 else "lost"
-        parts.append(f"{verb} {points(abs(summary.E.value))} points on {where}")
+        low, high = summary.E.interval
+        if low <= 0 <= high:
+            spread = f"{signed(summary.E.value)} points, {level} CI {signed(low)} to {signed(high)}"
+            parts.append(f"shows no clear gain on {where} ({spread})")
+        else:
+            verb = "gained" if summary.E.value >= 0 else "lost"
+            parts.append(f"{verb} {points(abs(summary.E.value))} points on {where}")
     if summary.F.value is not None and summary.F.interval is not None:
         count = len(comparison.sources)
-        where = f"average over {count} {'source ' if comparison.targets else ''}{_plural('task', count)}"
+        kind = "source" if comparison.targets else "task"
+        where = f"average over {count} {'source tasks' if comparison.targets else 'tasks'}"
+        where = f"the {kind} {comparison.sources[0]}" if count == 1 else where
         low, high = summary.F.interval
         if low <= 0 <= high:
             what = "no clear loss" if summary.F.value <= 0 else "no clear gain"
             spread = f"{signed(summary.F.value)} points, {level} CI {signed(low)} to {signed(high)}"
-            parts.append(f"{'shows ' if not parts else ''}{what} on {where} ({spread})")
+            parts.append(f"shows {what} on {where} ({spread})")
         else:
             verb = "gained" if summary.F.value > 0 else "lost"
             small, large = _as_size(summary.F.value, summary.F.interval)

@@ -139,7 +139,7 @@
     $("list").replaceChildren(...rowsShown.map((i) => {
       const thumb = some ? picture(i, "thumb") ?? make("span", { class: "thumb" }) : null;
       const answers = shared.answer[i] === own.answer[i] ? [marked(short(own.answer[i], 60), "to")]
-        : [marked(short(shared.answer[i], 60), "from"), " → ", marked(short(own.answer[i], 60), "to")];
+        : [marked(short(shared.answer[i], 30), "from"), " → ", marked(short(own.answer[i], 60), "to")];
       const button = make("button", { type: "button", class: `${outcome(i)}${some ? "" : " bare"}`, "data-id": shared.id[i], onclick: () => choose(i, true) },
         thumb, make("span", { class: "q" }, marked(shared.question[i].replace(/\s+/g, " ") || shared.id[i], "")), make("span", { class: "a" }, ...answers));
       if (shared.id[i] === state.item) button.setAttribute("aria-current", "true");
@@ -197,10 +197,10 @@
       make("div", { class: "head" }, make("span", { class: "what", text: ABOUT[outcome(i)] }), make("span", { class: "id", text: shared.id[i] }),
         make("button", { type: "button", text: "Close", onclick: () => choose(-1) })),
       ...[picture(i, "")].filter(Boolean),
-      make("p", { class: "question" }, marked(shared.question[i] || "(no question)", "")),
+      ...(shared.question[i] ? [make("p", { class: "question" }, marked(shared.question[i], ""))] : []),
       make("dl", {},
         ...(choices.length ? term("Options", make("dd", {}, make("ol", { class: "options" }, ...choices.map((text) => make("li", { text }))))) : []),
-        ...term("Reference", make("dd", {}, marked(shared.references[i].join(" · ") || "–", ""))),
+        ...term("Reference", make("dd", {}, marked(shared.references[i].join(shared.references[i].join("").length > 60 ? "\n" : " · ") || "–", ""))),
         ...term("Before", make("dd", {}, marked(shared.answer[i] || "(empty)", ""), verdict(shared.score[i], shared.lenient?.[i], shared.truncated?.[i]))),
         ...term("After", make("dd", { class: "after" }, marked(own.answer[i] || "(empty)", ""), verdict(own.score[i], own.lenient?.[i], own.truncated?.[i]))),
       ),
