@@ -61,7 +61,7 @@ def run(words: list[str]) -> int:
     try:
         return _invoke(words)
     except HoldfastError as error:
-        print(f"holdfast: {error}", file=sys.stderr)
+        _complain(f"holdfast: {error}")
         return 2
     except KeyboardInterrupt:
         print("\nholdfast: interrupted; the same command goes on where it stopped.", file=sys.stderr)
@@ -75,6 +75,16 @@ def run(words: list[str]) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"holdfast: {place}{os.strerror(error.errno)}. {_MACHINE[error.errno]}", file=sys.stderr)
         return 2
+
+
+def _complain(text: str) -> None:
+    """One line for a file or a pipe; wrapped between words for a person's terminal."""
+    if sys.stderr.isatty():
+        import shutil
+        import textwrap
+
+        text = "\n".join(textwrap.wrap(text, shutil.get_terminal_size().columns, break_on_hyphens=False))
+    print(text, file=sys.stderr)
 
 
 def _invoke(words: list[str]) -> int:
