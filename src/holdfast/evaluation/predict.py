@@ -63,6 +63,7 @@ def _prediction(task: Task, example: Example, text: str, truncated: bool) -> Pre
         choices=example.choices,
         truncated=truncated,
         metric=task.metric,
+        extra=example.extra,
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,7 @@ class Prediction:
         truncated: Whether the model ran into the length limit.
         metric: Name of the metric behind ``score``.
         status: ``ok``, ``unparsed`` or ``missing`` where the scorer says so.
+        extra: What a metric groups by or needs beside: answer_type, category, subtask, answer_index...
         line: Line of the file, for messages.
     """
 
@@ -57,6 +58,7 @@ class Prediction:
     truncated: bool = False
     metric: str | None = None
     status: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     line: int | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -65,6 +67,8 @@ class Prediction:
         record["references"] = list(self.references)
         if self.choices:
             record["choices"] = list(self.choices)
+        if self.extra:
+            record["extra"] = dict(self.extra)
         record |= {"prediction": self.prediction, "truncated": self.truncated, "metric": self.metric}
         record["score"] = self.score
         for name in ("lenient", "status"):
@@ -162,6 +166,7 @@ def prediction_of(record: dict[str, Any], file: Path, line: int) -> Prediction:
         truncated=bool(record.get("truncated", False)),
         metric=metric,
         status=_text(record, "status", file, line, item),
+        extra=_extra(record.get("extra"), file, line, item),
         line=line,
     )
 
@@ -215,6 +220,12 @@ def _text(record: dict[str, Any], name: str, file: Path, line: int, item: str) -
     if value is None or isinstance(value, str):
         return value
     raise HoldfastError(f"'{name}' is {type(value).__name__}, not text", file=file, line=line, item=item)
+
+
+def _extra(value: Any, file: Path, line: int, item: str) -> Mapping[str, Any]:
+    if value is None or isinstance(value, dict):
+        return value or {}
+    raise HoldfastError("'extra' is not a JSON object", file=file, line=line, item=item)
 
 
 def _key(value: Any) -> str | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from holdfast.evaluation.items import Item, Score
+from holdfast.evaluation.items import Item, ItemScore, Score
+from holdfast.evaluation.metrics.mmbench import ROTATION
 from holdfast.evaluation.metrics.registry import get_metric
 from holdfast.evaluation.predictions import Prediction, read_predictions, write_predictions
 
@@ -20,17 +22,21 @@ def score_file(file: Path, *, metric: str, variant: str | None = None) -> Score:
     score = get_metric(metric, variant).score([_item(p) for p in predictions], task=predictions[0].task or file.stem)
     by_id = {item.id: item for item in score.items}
     scored = [
-        replace(
-            prediction,
-            metric=metric,
-            score=by_id[prediction.id].score,
-            lenient=by_id[prediction.id].lenient,
-            status=None if by_id[prediction.id].status == "ok" else by_id[prediction.id].status,
-        )
+        _scored(prediction, _verdict(prediction.id, by_id), metric)
         for prediction in sorted(predictions, key=lambda prediction: prediction.id)
     ]
     write_predictions(file, scored)
     return score
+
+
+def _verdict(item: str, by_id: Mapping[str, ItemScore]) -> ItemScore:
+    """The item's own verdict; a rotation of an MMBench question has that of the question, all rotations together."""
+    return by_id[item] if item in by_id else by_id[str(int(item) % ROTATION)]
+
+
+def _scored(prediction: Prediction, verdict: ItemScore, metric: str) -> Prediction:
+    status = None if verdict.status == "ok" else verdict.status
+    return replace(prediction, metric=metric, score=verdict.score, lenient=verdict.lenient, status=status)
 
 
 def _item(prediction: Prediction) -> Item:
@@ -42,4 +48,6 @@ def _item(prediction: Prediction) -> Item:
         image=prediction.image or "",
         choices=prediction.choices,
         truncated=prediction.truncated,
+        # ScienceQA reports the questions with an image apart.
+        extra={"image": prediction.image is not None, **prediction.extra},
     )

@@ -92,6 +92,7 @@ def score_predictions(predictions: Sequence[Prediction], metric: str, *, task: s
             image=prediction.image or "",
             choices=prediction.choices,
             truncated=prediction.truncated,
+            extra=prediction.extra,
         )
         for prediction in predictions
     ]
