@@ -48,8 +48,12 @@ class ChatProcessor:
         return [] if self.tokenizer.eos_token_id is None else [int(self.tokenizer.eos_token_id)]
 
     def image_token_ids(self) -> set[int]:
-        """Ids of the tokens that stand for image features."""
-        ids = getattr(self.processor, "image_token_ids", None) or [getattr(self.processor, "image_token_id", None)]
+        """Ids of the tokens that stand for image features.
+
+        Gemma3's processor calls the mark that opens an image its image token; the tokenizer knows the real one.
+        """
+        ids = list(getattr(self.processor, "image_token_ids", None) or [])
+        ids += [getattr(owner, "image_token_id", None) for owner in (self.processor, self.tokenizer)]
         return {int(value) for value in ids if value is not None}
 
     def render(self, example: Example, *, with_answer: bool) -> Rendered:
@@ -127,22 +131,61 @@ class ChatProcessor:
         if with_answers:
             options |= {"return_offsets_mapping": True}
         images = [[open_image(source) for source in example.images] for example in examples]
-        if any(images) and self.processor is not self.tokenizer:
-            if with_answers:
-                options["return_text_replacement_offsets"] = True
-            batch = self.processor(text=texts, images=images, **options)
-        else:
-            batch = self.tokenizer(texts, **options)
-        data = dict(batch)
+        data = self._call(texts, images, options, offsets=with_answers)
         offsets = data.pop("offset_mapping", None)
         replaced = data.pop("text_replacement_offsets", None)
         data.pop("labels", None)  # PaliGemma's processor makes labels of its own
-        data.pop("batch_num_images", None)
         if with_answers:
             data["labels"] = _labels(data, offsets, replaced, rendered)
+        self._mark_types(data)
         if max_length is not None and data["input_ids"].shape[1] > max_length:
             data = self._truncate(data, examples, max_length)
         return data
+
+    def _call(
+        self, texts: list[str], images: list[list[Any]], options: dict[str, Any], *, offsets: bool
+    ) -> dict[str, Any]:
+        if not any(images) or self.processor is self.tokenizer:
+            return dict(self.tokenizer(texts, **options))
+        if self._is("PaliGemma"):
+            return self._expand(texts, images, options)
+        if offsets:
+            options = options | {"return_text_replacement_offsets": True}
+        return dict(self.processor(text=texts, images=images, **options))
+
+    def _expand(self, texts: list[str], images: list[list[Any]], options: dict[str, Any]) -> dict[str, Any]:
+        """Image tokens by hand, for a processor that would rewrite the text: PaliGemma's adds a begin token behind
+        the images and a line break at the end, behind the answer.
+        """
+        mark, count = self.processor.image_token, int(self.processor.image_seq_length)
+        replaced = []
+        for text in texts:
+            ends = [place + len(mark) for place in range(len(text)) if text.startswith(mark, place)]
+            grown = [(count - 1) * len(mark) * (index + 1) for index in range(len(ends))]
+            replaced.append(
+                [{"span": (0, end), "new_span": (0, end + more)} for end, more in zip(ends, grown, strict=True)]
+            )
+        data = dict(self.tokenizer([text.replace(mark, mark * count) for text in texts], **options))
+        flat = [image for row in images for image in row]
+        pixels = self.processor.image_processor(flat, return_tensors="pt")
+        return data | {"pixel_values": pixels["pixel_values"], "text_replacement_offsets": replaced}
+
+    def _mark_types(self, data: dict[str, torch.Tensor]) -> None:
+        """Give families that tell tokens apart by type what training needs.
+
+        PaliGemma sees type 0 in both directions, so everything from the first answer on must be type 1: with the
+        processor's zeros each answer token would see the ones it is to predict. Gemma3's types mark its images.
+        """
+        if self._is("PaliGemma"):
+            types = torch.zeros_like(data["input_ids"])
+            if "labels" in data:
+                types = ((data["labels"] != IGNORED).cumsum(dim=1) > 0).to(types.dtype)
+            data["token_type_ids"] = types
+        elif self._is("Gemma3") and "token_type_ids" not in data:
+            data["token_type_ids"] = torch.zeros_like(data["input_ids"])
+
+    def _is(self, family: str) -> bool:
+        return type(self.processor).__name__.startswith(family)
 
     def _truncate(
         self, data: dict[str, torch.Tensor], examples: Sequence[Example], length: int
@@ -160,10 +203,7 @@ class ChatProcessor:
                     item=example.id,
                     remedy=f"raise train.max_length to {columns[1]} or more, or shorten the question",
                 )
-        return {
-            key: value[:, :length] if isinstance(value, torch.Tensor) and value.shape == columns else value
-            for key, value in data.items()
-        }
+        return {key: value[:, :length] if _per_token(key) else value for key, value in data.items()}
 
     def decode(self, ids: torch.Tensor) -> str:
         """The text of generated ids without special tokens."""
@@ -187,6 +227,11 @@ class ChatProcessor:
             text = f"[{len(tokens)} image tokens]" if kind == "image" else str(self.tokenizer.decode(tokens))
             shown.append((text, kind == "answer"))
         return shown
+
+
+def _per_token(key: str) -> bool:
+    """Whether an input has one entry a token. Told by name: pixels may happen to have the same shape."""
+    return key in ("input_ids", "attention_mask", "labels", "cross_attention_mask") or key.endswith("token_type_ids")
 
 
 def _labels(

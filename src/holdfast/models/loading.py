@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import inspect
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -120,6 +120,10 @@ def load_processor(place: str, *, trust_remote_code: bool = False) -> Any:
 
     config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
     kind = PROCESSOR_MAPPING[type(config)]
+    stored, _ = kind.get_processor_dict(place)
+    known = set(inspect.signature(kind.__init__).parameters) - {"image_processor", "tokenizer", "video_processor"}
+    # The number of image tokens stands here; without it the class's own default would be used in silence.
+    settings = {key: value for key, value in stored.items() if key in known}
     original = ProcessorMixin.check_argument_for_proper_class
 
     def without_video(self: Any, argument: str, value: Any) -> Any:
@@ -128,20 +132,11 @@ def load_processor(place: str, *, trust_remote_code: bool = False) -> Any:
     ProcessorMixin.check_argument_for_proper_class = without_video
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
-        template = _chat_template(Path(place)) or tokenizer.chat_template
+        settings["chat_template"] = settings.get("chat_template") or tokenizer.chat_template
         image_processor = AutoImageProcessor.from_pretrained(place, backend="pil")
-        return kind(image_processor=image_processor, tokenizer=tokenizer, video_processor=None, chat_template=template)
+        return kind(image_processor=image_processor, tokenizer=tokenizer, video_processor=None, **settings)
     finally:
         ProcessorMixin.check_argument_for_proper_class = original
-
-
-def _chat_template(folder: Path) -> str | None:
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    if (folder / "chat_template.json").is_file():
-        found = json.loads((folder / "chat_template.json").read_text(encoding="utf-8"))
-        return str(found.get("chat_template")) if isinstance(found, dict) else None
-    return None
 
 
 def _explain(name: str, error: Exception) -> HoldfastError:
