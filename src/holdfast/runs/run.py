@@ -187,6 +187,10 @@ class Run:
         )
 
     def _train(self, loaded: Loaded, recipe: Recipe, examples: tuple[Any, ...], validation: tuple[Any, ...]) -> Outcome:
+        if not any((self.folder.path / name).exists() for name in ("checkpoint", "checkpoint.old")):
+            (self.folder.path / "train.jsonl").unlink(
+                missing_ok=True
+            )  # of a try that ended before its first checkpoint
         log = TrainingLog(self.folder, self.config, self.listen)
         trainer = Trainer(
             loaded, recipe, self.config.train, examples, validation,

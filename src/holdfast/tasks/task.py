@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,12 +62,11 @@ def split_by_image(
     part = {key: 2 if place[key] < test else 1 if place[key] < test + validation else 0 for key in keys}
     order = sorted(keys, key=place.__getitem__)
     if len(keys) >= 3:
-        if test > 0 and 2 not in part.values():
-            part[order[0]] = 2
-        if validation > 0 and 1 not in part.values():
-            part[next(key for key in order if part[key] == 0)] = 1
-        if 0 not in part.values():
-            part[order[-1]] = 0
+        for wanted, share in ((2, test), (1, validation), (0, 1.0)):
+            if share > 0 and wanted not in part.values():
+                counts = Counter(part.values())
+                largest = max(counts, key=counts.__getitem__)  # holds two or more, so nothing is emptied
+                part[next(key for key in order if part[key] == largest)] = wanted
     parts: tuple[list[Example], list[Example], list[Example]] = ([], [], [])
     for example in examples:
         parts[part[key_of(example)]].append(example)
@@ -77,7 +78,9 @@ def with_prompt(example: Example, prompt: str) -> Example:
     if prompt == "{question}":
         return example
     last = example.turns[-1]
-    text = prompt.replace("{question}", last.question).replace("{choices}", ", ".join(example.choices))
+    words = {"{question}": last.question, "{choices}": ", ".join(example.choices)}
+    # In one pass: a question that happens to hold "{choices}" is left as it is.
+    text = re.sub(r"\{question\}|\{choices\}", lambda found: words[found.group(0)], prompt)
     return replace(example, turns=(*example.turns[:-1], Turn(text, last.answers)))
 
 

@@ -1,0 +1,175 @@
+"""Pixel values of odd image files against values worked out by hand, and damage of every kind."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from holdfast.data.images import open_image
+from holdfast.errors import HoldfastError
+
+
+def opened(image: Image.Image, file: Path, **options: Any) -> np.ndarray[Any, Any]:
+    image.save(file, **options)
+    read = open_image(file)
+    assert read.mode == "RGB"
+    return np.asarray(read).astype(int)
+
+
+def test_alpha_lies_over_white(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (3, 1))
+    image.putdata([(200, 0, 0, 255), (200, 0, 0, 0), (200, 0, 0, 102)])
+    pixels = opened(image, tmp_path / "a.png")
+    # 0.4 of the colour and 0.6 of white.
+    expected = [[200, 0, 0], [255, 255, 255], [0.4 * 200 + 153, 153, 153]]
+    assert np.abs(pixels[0] - np.array(expected)).max() <= 1
+
+
+def test_grey_with_alpha_lies_over_white(tmp_path: Path) -> None:
+    image = Image.new("LA", (3, 1))
+    image.putdata([(10, 255), (10, 0), (10, 51)])
+    pixels = opened(image, tmp_path / "a.png")
+    assert np.abs(pixels[0, :, 0] - np.array([10, 255, 0.2 * 10 + 0.8 * 255])).max() <= 1
+    assert (pixels[..., 0] == pixels[..., 1]).all()
+
+
+@pytest.mark.parametrize("kind", ["png", "gif"])
+def test_a_transparent_palette_entry_is_white(tmp_path: Path, kind: str) -> None:
+    image = Image.new("P", (3, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255, 0, 255, 0] + [0] * (253 * 3))
+    image.putdata([0, 1, 2])
+    pixels = opened(image, tmp_path / f"a.{kind}", transparency=1)
+    assert pixels[0].tolist() == [[255, 0, 0], [255, 255, 255], [0, 255, 0]]
+
+
+def test_a_transparent_colour_of_a_plain_png_is_white(tmp_path: Path) -> None:
+    image = Image.new("RGB", (2, 1))
+    image.putdata([(1, 2, 3), (9, 8, 7)])
+    assert opened(image, tmp_path / "a.png", transparency=(9, 8, 7))[0].tolist() == [[1, 2, 3], [255, 255, 255]]
+    grey = Image.new("L", (2, 1))
+    grey.putdata([7, 40])
+    assert opened(grey, tmp_path / "b.png", transparency=40)[0].tolist() == [[7, 7, 7], [255, 255, 255]]
+
+
+def test_one_bit(tmp_path: Path) -> None:
+    image = Image.new("1", (2, 1))
+    image.putdata([0, 1])
+    assert opened(image, tmp_path / "a.png")[0].tolist() == [[0, 0, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, kind: str) -> None:
+    values = np.array([[0, 257, 16384, 32768, 65535]], dtype=np.uint16)
+    pixels = opened(Image.fromarray(values), tmp_path / f"a.{kind}")
+    # Pillow's own conversion clips everything above 255 to white.
+    assert pixels[0, :, 0].tolist() == [round(value / 257) for value in values[0].tolist()]
+
+
+def test_float_grey_is_scaled_to_its_own_range(tmp_path: Path) -> None:
+    values = np.array([[-1.0, 0.0, 1.0]], dtype=np.float32)
+    assert opened(Image.fromarray(values), tmp_path / "a.tiff")[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_sixteen_bit_colour(tmp_path: Path) -> None:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    row = b"\x00" + struct.pack(">HHH", 65535, 32768, 257)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(content)
+    assert np.asarray(open_image(tmp_path / "a.png"))[0, 0].tolist() == [255, 128, 1]
+
+
+def quarters() -> Image.Image:
+    """24 x 16: red top left, green top right, blue bottom left, white bottom right."""
+    image = Image.new("RGB", (24, 16), (255, 255, 255))
+    image.paste((255, 0, 0), (0, 0, 12, 8))
+    image.paste((0, 255, 0), (12, 0, 24, 8))
+    image.paste((0, 0, 255), (0, 8, 12, 16))
+    return image
+
+
+# What a camera stored, turned back by the tag's meaning (EXIF 2.32, tag 0x0112), gives the upright picture.
+STORED = {
+    1: lambda image: image,
+    2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, progressive: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = STORED[orientation](quarters())
+    pixels = opened(stored, tmp_path / "a.jpg", exif=exif, quality=95, subsampling=0, progressive=progressive)
+    assert pixels.shape == (16, 24, 3)
+    for (row, column), colour in {(4, 6): (255, 0, 0), (4, 18): (0, 255, 0), (12, 6): (0, 0, 255)}.items():
+        assert np.abs(pixels[row, column] - np.array(colour)).max() < 12
+    assert pixels[12, 18].min() > 240
+
+
+def test_cmyk_jpeg(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    pixels = opened(image, tmp_path / "a.jpg", quality=95)
+    assert np.abs(pixels[8, 8] - np.array([255, 0, 0])).max() < 12
+
+
+def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    pixels = opened(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert pixels[0, 0].tolist() == [255, 0, 0]
+
+
+def encoded(kind: str) -> bytes:
+    stream = io.BytesIO()
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(stream, kind, **({"exif": exif} if kind in ("PNG", "JPEG", "WEBP", "TIFF") else {}))
+    return stream.getvalue()
+
+
+KINDS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+WHOLE = {kind: encoded(kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_files_open(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a").write_bytes(WHOLE[kind])
+    assert open_image(tmp_path / "a").size in ((11, 9), (9, 11))
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), kind=st.sampled_from(KINDS))
+def test_damage_gives_a_picture_or_one_sentence(
+    data: st.DataObject, kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = bytearray(WHOLE[kind])
+    for _ in range(data.draw(st.integers(0, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(1, len(content)))]
+    file = tmp_path_factory.getbasetemp() / "spoilt"
+    file.write_bytes(bytes(content))
+    try:
+        assert open_image(file).mode == "RGB"
+    except HoldfastError as error:
+        assert "'spoilt'" in error.problem
+        assert error.remedy
