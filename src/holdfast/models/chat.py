@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +117,8 @@ class ChatProcessor:
             What ``forward`` takes; ``input_ids``, ``attention_mask`` and ``labels`` are ``[batch, length]``.
 
         Raises:
-            HoldfastError: An image span or a whole answer would be cut by ``max_length``.
+            HoldfastError: An image span or a whole answer would be cut by ``max_length``, or the prompt does not have
+                one image mark an image.
         """
         rendered = [self.render(example, with_answer=with_answers) for example in examples]
         texts = [item.text for item in rendered]
@@ -131,6 +133,7 @@ class ChatProcessor:
         if with_answers:
             options |= {"return_offsets_mapping": True}
         images = [[open_image(source) for source in example.images] for example in examples]
+        self._check_marks(texts, examples)
         data = self._call(texts, images, options, offsets=with_answers)
         offsets = data.pop("offset_mapping", None)
         replaced = data.pop("text_replacement_offsets", None)
@@ -142,6 +145,18 @@ class ChatProcessor:
             data = self._truncate(data, examples, max_length)
         return data
 
+    def _check_marks(self, texts: Sequence[str], examples: Sequence[Example]) -> None:
+        mark = getattr(self.processor, "image_token", None)
+        if not isinstance(mark, str) or not mark:
+            return
+        for text, example in zip(texts, examples, strict=True):
+            if text.count(mark) != len(example.images):
+                raise HoldfastError(
+                    f"the prompt has {text.count(mark)} image marks for {len(example.images)} images",
+                    item=example.id,
+                    remedy=f"use the chat template that came with the model, and keep '{mark}' out of the text",
+                )
+
     def _call(
         self, texts: list[str], images: list[list[Any]], options: dict[str, Any], *, offsets: bool
     ) -> dict[str, Any]:
@@ -149,9 +164,16 @@ class ChatProcessor:
             return dict(self.tokenizer(texts, **options))
         if self._is("PaliGemma"):
             return self._expand(texts, images, options)
-        if offsets:
-            options = options | {"return_text_replacement_offsets": True}
-        return dict(self.processor(text=texts, images=images, **options))
+        if not offsets:
+            return dict(self.processor(text=texts, images=images, **options))
+        with _listening(self.processor) as heard:
+            data = dict(self.processor(text=texts, images=images, **options))
+        if not heard:
+            raise HoldfastError(
+                f"{type(self.processor).__name__} does not say where it puts image tokens",
+                remedy="use a model whose processor comes with transformers",
+            )
+        return data | {"text_replacement_offsets": heard[-1]}
 
     def _expand(self, texts: list[str], images: list[list[Any]], options: dict[str, Any]) -> dict[str, Any]:
         """Image tokens by hand, for a processor that would rewrite the text: PaliGemma's adds a begin token behind
@@ -227,6 +249,28 @@ class ChatProcessor:
             text = f"[{len(tokens)} image tokens]" if kind == "image" else str(self.tokenizer.decode(tokens))
             shown.append((text, kind == "answer"))
         return shown
+
+
+@contextmanager
+def _listening(processor: Any) -> Iterator[list[Any]]:
+    """Hears by how much each image mark grows, row by row.
+
+    The library's own option for this (``return_text_replacement_offsets``) fails in some processors as soon as the
+    first row has no image, because they try to make a tensor of it.
+    """
+    heard: list[Any] = []
+    original = processor.get_text_with_replacements
+
+    def listen(*args: Any, **kwargs: Any) -> Any:
+        texts, replaced = original(*args, **kwargs)
+        heard.append(replaced)
+        return texts, replaced
+
+    processor.get_text_with_replacements = listen
+    try:
+        yield heard
+    finally:
+        del processor.get_text_with_replacements
 
 
 def _per_token(key: str) -> bool:
