@@ -96,7 +96,7 @@ def test_scienceqa_verdicts_are_those_of_the_result_file(gold: Path) -> None:
 
 
 def test_scienceqa_problems_and_conversations_agree(gold: Path) -> None:
-    """The official problem records, their split file and subject tables against the LLaVA form of the same questions."""
+    """The official problem records and split file against the LLaVA form of the same questions."""
     folder = gold / "scienceqa"
     answers = folder / "llava-v1.5-13b_answers.jsonl"
     by_problem = load_items("scienceqa", answers, folder / "problems_first1773.json", intersect=True)

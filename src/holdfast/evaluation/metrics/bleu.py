@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp
 
-from holdfast.evaluation.metrics.ngrams import ORDERS, Grams, ngrams
+from holdfast.evaluation.metrics.ngrams import ORDERS, Gram, ngrams
 
 # The official constants that keep a division by nothing finite; they are part of the printed digits.
 _TINY, _SMALL = 1e-15, 1e-9
@@ -24,12 +24,16 @@ class Statistics:
 
 def statistics(hypothesis: Sequence[str], references: Sequence[Sequence[str]]) -> Statistics:
     """Clipped n-gram matches and the closest reference length (the shorter one in a tie)."""
-    most: list[Grams] = [type(grams)() for grams in ngrams(())]
+    most: list[dict[Gram, int]] = [{} for _ in range(ORDERS)]
     for reference in references:
         for best, counts in zip(most, ngrams(reference), strict=True):
-            best |= counts
-    said = ngrams(hypothesis)
-    correct = tuple((counts & best).total() for counts, best in zip(said, most, strict=True))
+            for gram, count in counts.items():
+                if count > best.get(gram, 0):
+                    best[gram] = count
+    correct = tuple(
+        sum(min(count, best.get(gram, 0)) for gram, count in counts.items())
+        for counts, best in zip(ngrams(hypothesis), most, strict=True)
+    )
     size = len(hypothesis)
     closest = min((abs(len(reference) - size), len(reference)) for reference in references)[1]
     return Statistics(size, closest, tuple(max(0, size - n) for n in range(ORDERS)), correct)

@@ -87,10 +87,11 @@ def read(path: Path) -> dict[str, Any] | list[Row]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """As :func:`read`, where only rows will do."""
+    """As :func:`read`, where only rows will do; one JSON object is one row."""
     content = read(path)
     if isinstance(content, dict):
-        raise HoldfastError("a list of records is needed here, and this is one JSON object", file=path)
+        # JSON Lines of a single line look like this, whatever the file is called.
+        return [Row(content, 1)]
     return content
 
 

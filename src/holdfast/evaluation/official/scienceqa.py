@@ -46,6 +46,9 @@ def _annotated(item: Item, said: Answer | None, prompted: bool) -> Item:
 
 def _answers(file: Path) -> Answers:
     content = read(file)
+    if isinstance(content, list) and len(content) == 1 and not content[0].record.keys() & {"question_id", "id"}:
+        # One object on one line in a file called .jsonl: a result file all the same.
+        content = content[0].record
     if isinstance(content, list):
         return from_rows(file, content)
     if isinstance(content.get("correct"), list) and isinstance(content.get("incorrect"), list):
