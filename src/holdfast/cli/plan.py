@@ -1,0 +1,72 @@
+"""``holdfast plan``: what a recipe trains, weighs and costs, without weights, data or an accelerator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def plan(
+    model: Annotated[
+        str | None, typer.Option(help="a shape such as llava-1.5-7b, a model folder, a Hub id, or pocket")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="the same YAML file as for holdfast tune")] = None,
+    method: Annotated[str | None, typer.Option(help="one method on the llm, everything else frozen")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="override a key: --set tune.llm.r=64")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="rows of a step; default: the recipe's")] = None,
+    length: Annotated[int | None, typer.Option(help="tokens of a row with its image tokens")] = None,
+    images: Annotated[int, typer.Option(help="images of a row; a tile counts as an image")] = 1,
+    answer: Annotated[int, typer.Option(help="answer tokens of a row")] = 8,
+    precision: Annotated[str, typer.Option(help="bf16 or fp32")] = "bf16",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Count what a recipe trains and estimate what a step costs, from a configuration alone."""
+    import json
+    import os
+
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from holdfast.config.loading import load_config
+    from holdfast.errors import HoldfastError, nearest
+
+    if (recipe is None) == (method is None):
+        raise HoldfastError("a plan is of one recipe or one method", remedy="give --recipe FILE or --method NAME")
+    if precision not in ("bf16", "fp32"):
+        raise HoldfastError(f"unknown precision '{precision}'", remedy=nearest(precision, ("bf16", "fp32")))
+    config = load_config(recipe if recipe is not None else {"tune": {"llm": {"method": method}}}, set_ or [])
+    if model is not None:
+        config = config.model_copy(update={"model": model})
+    from holdfast.planning.plan import make_plan
+
+    made = make_plan(
+        config, batch=batch_size, length=length, images=images, answer=answer,
+        precision="bf16" if precision == "bf16" else "fp32",
+    )  # fmt: skip
+    if as_json:
+        print(json.dumps(made.to_json(), indent=1))
+        return
+    _show(made)
+
+
+def _show(made: Any) -> None:
+    from rich.table import Table
+
+    from holdfast.cli.terminal import console, ledger_table, size
+
+    work = made.workload
+    console.print(ledger_table(made.ledger))
+    table = Table(
+        title=f"Memory of a step (estimate): {work.batch} x {work.length} tokens, {work.precision}",
+        title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False,
+    )  # fmt: skip
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    for part, count in made.memory.to_json().items():
+        table.add_row(f"[bold]{part}[/]" if part == "peak" else part, size(count))
+    console.print(table)
+    flops = made.flops
+    console.print(
+        f"[bold]FLOPs of a step[/]: {flops.step:.3e} (forward {flops.forward:.3e}, backward {flops.backward:.3e})"
+    )
+    console.print(f"[dim]Base {made.ledger.base:,}, added {made.ledger.added:,}. No weights were read.[/]")

@@ -1,0 +1,82 @@
+"""Shapes of well-known models: their configurations without weights, to plan with before anything is downloaded.
+
+Each JSON file holds ``config`` (what transformers builds the model from), ``parameters`` (how many values that model
+has, tied ones once) and ``hub`` (the Hub id of the weights, with what its configuration says otherwise).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import HoldfastError, nearest
+
+FOLDER = Path(__file__).parent
+
+
+def shape_names() -> list[str]:
+    """Every shipped shape."""
+    return sorted(file.stem for file in FOLDER.glob("*.json"))
+
+
+def read_shape(name: str) -> dict[str, Any]:
+    """The file of a shipped shape.
+
+    Raises:
+        HoldfastError: There is no shape of that name; the nearest is suggested.
+    """
+    if name not in shape_names():
+        raise HoldfastError(f"unknown model shape '{name}'", remedy=nearest(name, [*shape_names(), "pocket"]))
+    shape: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return shape
+
+
+def model_config(name: str, *, trust_remote_code: bool = False) -> Any:
+    """The transformers configuration of a model, without its weights.
+
+    Args:
+        name: A shipped shape, ``pocket``, a folder with ``config.json``, or a Hub id.
+        trust_remote_code: Let the model's own Python code run.
+
+    Raises:
+        HoldfastError: Nothing of that name, or no configuration that transformers knows.
+    """
+    if name in shape_names():
+        return _built(read_shape(name)["config"])
+    for shape in map(read_shape, shape_names()):
+        hub = dict(shape["hub"])
+        if hub.pop("id") == name:
+            return _built(_overlaid(shape["config"], hub))
+    folder = FOLDER.parent / "pocket" if name == "pocket" else Path(name).expanduser()
+    if not folder.is_dir():
+        if name.startswith((".", "/", "~")) or name.count("/") != 1:
+            raise HoldfastError(
+                f"'{name}' is neither a model folder nor a known shape",
+                remedy=nearest(name, [*shape_names(), "pocket"]),
+            )
+    elif not (folder / "config.json").is_file():
+        raise HoldfastError(f"'{name}' is not a model folder: config.json is missing", remedy="give a model folder")
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(str(folder) if folder.is_dir() else name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise HoldfastError(
+            f"the configuration of '{name}' cannot be read ({' '.join(str(error).split())[:200]})",
+            remedy="give a shape that is shipped (" + ", ".join(shape_names()) + ") or a folder with config.json",
+        ) from error
+
+
+def _built(plain: dict[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    kind = plain["model_type"]
+    return AutoConfig.for_model(kind).from_dict(plain)
+
+
+def _overlaid(plain: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(plain)
+    for key, value in other.items():
+        merged[key] = _overlaid(merged.get(key, {}), value) if isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,217 @@
+"""Peak memory of one training step on its device, in parts, from shapes.
+
+``w`` is the width of a computed value: 2 bytes under bf16, 4 under fp32. ``T`` counts positions.
+
+- **weights**: every tensor of the attached model at its own width. Under bf16 frozen weights take 2 bytes a value;
+  trained ones take 4, and trained matrices have a bf16 copy for the length of a step (autocast's cache).
+- **gradients**: 4 bytes a trained value. A sparse selection adds the dense gradient of its largest matrix, which is all
+  that ever lives at once.
+- **optimizer**: AdamW's two float32 moments, 8 bytes a trained value.
+- **method**: what a method keeps beside that: a selection's places (8 bytes) and base values (``w``), SPIDER's three
+  float32 copies.
+- **activations**: what autograd keeps for the backward pass, wherever gradients pass (see :func:`kept`). With
+  checkpointing: each block's input (``w`` times the width of the model) and one block's whole.
+- **logits**: ``T (12 + w) V`` under bf16 and ``12 T V`` under fp32, ``T`` the positions that the head runs at: the
+  logits, their float32 copy (bf16 only), their log-softmax and the gradient of that.
+
+The peak is their sum. Left out: what the forward pass of frozen parts needs for a moment, the allocator's gaps, the
+accelerator's own context (0.3 to 1 GB), and workspaces of kernels. The attention is taken to be a fused kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from torch import nn
+
+from holdfast.methods.recipe import Recipe
+from holdfast.planning.flops import FUSED, matrix_size
+from holdfast.planning.meta import Sketch
+from holdfast.planning.sites import Site
+from holdfast.planning.workload import Workload
+
+_COPIES = {"spider": 12}
+"""Bytes a trained value of methods that keep float32 copies beside it."""
+
+_RETURN = ("down_proj", "fc2", "linear_fc2", "w2", "lin2", "dense_4h_to_h")
+"""Layers whose output is added to the residual stream, which keeps nothing."""
+
+_GATES = ("gate_proj", "w1")
+"""Gates of a gated MLP: the gate and its activation are both kept."""
+
+_SHARED = (("q_proj", "k_proj", "v_proj"), ("query", "key", "value"), ("gate_proj", "up_proj"), ("w1", "w3"))
+"""Layers that read the same tensor."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of each part; the formulas stand at the top of this file."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    method: int
+    activations: int
+    logits: int
+
+    @property
+    def peak(self) -> int:
+        """The sum of the parts."""
+        return sum(asdict(self).values())
+
+    def to_json(self) -> dict[str, int]:
+        """The parts and the peak."""
+        return {**asdict(self), "peak": self.peak}
+
+
+def estimate_memory(recipe: Recipe, sketch: Sketch, sites: Sequence[Site], workload: Workload) -> Memory:
+    """Peak memory of one step of ``workload`` with an attached recipe."""
+    trained = {id(p): p for p in recipe.named_trainable().values()}
+    count = sum(p.numel() for p in trained.values())
+    # Values that a method trains beside the model, such as a prefix or a selection, are no part of the model.
+    tensors = {id(p): p for p in sketch.model.parameters()} | trained
+    weights = sum(p.numel() * p.element_size() for p in tensors.values())
+    if workload.precision == "bf16":
+        linears = (site.module for site in sites if isinstance(site.module, nn.Linear))
+        weights += 2 * sum(layer.weight.numel() for layer in linears if id(layer.weight) in trained)
+    gradients, extra = 4 * count, 0
+    for component, method in recipe.active.items():
+        own = sum(p.numel() for p in method.named_trainable().values())
+        extra += _COPIES.get(method.card.name, 0) * own
+        if hasattr(method, "selected"):
+            matrices = [sketch.anatomy.component(component).parameters[name] for name in method.moves()]
+            gradients += max(p.numel() * p.element_size() for p in matrices)
+            extra += own * (8 + workload.width)
+    head = next((site for site in sites if site.head), None)
+    vocabulary = head.module.weight.shape[0] if head is not None and isinstance(head.module, nn.Linear) else 0
+    per_logit = 12 + (workload.width if workload.precision == "bf16" else 0)
+    return Memory(
+        weights=weights,
+        gradients=gradients,
+        optimizer=8 * count,
+        method=extra,
+        activations=estimate_activations(sites, workload),
+        logits=per_logit * workload.logits * vocabulary if trained else 0,
+    )
+
+
+def estimate_activations(sites: Sequence[Site], workload: Workload) -> int:
+    """Bytes that autograd keeps for one batch."""
+    blocks: dict[tuple[str, int], int] = {}
+    outside = 0
+    for site, count in kept(sites, workload).items():
+        total = count * (workload.logits if site.head else workload.tokens(site.component))
+        if site.block is None:
+            outside += total
+        else:
+            key = (site.component, site.block)
+            blocks[key] = blocks.get(key, 0) + total
+    outside += built(sites)
+    if not workload.checkpointing:
+        return outside + sum(blocks.values())
+    inputs = sum(_block_input(sites, workload, component) for component, _ in blocks)
+    return outside + inputs + max(blocks.values(), default=0)
+
+
+def kept(sites: Sequence[Site], workload: Workload) -> Mapping[Site, int]:
+    """Bytes that each reached layer keeps per position.
+
+    - a norm: its input as float32, ``4 d``; with a trained weight the normalised input too, ``w d``;
+    - queries, keys, values and the attention's output: ``w`` times their width; keys and values that several heads
+      share count as often as they are read, since a padded batch repeats them;
+    - a gate: itself and its activation, ``2 w ff``; what it multiplies, ``w ff``; the first layer of a plain MLP,
+      ``w ff`` (twice that where the activation is quick GELU);
+    - a trained matrix: its input, ``w`` times its width, once where layers read the same tensor;
+    - an added matrix: its input, ``w`` times its width, and one byte a value for dropout's mask;
+    - an added vector: what it scales, ``w`` times its length.
+    """
+    result: dict[Site, int] = {}
+    shared: set[tuple[str, ...]] = set()
+    heads = _queries(sites)
+    for site in sites:
+        if not site.reached:
+            continue
+        result[site] = _own(site, workload.width, heads) + _input(site, workload.width, shared)
+    return result
+
+
+def built(sites: Sequence[Site]) -> int:
+    """Bytes of the matrices that methods such as LoHa build from their factors in every step: 4 a weight."""
+    wrapped = {_unwrapped(site): site.module for site in sites if isinstance(site.module, nn.Linear)}
+    layers = set()
+    for site in sites:
+        if site.added and not isinstance(site.module, nn.Linear):
+            owner = site.name
+            while owner and owner not in wrapped:
+                owner = owner.rpartition(".")[0]
+            if owner and not all(_is_vector(p) for p in site.module.parameters(recurse=False)):
+                layers.add(owner)
+    return sum(4 * matrix_size(wrapped[name]) for name in layers)
+
+
+def _is_vector(parameter: nn.Parameter) -> bool:
+    return parameter.numel() == max(parameter.shape, default=1)
+
+
+def _own(site: Site, width: int, queries: Mapping[str, int]) -> int:
+    """What a layer's output, or a norm's input, keeps."""
+    module = site.module
+    if "norm" in type(module).__name__.lower():
+        size = next(module.parameters(recurse=False)).numel()
+        parent = site.name.rpartition(".")[0]
+        if site.last in ("q_norm", "k_norm") and queries.get(parent, 0) > size:
+            size = queries[parent]  # one norm runs over every head
+        return size * (4 + (width if site.trained else 0))
+    if not isinstance(module, nn.Linear) or site.added or site.head:
+        return 0
+    if site.last in _RETURN:
+        return 0
+    if site.last in _GATES:
+        return 2 * width * module.out_features
+    if site.last in ("k_proj", "v_proj", "key", "value"):
+        return width * max(module.out_features, queries.get(_unwrapped(site).rpartition(".")[0], 0))
+    return width * module.out_features
+
+
+def _input(site: Site, width: int, shared: set[tuple[str, ...]]) -> int:
+    """What a trained weight needs of its input."""
+    module = site.module
+    if not site.trained:
+        return 0
+    if not isinstance(module, nn.Linear):
+        return width * sum(p.numel() for p in module.parameters(recurse=False) if site.added and _is_vector(p))
+    if site.added:
+        mask = module.in_features if module.in_features > module.out_features else 0
+        return width * module.in_features + mask
+    if site.last in ("o_proj", "out_proj") and not site.head:
+        return 0  # the attention's output, which is kept anyway
+    name = _unwrapped(site)
+    group = next((group for group in _SHARED if site.last in group), (site.last,))
+    key = (name.rpartition(".")[0], *group)
+    if key in shared:
+        return 0
+    shared.add(key)
+    return width * module.in_features
+
+
+def _unwrapped(site: Site) -> str:
+    return site.name.removesuffix(".base_layer")
+
+
+def _queries(sites: Iterable[Site]) -> dict[str, int]:
+    """Width of the queries by the name of their attention."""
+    return {
+        _unwrapped(site).rpartition(".")[0]: site.module.out_features // (3 if site.last in FUSED else 1)
+        for site in sites
+        if isinstance(site.module, nn.Linear) and site.last in ("q_proj", "query", *FUSED)
+    }
+
+
+def _block_input(sites: Sequence[Site], workload: Workload, component: str) -> int:
+    width = max(
+        (next(site.module.parameters(recurse=False)).numel() for site in sites
+         if site.component == component and site.block is not None and "norm" in type(site.module).__name__.lower()),
+        default=0,
+    )  # fmt: skip
+    return workload.width * width * workload.tokens(component)

@@ -1,0 +1,126 @@
+"""Where the work of a step is done: every layer with a weight, and whether gradients pass through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from holdfast.methods.recipe import Recipe
+from holdfast.models.anatomy import Anatomy, Component, output_head
+
+
+@dataclass(frozen=True)
+class Site:
+    """One module that holds a weight.
+
+    Attributes:
+        component: The component it belongs to.
+        name: Its full module name.
+        module: The module, on the meta device.
+        block: The index of the repeated block it stands in, or ``None``.
+        trained: Whether its weight (or entries of it) trains.
+        added: Whether a method put it there.
+        reached: Whether gradients pass through it.
+        head: Whether it is the output head.
+    """
+
+    component: str
+    name: str
+    module: nn.Module
+    block: int | None
+    trained: bool
+    added: bool
+    reached: bool
+    head: bool
+
+    @property
+    def last(self) -> str:
+        """The last part of the layer's name, wrappers left out."""
+        return self.name.removesuffix(".base_layer").rsplit(".", 1)[-1]
+
+
+def find_sites(recipe: Recipe, anatomy: Anatomy) -> list[Site]:
+    """Every weight-holding module of an attached model, in the order of the forward pass within a component.
+
+    Gradients pass through a component from its first trained block on, and through all of it where an earlier
+    component trains: vision, connector, llm.
+    """
+    sites: list[Site] = []
+    before = False
+    for component in anatomy:
+        method = recipe.methods[component.name]
+        trainable = method.named_trainable() if component.name in recipe.active else {}
+        touched = set(trainable) | (method.moves() if component.name in recipe.active else set())
+        sites += _of_component(component, {id(p) for p in trainable.values()}, touched, everything=before)
+        before = before or bool(trainable)
+    return sites
+
+
+def _of_component(component: Component, trainable: set[int], touched: set[str], *, everything: bool) -> list[Site]:
+    blocks = _blocks(component)
+    owned = set(map(id, component.parameters.values()))
+    head = output_head(component.model)
+    rows: list[tuple[str, nn.Module, int, int | None, bool]] = []
+    seen_blocks = False
+    for name, module in component.model.named_modules():
+        own = list(module.parameters(recurse=False))
+        if not own or not any(id(p) in owned or id(p) in trainable for p in own):
+            continue
+        block = _inside(name, blocks)
+        seen_blocks = seen_blocks or block is not None
+        position = block if block is not None else (len(blocks) if seen_blocks or module is head else -1)
+        rows.append((name, module, position, block, not any(id(p) in owned for p in own)))
+    first = _first_trained(component, rows, blocks, touched)
+    sites = []
+    for name, module, position, block, added in rows:
+        trained = any(
+            id(p) in trainable or f"{name}.{part}" in touched for part, p in module.named_parameters("", False)
+        )
+        reached = everything or (first is not None and position >= first)
+        sites.append(Site(component.name, name, module, block, trained, added, reached, module is head))
+    return sites
+
+
+def _blocks(component: Component) -> list[str]:
+    """Names of the repeated blocks; methods may have added parameters to them since the anatomy was taken."""
+    lists: dict[str, int] = {}
+    for name, module in component.model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module):
+            inside = sum(p.numel() for full, p in component.parameters.items() if full.startswith(name + "."))
+            if inside:
+                lists[name] = inside
+    if not lists:
+        return []
+    best = max(lists, key=lambda name: lists[name])
+    chosen = component.model.get_submodule(best)
+    assert isinstance(chosen, nn.ModuleList)
+    return [f"{best}.{index}" for index in range(len(chosen))]
+
+
+def _inside(name: str, blocks: Iterable[str]) -> int | None:
+    for index, block in enumerate(blocks):
+        if name == block or name.startswith(block + "."):
+            return index
+    return None
+
+
+def _first_trained(
+    component: Component,
+    rows: list[tuple[str, nn.Module, int, int | None, bool]],
+    blocks: list[str],
+    touched: set[str],
+) -> int | None:
+    """The position of the first module that holds a touched parameter; -1 is in front of every block."""
+    if not touched:
+        return None
+    positions: Mapping[str, int] = {name: position for name, _, position, _, _ in rows}
+    found = []
+    for parameter in touched:
+        module = parameter
+        while module and module not in positions:
+            module = module.rpartition(".")[0]
+        # What stands in no module, such as a prefix, is seen by every block.
+        found.append(positions.get(module, 0 if blocks else -1))
+    return min(found)
