@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Check your examples.")
+app = typer.Typer(no_args_is_help=True, help="Check your examples; turn official downloads into examples.")
 
 
 @app.callback()
 def data() -> None:
-    """Check your examples."""
+    """Check your examples; turn official downloads into examples."""
 
 
 @app.command()
@@ -38,3 +38,61 @@ def check(
         print(f"{good} good examples on {images} images, {len(problems)} problems in {file}.")
     if problems:
         raise SystemExit(2)
+
+
+@app.command()
+def prepare(
+    task: Annotated[str, typer.Argument(help="a task card; holdfast data tasks lists them")],
+    source: Annotated[Path, typer.Option("--from", help="folder of the official download")],
+    out: Annotated[Path, typer.Option(help="folder to make")],
+    limit: Annotated[int | None, typer.Option(help="at most so many items a part", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="of the draw that --limit makes", min=0)] = 0,
+    copy_images: Annotated[bool, typer.Option("--copy-images", help="put the images into the folder")] = False,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="leave out items without their image")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Turn an official download into examples with the card's splits, prompt and metric."""
+    import json
+
+    from holdfast.tasks.cards import find_card
+    from holdfast.tasks.prepare.write import prepare as write
+
+    card = find_card(task)
+    made = write(card, source, out, limit=limit, seed=seed, copy_images=copy_images, skip_missing=skip_missing)
+    if as_json:
+        facts = {"task": card.name, "folder": str(out), "counts": made.counts}
+        print(json.dumps(facts | {"images": made.images, "left_out": made.left_out}, indent=1))
+        return
+    counts = ", ".join(f"{count:,} {part}" for part, count in made.counts.items())
+    print(f"{card.title}: {counts} items on {made.images:,} images.")
+    if made.left_out:
+        print(f"Left out for want of an answer or an image: {made.left_out:,}.")
+    print(f"Name it in a recipe as: target: {out}")
+
+
+@app.command()
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="show this card alone")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print the tables of docs/tasks.md")] = False,
+) -> None:
+    """List the task cards: metric, role in the two studies, published scores."""
+    import json
+
+    from holdfast.tasks.cards import all_cards, card_file, find_card
+    from holdfast.tasks.page import markdown as page
+
+    cards = [find_card(name)] if name else list(all_cards())
+    if as_json:
+        print(json.dumps([card.model_dump(mode="json") for card in cards], indent=1, ensure_ascii=False))
+    elif markdown:
+        print(page(), end="")
+    elif name:
+        print(card_file(name).read_text(encoding="utf-8"), end="")
+    else:
+        print(f"{'task':<19} {'metric':<22} {'2406.05130':<11} {'2503.04543':<11} published")
+        for card in cards:
+            roles = card.roles
+            metric = card.metric if len(f"{card.metric}:{card.variant}") > 22 else f"{card.metric}:{card.variant}"
+            score = f"{card.scores[0].score:g} {card.scores[0].model}" if card.scores else "-"
+            print(f"{card.name:<19} {metric:<22} {roles.peft_mllm.role:<11} {roles.keeping_yourself.role:<11} {score}")

@@ -1,4 +1,4 @@
-"""From a task's specification to its examples: a file, ``pocket:NAME``, or every source of the pocket world."""
+"""From a task's specification to its examples: a file, a prepared folder, or the pocket world."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from holdfast.config.schema import TaskSpec
 from holdfast.data.examples import Example, Turn, image_key
 from holdfast.data.readers import Reading, read_examples
 from holdfast.errors import HoldfastError, nearest
+from holdfast.tasks.prepared import find_prepared, load_prepared
 from holdfast.tasks.task import Task, split_by_image, subsample, with_prompt
 
 POCKET_SIZES = {"train": 2000, "validation": 200, "test": 200}
@@ -58,6 +59,8 @@ def resolve_task(
     """
     if spec.data.startswith("pocket:"):
         task, skipped = _pocket(spec, test_limit), NOTHING_SKIPPED
+    elif (place := find_prepared(spec, base)) is not None:
+        task, skipped = load_prepared(place, spec, base=base, seed=seed, skip_bad=skip_bad, test_limit=test_limit)
     else:
         task, skipped = _from_files(spec, base, skip_bad)
     limit = spec.test_limit or test_limit

@@ -1,0 +1,148 @@
+"""Tasks from folders that ``holdfast data prepare`` wrote, asked and scored as their card says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.config.schema import TaskSpec
+from holdfast.data.examples import Example
+from holdfast.data.images import open_image
+from holdfast.data.readers import read_examples
+from holdfast.errors import HoldfastError
+from holdfast.tasks.cards import PARTS, Card, card_names, find_card, read_card
+from holdfast.tasks.prepare.write import CARD, RECORD
+from holdfast.tasks.prompts import ask
+from holdfast.tasks.task import Task, split_by_image, subsample
+
+
+@dataclass(frozen=True)
+class Place:
+    """A prepared folder, the card that rules, and the folder of the images."""
+
+    folder: Path
+    card: Card
+    images: Path
+
+
+def find_prepared(spec: TaskSpec, base: Path) -> Place | None:
+    """The prepared folder a specification means; ``None`` if it means something else.
+
+    ``data`` is the folder itself, whose own ``card.yaml`` rules (``root`` then replaces the folder of the images); or
+    the name of a card, and ``root`` the folder prepared for it or for another variant of it.
+
+    Raises:
+        HoldfastError: A card without a folder, a folder that was prepared for other files, or images that have moved.
+    """
+    place = (base / spec.data).expanduser()
+    if place.is_dir():
+        if not (place / CARD).is_file():
+            raise HoldfastError(
+                f"the folder {place} holds no {CARD}", remedy="name a file of examples, or use holdfast data prepare"
+            )
+        card = read_card(place / CARD)
+        images = None if spec.root is None else (base / spec.root).expanduser()
+        return Place(place, card, images or _images(place))
+    if spec.data not in card_names() or place.exists():
+        return None
+    card = find_card(spec.data)
+    if spec.root is None:
+        raise HoldfastError(
+            f"the task card '{card.name}' needs its examples",
+            remedy=f"run holdfast data prepare {card.name} --from DOWNLOAD --out FOLDER, and set root: FOLDER",
+        )
+    folder = (base / spec.root).expanduser()
+    if not (folder / CARD).is_file():
+        raise HoldfastError(f"the folder {folder} holds no {CARD}", remedy="make it with holdfast data prepare")
+    own = read_card(folder / CARD)
+    if not card.shares_files_with(own):
+        raise HoldfastError(
+            f"{folder} was prepared for '{own.name}', which does not serve '{card.name}'",
+            remedy=f"run holdfast data prepare {card.name}",
+        )
+    return Place(folder, card, _images(folder))
+
+
+def load_prepared(
+    place: Place, spec: TaskSpec, *, base: Path, seed: int, skip_bad: bool, test_limit: int | None
+) -> tuple[Task, tuple[HoldfastError, ...]]:
+    """The task, its questions written into the card's prompt unless the specification has one of its own.
+
+    Limits are applied before images are opened, so that a thousand of a million items are ready in seconds. Where the
+    card knows no validation split, a share of the training images becomes it.
+
+    Raises:
+        HoldfastError: An item or image is bad and bad ones are not to be skipped.
+    """
+    limits = {"train": spec.limit, "validation": None, "test": spec.test_limit or test_limit}
+    parts: dict[str, tuple[Example, ...]] = {}
+    files: dict[str, Path] = {}
+    skipped: list[HoldfastError] = []
+    for part in PARTS:
+        setting = getattr(spec, part, None)
+        files[part] = (base / setting).expanduser() if isinstance(setting, str) else place.folder / f"{part}.jsonl"
+        if isinstance(setting, str) or files[part].is_file():
+            reading = read_examples(files[part], root=place.images, open_images=False)
+            if reading.problems and not skip_bad:
+                raise reading.problems[0]
+            skipped += reading.problems
+            parts[part] = reading.examples
+        else:
+            parts[part] = ()
+    if not parts["validation"] and isinstance(spec.validation, float) and parts["train"]:
+        parts["train"], parts["validation"], _ = split_by_image(parts["train"], spec.validation, 0.0)
+    for part in PARTS:
+        chosen = _openable(subsample(parts[part], limits[part], seed), skip_bad, skipped, files[part])
+        parts[part] = tuple(ask(e, place.card.prompt) for e in chosen) if spec.prompt == "{question}" else chosen
+    own_metric = spec.metric in (None, place.card.metric)
+    task = Task(
+        spec.name or place.card.name,
+        parts["train"],
+        parts["validation"],
+        parts["test"],
+        metric=place.card.metric if own_metric else str(spec.metric),
+        variant=place.card.variant if own_metric else None,
+        max_new_tokens=place.card.max_new_tokens,
+    )
+    return task, tuple(skipped)
+
+
+def _openable(
+    examples: Sequence[Example], skip_bad: bool, skipped: list[HoldfastError], file: Path
+) -> tuple[Example, ...]:
+    known: dict[str, HoldfastError | None] = {}
+    good: list[Example] = []
+    for example in examples:
+        key = example.image_key
+        if key not in known:
+            known[key] = None
+            try:
+                for image in example.images:
+                    open_image(image)
+            except HoldfastError as error:
+                known[key] = error
+        problem = known[key]
+        if problem is None:
+            good.append(example)
+            continue
+        told = HoldfastError(problem.problem, file=file, item=example.id, remedy=problem.remedy)
+        if not skip_bad:
+            raise told
+        skipped.append(told)
+    return tuple(good)
+
+
+def _images(folder: Path) -> Path:
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        images = folder / str(record["images"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HoldfastError(f"the folder holds no readable {RECORD}", file=folder, remedy="prepare it again") from error
+    if not images.is_dir():
+        raise HoldfastError(
+            f"the images of {folder} are no longer at {images}",
+            remedy=f"name the prepared folder as data and the images as root, or mend 'images' in {RECORD}",
+        )
+    return images
