@@ -436,3 +436,18 @@ def test_every_task_names_a_metric_and_a_layout() -> None:
         with pytest.raises(HoldfastError):
             read_items(Request(name, Path("/no/such/file")), find_task(name))
     assert {"scienceqa", "iconqa_txt", "exact_match", "anls"} <= set(task_names())
+
+
+def test_a_file_with_its_own_references_needs_no_others(tmp_path: Path) -> None:
+    rows = [{"id": "1", "prediction": "Red.", "references": ["red"] * 10, "answer_type": "other"}]
+    result = score("vqav2", put(tmp_path / "p.jsonl", rows))
+    assert (result.metric, result.score, result.details["by_answer_type"]["other"]["n"]) == ("vqa_accuracy", 100.0, 1)
+    captions = [{"image_id": k, "caption": c, "references": [c]} for k, c in ((1, "a dog"), (2, "two cats"))]
+    assert score("coco_captions", put(tmp_path / "c.json", captions)).details["ROUGE_L"] == 1.0
+
+
+def test_scienceqa_without_a_known_split_refuses_partial_answers(tmp_path: Path) -> None:
+    problems = {k: {"question": "q", "choices": ["x", "y"], "answer": 0} for k in ("1", "2")}
+    rows = [{"question_id": "1", "prompt": "q", "text": "A"}]
+    with pytest.raises(HoldfastError, match="1 of 2 items"):
+        score("scienceqa", put(tmp_path / "a.jsonl", rows), put(tmp_path / "problems.json", problems))

@@ -51,16 +51,20 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value of a JSON file; for JSON Lines the list of its objects."""
-    content = read(path)
+    """The value of a JSON file of references; for JSON Lines the list of its objects."""
+    content = read(path, unique=False)
     return [row.record for row in content] if isinstance(content, list) else content
 
 
-def read(path: Path) -> dict[str, Any] | list[Row]:
+def read(path: Path, *, unique: bool = True) -> dict[str, Any] | list[Row]:
     """A JSON object as it is, and anything that lists records as rows.
 
     A list of JSON values, JSON Lines (whatever the file is called), CSV and TSV give rows. Values that are not objects
     are refused.
+
+    Args:
+        path: The file.
+        unique: Look for keys that come twice in one JSON object; this triples the time a large file takes.
     """
     text = read_text(path)
     name = path.name.removesuffix(".gz").lower()
@@ -69,7 +73,8 @@ def read(path: Path) -> dict[str, Any] | list[Row]:
     if not text.strip():
         raise HoldfastError("the file is empty", file=path)
     try:
-        value = json.loads(text, object_pairs_hook=_Unique(path), parse_constant=_refuse_constant)
+        hook = _Unique(path) if unique else None
+        value = json.loads(text, object_pairs_hook=hook, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         first = text.lstrip().split("\n", 1)[0].strip()
         if not name.endswith(".jsonl") and not _is_object(first):

@@ -48,6 +48,12 @@ def items(request: Request) -> list[Item]:
     return pair(answers, _references(file, rows), file, intersect=request.intersect)
 
 
+def holds_references(file: Path) -> bool:
+    """Whether a prediction file has the references of its first record beside the prediction."""
+    rows = read(file)
+    return isinstance(rows, list) and bool(rows) and _holds_references(rows[0].record)
+
+
 def _holds_references(record: Mapping[str, Any]) -> bool:
     """Whether a prediction record has its references beside it; ``answer`` is one only where the answer has a name."""
     named = any(record.get(key) is not None for key in REFERENCE_KEYS if key != "answer")

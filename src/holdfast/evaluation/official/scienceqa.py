@@ -29,8 +29,8 @@ def items(request: Request) -> list[Item]:
     """
     file = inside(request.needed, "problems.json*", "*CQM*.json*", "problems*.json*", "*.json*")
     answers = _answers(request.predictions)
-    references = _references(file, answers.by_id.keys())
-    paired = pair(answers, references, file, intersect=request.intersect, missing_is_wrong=True)
+    references, whole_split = _references(file, answers.by_id.keys())
+    paired = pair(answers, references, file, intersect=request.intersect, missing_is_wrong=whole_split)
     prompted = any(one.prompt is not None for one in answers.by_id.values())
     return [_annotated(item, answers.by_id.get(item.id), prompted) for item in paired]
 
@@ -76,15 +76,16 @@ def _analysis(file: Path, content: Mapping[str, Any]) -> Answers:
     return from_rows(file, rows, ids=("question_id",), texts=("pred",))
 
 
-def _references(file: Path, answered: Any) -> dict[str, Item]:
+def _references(file: Path, answered: Any) -> tuple[dict[str, Item], bool]:
+    """Items by id, and whether they are one split, so that one without an answer was left unanswered."""
     content = read_json(file)
     if isinstance(content, list):
-        return {str(record.get("id")): _from_conversation(file, record) for record in content}
+        return {str(record.get("id")): _from_conversation(file, record) for record in content}, True
     problems = {key: _from_problem(file, key, record) for key, record in content.items()}
     return _split(file, problems, set(answered))
 
 
-def _split(file: Path, problems: dict[str, Item], answered: set[str]) -> dict[str, Item]:
+def _split(file: Path, problems: dict[str, Item], answered: set[str]) -> tuple[dict[str, Item], bool]:
     """The problems of the split whose ids fit the answers best; of all problems where no split is known."""
     beside = file.with_name("pid_splits.json")
     splits: dict[str, set[str]] = {}
@@ -97,8 +98,8 @@ def _split(file: Path, problems: dict[str, Item], answered: set[str]) -> dict[st
     fits = {name: ids & problems.keys() for name, ids in splits.items()}
     best = max(fits, key=lambda n: (_overlap(fits[n], answered), n == "test", n), default=None)
     if best is None or not fits[best] & answered:
-        return problems
-    return {key: problems[key] for key in problems if key in fits[best]}
+        return problems, False
+    return {key: problems[key] for key in problems if key in fits[best]}, True
 
 
 def _overlap(a: set[str], b: set[str]) -> float:

@@ -8,6 +8,7 @@ from importlib import import_module
 from holdfast.errors import HoldfastError, nearest
 from holdfast.evaluation.items import Item
 from holdfast.evaluation.metrics.registry import METRICS
+from holdfast.evaluation.official import records
 from holdfast.evaluation.official.request import Request
 
 
@@ -63,6 +64,10 @@ _METRIC_LAYOUTS = {
     "vizwiz_unanswerability": "vqa",
     "vqa_accuracy": "vqa",
 }
+# Layouts that are about two files; a prediction file that holds its own references is read as plain records instead.
+_NEEDS_REFERENCES = frozenset(
+    ("captions", "documents", "gqa", "iconqa", "pope", "rsvqa", "scienceqa", "textvqa", "vqa")
+)
 
 
 def task_names() -> tuple[str, ...]:
@@ -86,6 +91,8 @@ def find_task(name: str) -> Task:
 def read_items(request: Request, task: Task) -> list[Item]:
     """The task's items with their predictions, paired by its layout."""
     module, _, function = task.layout.partition(":")
+    if request.references is None and module in _NEEDS_REFERENCES and records.holds_references(request.predictions):
+        module = "records"
     layout = import_module(f"holdfast.evaluation.official.{module}")
     items: list[Item] = getattr(layout, function or "items")(request)
     return items
