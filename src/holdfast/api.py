@@ -96,6 +96,7 @@ def evaluate(
     batch_size: int = 32,
     max_new_tokens: int = 32,
     metric: str | None = None,
+    root: str | None = None,
     listen: Listener | None = None,
 ) -> dict[str, Score]:
     """Predict and score tasks; ``out/predictions/<task>.jsonl`` is appended item by item and resumed.
@@ -108,6 +109,7 @@ def evaluate(
         batch_size: Items asked together.
         max_new_tokens: Longest answer.
         metric: Metric for example files; default: exact match.
+        root: Folder of their images; default: that of each file.
         listen: Called with events; default: silence.
 
     Raises:
@@ -123,6 +125,7 @@ def evaluate(
         batch_size=batch_size,
         max_new_tokens=max_new_tokens,
         metric=metric,
+        root=root,
         listen=listen or _silence,
     )
 

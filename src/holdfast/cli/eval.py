@@ -15,6 +15,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="at most so many items a task", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="items asked together", min=1)] = 32,
     max_new_tokens: Annotated[int, typer.Option(help="longest answer", min=1)] = 32,
+    root: Annotated[str | None, typer.Option(help="folder of the images; default: that of the example file")] = None,
     metric: Annotated[str | None, typer.Option(help="metric of example files; default: exact_match")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -27,14 +28,15 @@ def evaluate(
     names = [name for group in tasks for name in group.split(",") if name]
     if as_json:
         scores = api.evaluate(
-            run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens, metric=metric
-        )
+            run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens, metric=metric,
+            root=root,
+        )  # fmt: skip
         print(json.dumps({"tasks": {name: score.to_json() for name, score in scores.items()}}, indent=1))
         return
     with Terminal() as terminal:
         scores = api.evaluate(
             run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens,
-            metric=metric, listen=terminal,
+            metric=metric, root=root, listen=terminal,
         )  # fmt: skip
     for name, score in scores.items():
         extra = "".join(f", {getattr(score, k)} {k}" for k in ("missing", "unparsed", "truncated") if getattr(score, k))

@@ -30,6 +30,7 @@ def assess(
     batch_size: int,
     max_new_tokens: int,
     metric: str | None,
+    root: str | None,
     listen: Listener,
 ) -> dict[str, Score]:
     """See :func:`holdfast.api.evaluate`.
@@ -39,7 +40,7 @@ def assess(
     """
     if not tasks:
         raise HoldfastError("no task is named", remedy="give --tasks a file, pocket:NAME, or pocket")
-    specs = [TaskSpec(data=name, validation=0.0, test=0.0, metric=metric) for name in tasks]
+    specs = [TaskSpec(data=name, validation=0.0, test=0.0, metric=metric, root=root) for name in tasks]
     folder = RunFolder(out)
     resolved = [resolve_task(spec, base=Path.cwd(), seed=0, test_limit=limit).task for spec in expand(specs)]
     # A file that is only asked, never trained on, is asked whole.
