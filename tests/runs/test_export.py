@@ -1,0 +1,158 @@
+"""Leaving the house: what ``holdfast export`` writes gives the run's logits in plain transformers and plain PEFT."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from holdfast import api
+from holdfast.data.examples import Example, Turn
+from tests.desk import Desk
+
+TRAIN = {"steps": 4, "batch_size": 4, "trackers": []}
+RECIPES: dict[str, dict[str, Any]] = {
+    "lora": {"llm": {"method": "lora", "r": 2, "lr": 3e-2}},
+    "lora and full": {"llm": {"method": "lora", "r": 2, "lr": 3e-2}, "connector": {"method": "full", "lr": 1e-2}},
+    "mask": {"vision": {"method": "magnitude_mask", "ratio": 0.3, "lr": 1e-2}},
+    "prefix": {"llm": {"method": "prefix", "tokens": 2, "lr": 1e-2}},
+    "nothing": {},
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_llava: Path) -> Desk:
+    """One finished run for each recipe."""
+    desk = Desk(tmp_path_factory.mktemp("desk"), tiny_llava, None)  # type: ignore[arg-type]
+    for name, tune in RECIPES.items():
+        train = TRAIN if tune else {**TRAIN, "steps": 0}
+        api.tune(desk.config(tune=tune, train=train), desk.folder / name)
+    return desk
+
+
+@pytest.fixture
+def desk(runs: Desk, capsys: pytest.CaptureFixture[str]) -> Desk:
+    """The finished runs, and the command line."""
+    runs.capsys = capsys
+    return runs
+
+
+@torch.no_grad()
+def logits(model: Any, batch: Any) -> torch.Tensor:
+    result: torch.Tensor = model.eval()(**batch).logits
+    return result
+
+
+@pytest.fixture
+def batch(desk: Desk) -> Any:
+    """Two questions about two pictures that no part of export has seen."""
+    pixels = [np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8) for seed in (1, 2)]
+    asked = [Example(str(i), (image,), (Turn("what colour ?", ("red",)),)) for i, image in enumerate(pixels)]
+    return api.load(str(desk.model)).chat.encode(asked, with_answers=False)
+
+
+@pytest.mark.parametrize("name", ["lora", "lora and full", "mask", "nothing"])
+def test_an_exported_model_is_plain_transformers(desk: Desk, batch: Any, name: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    said = desk.run("export", desk.folder / name, "--out", tmp_path / "model")
+    assert said.code == 0, said.err
+    deviation = float(said.out.split("deviation from the run: ")[1].strip().rstrip("."))
+    plain = AutoModelForImageTextToText.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    run, base = (logits(api.load(place).model, batch) for place in (desk.folder / name, str(desk.model)))
+    difference = float((logits(plain, batch) - run).abs().max())
+    assert difference <= 1e-4
+    assert deviation <= 1e-4
+    if name == "nothing":
+        assert torch.equal(run, base)
+    else:
+        assert float((run - base).abs().max()) > 100 * max(difference, 1e-6)  # the run did change something
+    names = {path.name for path in (tmp_path / "model").iterdir()}
+    assert {"config.json", "model.safetensors"} <= names
+    assert not any(name.endswith((".bin", ".partial")) for name in names)
+    assert AutoProcessor.from_pretrained(tmp_path / "model").chat_template
+    state = plain.state_dict()
+    assert not [key for key in state if "lora" in key or "adapter" in key or "holdfast" in key]
+
+
+def test_an_exported_model_answers_as_the_run_does(desk: Desk, tmp_path: Path) -> None:
+    assert desk.run("export", desk.folder / "lora", "--out", tmp_path / "model").code == 0
+    files = []
+    for name, place in (("run", desk.folder / "lora"), ("model", tmp_path / "model")):
+        said = desk.run("eval", place, "--tasks", desk.data, "--out", tmp_path / name / "eval", "--json")
+        assert said.code == 0, said.err
+        assert json.loads(said.out)["tasks"]["data"]["n"] == 12
+        files.append((tmp_path / name / "eval/predictions/data.jsonl").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_an_exported_adapter_is_plain_peft(desk: Desk, batch: Any, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    said = desk.run("export", desk.folder / "lora", "--adapter", "--out", tmp_path / "adapter")
+    assert said.code == 0, said.err
+    assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors",
+    }  # fmt: skip
+    fresh = AutoModelForImageTextToText.from_pretrained(desk.model, dtype=torch.float32)
+    plain = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"))
+    run = logits(api.load(desk.folder / "lora").model, batch)
+    base = logits(api.load(str(desk.model)).model, batch)
+    assert torch.equal(logits(plain, batch), run)
+    assert not torch.equal(run, base)
+
+
+def test_refusals(desk: Desk, tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    desk.run("export", desk.folder / "prefix", "--out", out).refused(
+        "'prefix' cannot be folded into the weights", "holdfast.load"
+    )
+    for name in ("lora and full", "mask", "prefix", "nothing"):
+        desk.run("export", desk.folder / name, "--adapter", "--out", out).refused("not one PEFT adapter")
+    assert not out.exists()
+    assert not list(tmp_path.glob("*.partial"))
+    (tmp_path / "taken").mkdir()
+    desk.run("export", desk.folder / "lora", "--out", tmp_path / "taken").refused("exists already", "another --out")
+
+
+def test_a_recipe_that_changes_nothing_scores_zero(desk: Desk) -> None:
+    entry = desk.json("nothing/scores.json")["recipes"]["nothing"]
+    assert (entry["E"], entry["learned"], entry["forgot"]) == (0.0, 0, 0)
+    assert entry["trainable"] == 0
+
+
+def test_eval_goes_on_and_keeps_to_its_items(desk: Desk, tmp_path: Path) -> None:
+    words = ("eval", desk.model, "--tasks", desk.data, "--out", tmp_path / "e", "--max-new-tokens", "3")
+    first = desk.run(*words)
+    assert first.code == 0, first.err
+    file = tmp_path / "e/predictions/data.jsonl"
+    whole = file.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:5]) + lines[5][:9])
+    assert desk.run(*words).code == 0
+    assert file.read_bytes() == whole
+    desk.run(*words, "--limit", "4").refused("answers to other items of 'data'", "another --out")
+    desk.run(*words[:-1], "9").refused("of another length")
+    desk.run("eval", desk.folder / "lora", *words[2:]).refused("answers of another model", "another --out")
+    desk.run("eval", desk.model, "--tasks", "", "--out", tmp_path / "e").refused("no task is named")
+    desk.run(*words, "--metric", "exact_mach").refused("no metric 'exact_mach'", "'exact_match'?")
+    assert file.read_bytes() == whole
+    # Another task joins the folder; the first one's score stays.
+    other = desk.folder / "other.jsonl"
+    other.write_text(desk.data.read_text("utf-8").replace("what colour", "which"), encoding="utf-8")
+    assert desk.run("eval", desk.model, "--tasks", other, *words[4:]).code == 0
+    assert set(json.loads((tmp_path / "e/scores.json").read_text("utf-8"))["tasks"]) == {"data", "other"}
+
+
+def test_an_evaluation_never_writes_into_a_run(desk: Desk) -> None:
+    from tests.desk import snapshot
+
+    before = snapshot(desk.folder / "lora")
+    said = desk.run("eval", desk.folder / "lora", "--tasks", desk.data, "--out", desk.folder / "lora")
+    said.refused("not the folder of an evaluation")
+    assert snapshot(desk.folder / "lora") == before
