@@ -106,3 +106,31 @@ def test_tune_in_a_process_of_its_own_refuses_in_one_sentence(desk: Desk) -> Non
     assert made.stderr.strip().split("\n")[0].startswith("holdfast: ")
     assert "Traceback" not in made.stderr
     assert "Did you mean 'lora'?" in " ".join(made.stderr.split())
+
+
+def test_ctrl_c_says_how_to_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from holdfast import api
+
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "evaluate", pressed)
+    monkeypatch.setattr(api, "tune", pressed)
+    for words in (["eval", "pocket", "--tasks", "pocket"], ["tune", str(desk.config())]):
+        said = desk.run(*words)
+        assert said.code == 130
+        assert (said.out + said.err).count("the same command goes on where it stopped") == 1
+        assert "Traceback" not in said.out + said.err
+
+
+@pytest.mark.parametrize(("number", "words"), [("ENOSPC", "Make room"), ("EROFS", "Choose a place")])
+def test_a_machine_that_refuses(desk: Desk, monkeypatch: pytest.MonkeyPatch, number: str, words: str) -> None:
+    import errno
+
+    from holdfast import api
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(getattr(errno, number), "no", "some/file")
+
+    monkeypatch.setattr(api, "tune", full)
+    desk.tune().refused("some/file: ", words)

@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Tune the pocket model on real digits with all paradigms and compare.",
     ),
     "tune": ("holdfast.cli.tune:tune", "Tune a model as a configuration says; the same command resumes."),
+    "plan": ("holdfast.cli.plan:plan", "What a recipe trains, weighs and costs, before anything is downloaded."),
+    "fuse": ("holdfast.cli.fuse:fuse", "Merge tuned models into their base, a shard at a time."),
     "eval": ("holdfast.cli.eval:evaluate", "Predict and score tasks with a model or a finished run."),
     "compare": ("holdfast.cli.compare:compare", "What was gained and forgotten between two prediction sets."),
     "score": ("holdfast.cli.score:score", "Official metrics for prediction files of any tool."),
@@ -114,6 +116,9 @@ def _invoke(words: list[str]) -> int:
     try:
         result = app(args=words, prog_name="holdfast", standalone_mode=True)
     except SystemExit as stop:
+        # Typer turns Ctrl-C into a silent exit; a command that has told the person itself raises SystemExit directly.
+        if stop.code == 130 and type(stop.__context__).__name__ == "Exit":
+            raise KeyboardInterrupt from None
         return stop.code if isinstance(stop.code, int) else 1
     return int(result or 0)
 
