@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,10 @@ def write_study_report(out: Path, title: str, entries: Sequence[Mapping[str, Any
         entry["name"]: compare(out / entry["name"] / "base", out / entry["name"], target=next(iter(entry["target"])))
         for entry in entries
     }
-    sections = [_recipes(entries)]
+    sections = [replace(_recipes(entries), lead=True)]
     if (out / "pareto.svg").exists():
         caption = "Up is learned, right is kept. The line joins the recipes that no other one beats in both."
-        sections.append(Section("Learned against kept", picture=out / "pareto.svg", caption=caption))
+        sections.append(Section("Learned against kept", picture=out / "pareto.svg", caption=caption, lead=True))
     origins = [(entry["name"], entry["method"], entry.get("origin") or "-") for entry in entries]
     sections.append(
         Section("Where the settings come from", columns=("recipe", "method", "origin"), rows=origins, folded=True)
@@ -78,5 +79,6 @@ def _ledger(run: Path) -> Section:
         )
         for name, row in ledger["components"].items()
     ]
-    text = f"{ledger['trainable']:,} of {ledger['base'] + ledger['added']:,} values train: {ledger['trainable_percent']:.3f} %."
+    count = f"{ledger['trainable']:,} of {ledger['base'] + ledger['added']:,}"
+    text = f"{count} values train: {ledger['trainable_percent']:.3f} %."
     return Section("Ledger", text=text, columns=("component", "method", "trainable", "of", "lr"), rows=rows)

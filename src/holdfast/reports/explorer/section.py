@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page between the verdict and the items.
+    """A part of the page, between the verdict and the items unless it leads.
 
     Attributes:
         title: Heading.
@@ -21,6 +21,7 @@ class Section:
         caption: Under the picture; also its alternative text.
         preformatted: Text in which spacing matters, such as a ledger.
         folded: Whether the section starts closed.
+        lead: Whether it stands before the verdict instead, as the table of a study's recipes does.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Section:
     caption: str = ""
     preformatted: str = ""
     folded: bool = False
+    lead: bool = False
 
     @property
     def picture_uri(self) -> str | None:
