@@ -156,3 +156,18 @@ def test_an_evaluation_never_writes_into_a_run(desk: Desk) -> None:
     said = desk.run("eval", desk.folder / "lora", "--tasks", desk.data, "--out", desk.folder / "lora")
     said.refused("not the folder of an evaluation")
     assert snapshot(desk.folder / "lora") == before
+
+
+def test_paths_start_at_the_configuration_and_a_run_loads_from_anywhere(
+    tmp_path: Path, tiny_llava: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(tmp_path, "model", None)  # type: ignore[arg-type]
+    (tmp_path / "model").symlink_to(tiny_llava)
+    config = desk.config()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    api.tune(config, "run")
+    monkeypatch.chdir(tmp_path)
+    assert api.load("elsewhere/run").name == str(tiny_llava.resolve())
+    assert api.tune(config, "elsewhere/run").scores["name"] == "run"

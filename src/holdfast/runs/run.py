@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,6 @@ from holdfast.errors import HoldfastError
 from holdfast.evaluation.metrics.registry import get_metric
 from holdfast.evaluation.predict import predict
 from holdfast.evaluation.scorecard import score_file
-from holdfast.methods.contract import Batch
 from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.models.loading import Loaded, load_model
@@ -28,9 +27,9 @@ from holdfast.runs.lengths import fitting
 from holdfast.runs.scores import recipe_scores
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
-from holdfast.training.batches import Stream
-from holdfast.training.loop import Listener, Outcome, Trainer, mean_loss
+from holdfast.training.loop import Listener, Outcome, Trainer
 from holdfast.training.loss import takes_logits_to_keep
+from holdfast.training.pools import Pools
 
 
 @dataclass
@@ -86,6 +85,9 @@ class Run:
         listen: Hears what happens.
         parent: A finished run of the same recipe without fusion, whose training is taken over.
         """
+        beside = base / Path(config.model).expanduser()
+        if config.model != "pocket" and beside.is_dir():  # whole, so that the run can be loaded from anywhere
+            config = config.model_copy(update={"model": str(beside.resolve())})
         self.config, self.base, self.listen = config, base, listen
         self.parent = None if parent is None else RunFolder(parent)
         self.folder = RunFolder(out)
@@ -126,24 +128,18 @@ class Run:
         assert tasks.target is not None
         train, identity = self.config.train, loaded.identity
         examples: Sequence[Any] = tasks.target.train
+        sources = [example for task in tasks.sources for example in task.train]
         for stabiliser in recipe.stabilisers:
-            pool = [example for task in tasks.sources for example in task.train]
-            examples = stabiliser.mix(examples, pool, self.config.seed)
+            examples = stabiliser.mix(examples, sources, self.config.seed)
         skip = self.config.skip_bad
         examples, long = fitting(examples, loaded, train.max_length, skip=skip)
         validation, more = fitting(tasks.target.validation, loaded, train.max_length, skip=skip)
         self.folder.write_json("skipped.json", [str(problem) for problem in [*tasks.skipped, *long, *more]])
         before = fingerprint(loaded.anatomy)
-
-        def first_batches(count: int) -> Iterator[Batch]:
-            stream = Stream(examples, train.batch_size, 1, self.config.seed)
-            for step in range(count):
-                batch = loaded.chat.encode(next(stream.step(step)), with_answers=True, max_length=train.max_length)
-                yield {name: value.to(loaded.device) for name, value in batch.items()}
-
         if not examples:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
-        recipe.attach(loaded, self.config.seed, first_batches, lambda batch: mean_loss(loaded.model, batch))
+        pools = Pools(loaded, train, self.config.seed, examples, validation, sources)
+        recipe.attach(loaded, self.config.seed, pools, pools.loss)
         if train.gradient_checkpointing:
             loaded.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
         ledger = write_ledger(recipe, loaded.anatomy)
