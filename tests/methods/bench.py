@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from holdfast.methods.contract import Artifact
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.registry import load_all
 from holdfast.models.loading import Loaded, load_model
-from holdfast.training.loop import Trainer, mean_loss
+from holdfast.training.loop import Trainer
+from holdfast.training.pools import Pools
 
 SMALL: dict[str, dict[str, Any]] = {
     "adapter": {"bottleneck": 8},
@@ -29,6 +30,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "hra": {"r": 4},
     "delora": {"r": 4},
     "oft": {"block": 8},
+    "layers": {"layers": "last:1"},
+    "fish_mask": {"ratio": 0.05},
+    "fish_dip": {"every": 2, "ratio": 0.1},
+    "lt_sft": {"first_steps": 5, "ratio": 0.05},
 }
 """Options that fit a model of width 32; every other method runs with its defaults."""
 
@@ -54,6 +59,13 @@ def examples(count: int = 8) -> tuple[Example, ...]:
         answer = "red" if index % 2 == 0 else "dark blue"
         made.append(Example(f"e{index}", (pixels,), (Turn("what colour ?", (answer,)),), f"i{index}"))
     return tuple(made)
+
+
+SOURCES = tuple(
+    replace(example, id=f"s{example.id}", turns=(Turn("is it red ?", ("yes" if index % 2 == 0 else "no",)),))
+    for index, example in enumerate(examples())
+)
+"""What must be kept: another question about the same pictures."""
 
 
 @dataclass
@@ -86,12 +98,8 @@ def run(
     loaded = loaded or load_model(str(folder))
     recipe = Recipe(config)
     data = examples()
-
-    def batches(count: int) -> Any:
-        for begin in range(count):
-            yield loaded.chat.encode(data[begin % 2 :: 2], with_answers=True)
-
-    recipe.attach(loaded, seed, batches, lambda batch: mean_loss(loaded.model, batch))
+    pools = Pools(loaded, config.train, seed, data, data[:4], SOURCES)
+    recipe.attach(loaded, seed, pools, pools.loss)
     missing: list[str] = []
 
     def listen(event: str, **facts: Any) -> None:

@@ -11,19 +11,21 @@ import torch
 from holdfast.config.loading import load_config
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import load_model
-from holdfast.training.loop import Trainer, mean_loss
-from tests.methods.bench import artifacts_equal, examples
+from holdfast.training.loop import Trainer
+from holdfast.training.pools import Pools
+from tests.methods.bench import SOURCES, artifacts_equal, examples
 
 
 def _fit(folder: Path, tune: dict[str, Any], run: Path | None, stop_at: int | None) -> Any:
     """Train 6 steps; with ``stop_at`` interrupt after that step, as Ctrl-C would."""
     train = {"steps": 6, "batch_size": 2, "accumulate": 2, "weight_decay": 0.1, "checkpoint_every": 2, "warmup": 0.3}
-    config = load_config({"tune": tune, "train": train})
+    tune = dict(tune)
+    config = load_config({"keep": tune.pop("keep", []), "tune": tune, "train": train})
     loaded = load_model(str(folder))
     recipe = Recipe(config)
     data = examples()
-    batches = [loaded.chat.encode(data[:4], with_answers=True)]
-    recipe.attach(loaded, 0, lambda count: iter(batches[:count]), lambda batch: mean_loss(loaded.model, batch))
+    pools = Pools(loaded, config.train, 5, data, data[:4], SOURCES)
+    recipe.attach(loaded, 0, pools, pools.loss)
 
     def listen(event: str, **facts: Any) -> None:
         if event == "step" and facts["step"] == stop_at:
@@ -39,6 +41,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lora with dropout": {"llm": {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.3, "lr": 1e-2}},
     "adapter with dropout": {"llm": {"method": "adapter", "bottleneck": 8, "dropout": 0.3, "lr": 1e-2}},
     "sparse": {"llm": {"method": "gradient_mask", "ratio": 0.2, "lr": 1e-2}},
+    "sparse that selects anew": {"llm": {"method": "fish_dip", "ratio": 0.1, "every": 2, "lr": 1e-2}},
+    "sparse with an automatic ratio": {"llm": {"method": "random_mask", "ratio": "auto", "trial_steps": 2, "lr": 1e-2}},
+    "random children": {"llm": {"method": "child_tuning_f", "lr": 1e-2}},
+    "momentum filter": {"llm": {"method": "mofo", "lr": 1e-2}},
+    "stabilised": {
+        "llm": {"method": "full", "layers": "last:1", "lr": 1e-2},
+        "keep": ["ewc", "distillation", "a_gem", "l1_sp"],
+    },
     "spider": {"llm": {"method": "spider", "lr": 1e-2}},
     "prefix": {"llm": {"method": "prefix", "tokens": 3, "reparameterize": True, "lr": 1e-2}},
 }

@@ -40,7 +40,7 @@ def catalogue() -> list[dict[str, Any]]:
 
     from holdfast.methods.fusion.base import FUSIONS
     from holdfast.methods.registry import load_all
-    from holdfast.methods.stabilisers.base import STABILISERS
+    from holdfast.methods.stabilisers.registry import STABILISERS
 
     order = ["baseline", "selective", "additive", "reparameterization"]
     cards = [asdict(kind.card) for kind in load_all().values()]

@@ -7,6 +7,7 @@ architecture, in every study and under the contract tests.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -14,10 +15,18 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Component
 
 Paradigm = Literal["selective", "additive", "reparameterization", "baseline"]
 Batch = dict[str, Tensor]
+Pool = Literal["train", "validation", "sources"]
+
+_POOLS: dict[Pool, tuple[str, str]] = {
+    "train": ("training examples of the target", "give a target"),
+    "validation": ("validation examples of the target", "set target.validation to a share or a file"),
+    "sources": ("training examples of the sources", "list sources that have training data"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,17 +55,48 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Context:
-    """What a method may ask for when it attaches.
+    """What a method or stabiliser may ask for when it attaches.
 
     Attributes:
         generator: Seeded randomness of this run and component, on the CPU.
-        batches: ``batches(n)`` yields up to ``n`` training batches, for methods that look at gradients first.
+        batches: ``batches(count, of="train", size=None)`` yields up to ``count`` batches of ``size`` examples
+            (default: the training batch size), the same ones at every call; nothing where a pool is empty.
         loss: The mean answer loss of one batch.
+        lr: Peak learning rate of the component.
     """
 
     generator: torch.Generator
-    batches: Callable[[int], Iterator[Batch]] | None = None
+    batches: Callable[..., Iterator[Batch]] | None = None
     loss: Callable[[Batch], Tensor] | None = None
+    lr: float = 2e-4
+
+    def look(self, owner: str, count: int, *, of: Pool = "train", size: int | None = None) -> Iterator[Batch]:
+        """Up to ``count`` batches.
+
+        Args:
+            owner: Who asks, for the message.
+            count: At most so many.
+            of: Which examples.
+            size: Examples per batch; default: the training batch size.
+
+        Raises:
+            HoldfastError: There are no such examples.
+        """
+        wanted: dict[str, Any] = {} if of == "train" else {"of": of}
+        if size is not None:
+            wanted["size"] = size
+        found = False
+        for batch in self.batches(count, **wanted) if self.batches is not None else ():
+            found = True
+            yield batch
+        if not found:
+            what, remedy = _POOLS[of]
+            raise HoldfastError(f"{owner} needs {what}, and none were given", remedy=remedy)
+
+    def measure(self, batch: Batch) -> Tensor:
+        """The mean answer loss of one batch that :meth:`look` gave."""
+        assert self.loss is not None, "whoever gives batches gives their loss"
+        return self.loss(batch)
 
 
 @dataclass
@@ -86,6 +126,8 @@ class Method:
 
     card: ClassVar[Card]
     Settings: ClassVar[type[Options]] = Options
+    reselects: ClassVar[bool] = False
+    """Whether the values behind :meth:`anchors` change places while it trains."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
@@ -122,9 +164,31 @@ class Method:
         """Number of values added to the model."""
         return 0
 
-    def anchors(self) -> list[tuple[Tensor, Tensor]]:
+    def anchors(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Pairs (trained values, their base values), for stabilisers that pull towards the base."""
         return []
+
+    def changed_entries(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of the tensors in :meth:`moves`, those that change in some entries only: flat indices and base values."""
+        return {}
+
+    def suspended(self) -> AbstractContextManager[None]:
+        """Inside, the component computes what the untouched base computes, bit for bit; afterwards it is as before.
+
+        Raises:
+            HoldfastError: This method cannot be switched off.
+        """
+        raise HoldfastError(
+            f"method '{self.card.name}' on '{self.component.name}' cannot be switched off while it trains",
+            remedy="choose another method, or a stabiliser that needs no answers of the base",
+        )
+
+    def notes(self) -> dict[str, Any]:
+        """What the method decided when it attached, for the ledger; plain values."""
+        return {}
+
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+        """Told once which optimizer trains it, for methods whose rule reads or moves the optimizer's moments."""
 
     def before_step(self, step: int) -> None:
         """After the gradients are complete and clipped, before the optimizer."""

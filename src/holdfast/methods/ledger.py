@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy
-from holdfast.models.identity import tensor_digest
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Row:
     total: int
     lr: float | None
     checkpoint_bytes: int
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
                 total=part.count() + added,
                 lr=recipe.learning_rates[component] if active else None,
                 checkpoint_bytes=sum(t.numel() * (t.element_size() + index) for t in trainable),
+                notes=method.notes() if active else {},
             )
         )
     base = sum(parameter.numel() for parameter in {id(p): p for p in anatomy.names().values()}.values())
@@ -88,25 +92,99 @@ def without_gradient(recipe: Recipe) -> list[str]:
     return [name for name, parameter in recipe.named_trainable().items() if parameter.grad is None]
 
 
+def check_gradients(recipe: Recipe, anatomy: Anatomy, *, images: bool = True) -> list[str]:
+    """After the first backward: what the ledger names may have a gradient, and nothing else.
+
+    Args:
+        recipe: Attached.
+        anatomy: Of the model.
+        images: Whether the step had any; without, only the llm can be reached.
+
+    Returns:
+        Trainable tensors that the loss did not reach, such as the last layer of a tower that is read before its end.
+
+    Raises:
+        HoldfastError: A tensor that the ledger does not name has a gradient, or a tuned component has none at all.
+    """
+    trainable = recipe.named_trainable()
+    known = set(map(id, trainable.values()))
+    strays = [n for n, p in anatomy.names().items() if p.grad is not None and id(p) not in known]
+    if strays:
+        raise HoldfastError(
+            f"{len(strays)} parameters have a gradient that the ledger does not name: {', '.join(strays[:5])}",
+            remedy="this is a fault of the method; please report it with the configuration",
+        )
+    missing = without_gradient(recipe)
+    for component in recipe.active:
+        own = [name for name in trainable if name.startswith(component + "/")]
+        if own and set(own) <= set(missing) and (images or component == "llm"):
+            raise HoldfastError(
+                f"the loss does not reach component '{component}': none of its {len(own)} trainable tensors has a "
+                f"gradient after step 1 ({', '.join(own[:3])}...)",
+                remedy="give examples with images, tune other layers, or freeze this component",
+            )
+    return missing
+
+
 def fingerprint(anatomy: Anatomy) -> dict[str, bytes]:
-    """A digest of every base parameter, to be compared with :func:`check_moved`."""
-    return {name: tensor_digest(parameter) for name, parameter in anatomy.names().items()}
+    """A digest of every bit of every base parameter, to be compared with :func:`check_moved`."""
+    return {name: content(parameter) for name, parameter in anatomy.names().items()}
 
 
-def check_moved(before: dict[str, bytes], recipe: Recipe, anatomy: Anatomy) -> None:
-    """Stop if a base parameter moved that the ledger does not name.
+@torch.no_grad()
+def content(tensor: Tensor) -> bytes:
+    """Digest of dtype, shape and every bit; on the tensor's own device, in slices.
+
+    Two sums modulo 2^64 of the raw values, one of them weighted by odd numbers that differ from place to place: a
+    change of one value always shows, changes of several show but for a chance of about 2^-64.
+    """
+    flat = tensor.detach().contiguous().view(-1)
+    bits = flat.view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[flat.element_size()])
+    plain, weighted = 0, 0
+    for begin in range(0, bits.numel(), _SLICE):
+        values = bits[begin : begin + _SLICE].to(torch.int64)
+        weights = torch.arange(begin, begin + len(values), device=values.device) * _MIX
+        weights ^= weights >> 29
+        plain += int(values.sum())
+        weighted += int((values * (weights * _MIX | 1)).sum())
+    return f"{tensor.dtype}{tuple(tensor.shape)}{plain % 2**64}:{weighted % 2**64}".encode()
+
+
+_SLICE = 1 << 22
+_MIX = -7046029254386353131  # 2^64 divided by the golden ratio, as a signed number
+
+
+def check_moved(before: dict[str, bytes], recipe: Recipe, anatomy: Anatomy) -> list[str]:
+    """Stop if anything moved that the ledger does not name; entry by entry where a method trains some entries only.
+
+    Args:
+        before: What :func:`fingerprint` gave before the recipe was attached.
+        recipe: Attached, after training.
+        anatomy: Of the model.
+
+    Returns:
+        Tensors that the ledger names and that did not move.
 
     Raises:
         HoldfastError: With the names.
     """
-    allowed = {name for method in recipe.active.values() for name in method.moves()}
-    strays = [
-        name
-        for name, parameter in anatomy.names().items()
-        if name not in allowed and tensor_digest(parameter) != before[name]
-    ]
+    whole, entries = set[str](), dict[str, tuple[Tensor, Tensor]]()
+    for method in recipe.active.values():
+        partly = method.changed_entries()
+        entries |= partly
+        whole |= method.moves() - set(partly)
+    names = anatomy.names()
+    moved = {name for name, parameter in names.items() if content(parameter) != before[name]}
+    strays = sorted(moved - whole - set(entries))
+    for name in moved & set(entries):
+        index, base = entries[name]
+        rewound = names[name].detach().clone().view(-1)
+        rewound[index.long()] = base.to(rewound.dtype)
+        if content(rewound.view(names[name].shape)) != before[name]:
+            strays.append(f"{name} (entries that were not selected)")
     if strays:
         raise HoldfastError(
             f"{len(strays)} parameters moved that the ledger does not name: {', '.join(strays[:5])}",
             remedy="this is a fault of the method; please report it with the configuration",
         )
+    return sorted((whole | set(entries)) - moved)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Batch, Context, Method
 from holdfast.methods.fusion.base import Fusion, make_fusion
 from holdfast.methods.registry import make_method
-from holdfast.methods.stabilisers.base import Stabiliser, make_stabiliser
+from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.stabilisers.registry import make_stabiliser
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
 
@@ -69,10 +71,16 @@ class Recipe:
         self,
         loaded: Loaded,
         seed: int,
-        batches: Callable[[int], Iterator[Batch]] | None = None,
+        batches: Callable[..., Iterator[Batch]] | None = None,
         loss: Callable[[Batch], Tensor] | None = None,
     ) -> None:
-        """Freeze the model and attach every method.
+        """Freeze the model and attach every method, then every stabiliser.
+
+        Args:
+            loaded: The untouched base.
+            seed: Of everything drawn at random.
+            batches: See :class:`holdfast.methods.contract.Context`.
+            loss: The mean answer loss of one batch.
 
         Raises:
             HoldfastError: A component is empty, or a method cannot work on it.
@@ -83,9 +91,10 @@ class Recipe:
             if method.card.name != "frozen" and not part.parameters:
                 raise HoldfastError(f"the model has no parameters in component '{component}'", remedy="leave it frozen")
             generator = torch.Generator().manual_seed(seed * 1000 + position)
-            method.attach(part, Context(generator, batches, loss))
-        for stabiliser in self.stabilisers:
-            stabiliser.begin(self.active)
+            method.attach(part, Context(generator, batches, loss, self.learning_rates[component]))
+        for position, stabiliser in enumerate(self.stabilisers):
+            generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
+            stabiliser.begin(self.active, Context(generator, batches, loss))
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         """Every tensor the optimizer moves, as ``component/name``."""
@@ -112,8 +121,38 @@ class Recipe:
                 total = term if total is None else total + term
         return total
 
-    def before_step(self, step: int) -> None:
+    def batch_penalty(self, logits: Tensor, targets: Tensor, base_logits: Callable[[], Tensor]) -> Tensor | None:
+        """The sum of the stabilisers' terms of one batch, summed over its answer tokens.
+
+        Args:
+            logits: ``[batch, places, vocabulary]`` of the model in training.
+            targets: ``[batch, places]``; negative where there is no answer token.
+            base_logits: Gives the logits of the untouched base at the same places; called at most once.
+        """
+        total: Tensor | None = None
+        for stabiliser in self.stabilisers:
+            term = stabiliser.batch_penalty(logits, targets, base_logits)
+            if term is not None:
+                total = term if total is None else total + term
+        return total
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Inside, the model computes what the untouched base computes."""
+        with ExitStack() as stack:
+            for method in self.active.values():
+                stack.enter_context(method.suspended())
+            yield
+
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
         """See :class:`holdfast.methods.contract.Method`."""
+        for method in self.active.values():
+            method.bind(optimizer)
+
+    def before_step(self, step: int) -> None:
+        """Stabilisers first: they turn the gradient that methods then mask."""
+        for stabiliser in self.stabilisers:
+            stabiliser.before_step(step, self.named_trainable())
         for method in self.active.values():
             method.before_step(step)
 

@@ -31,7 +31,17 @@ def load_all() -> dict[str, type[Method]]:
     """The registry with every room of ``methods`` entered."""
     from holdfast.methods.additive import adapter, prefix  # noqa: F401
     from holdfast.methods.reparameterization import peft_bridge  # noqa: F401
-    from holdfast.methods.selective import dense, masks, spider  # noqa: F401
+    from holdfast.methods.selective import (  # noqa: F401
+        child_tuning,
+        dense,
+        fisher,
+        hft,
+        lt_sft,
+        masks,
+        mofo,
+        scopes,
+        spider,
+    )
 
     return METHODS
 

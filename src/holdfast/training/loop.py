@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -19,12 +20,12 @@ from holdfast.config.schema import Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Batch
-from holdfast.methods.ledger import without_gradient
+from holdfast.methods.ledger import check_gradients
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import Loaded
 from holdfast.training.batches import Stream, count_steps
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from holdfast.training.loss import answer_loss
+from holdfast.training.loss import answer_logits, answer_loss
 
 
 class Listener(Protocol):
@@ -74,6 +75,7 @@ class Trainer:
                 "the recipe trains nothing", remedy="name a method other than 'frozen', or train.steps: 0"
             )
         self.optimizer = torch.optim.AdamW(groups or [{"params": [nn.Parameter(torch.zeros(1))]}], betas=train.betas)
+        recipe.bind(self.optimizer)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.factor = _schedule(self.optimizer, train, self.steps)
         self.accelerator = Accelerator(mixed_precision=_precision(train), cpu=loaded.device.type == "cpu")
@@ -125,8 +127,12 @@ class Trainer:
         for part, batch in enumerate(batches):
             with self.accelerator.autocast():
                 result = answer_loss(self.model, batch, logits_only=self.train.answer_logits_only)
-                loss = result.total * (self.accelerator.num_processes / max(tokens, 1))
+                scale = self.accelerator.num_processes / max(tokens, 1)
+                loss = result.total * scale
                 term = self.recipe.penalty(step) if part == 0 else None
+                per_batch = self.recipe.batch_penalty(result.logits, result.targets, partial(self._base, batch))
+                if per_batch is not None:
+                    term = per_batch * scale if term is None else term + per_batch * scale
             summed += float(loss.detach())
             if not torch.isfinite(loss.detach()):
                 ids = ", ".join(example.id for example in list(self.stream.step(step))[part][:4])
@@ -135,13 +141,25 @@ class Trainer:
                 )
             self.accelerator.backward(loss if term is None else loss + term)
         if step == 0:
-            self.listen("gradients", missing=without_gradient(self.recipe))
+            seen = any("pixel" in name for batch in batches for name in batch)
+            self.listen("gradients", missing=check_gradients(self.recipe, self.loaded.anatomy, images=seen))
         norm = self._clip()
         self.recipe.before_step(step)
         self.optimizer.step()
         self.recipe.after_step(step)
         self.optimizer.zero_grad(set_to_none=True)
         return {"loss": summed, "lr": max(g["lr"] for g in self.optimizer.param_groups), "norm": norm, "tokens": tokens}
+
+    def _base(self, batch: Batch) -> Tensor:
+        """What the untouched base says at the answers."""
+        kind = self.loaded.device.type
+        # Autocast remembers converted weights, and these are not the weights it remembers.
+        converting = torch.autocast(kind, enabled=torch.is_autocast_enabled(kind), cache_enabled=False)
+        self.model.eval()
+        with self.recipe.suspended(), torch.no_grad(), converting:
+            logits, _ = answer_logits(self.model, batch, logits_only=self.train.answer_logits_only)
+        self.model.train()
+        return logits
 
     def _clip(self) -> float:
         parameters = [parameter for parameter in self.recipe.named_trainable().values() if parameter.grad is not None]
@@ -176,11 +194,6 @@ class Trainer:
         """One batch on the model's device."""
         batch = self.loaded.chat.encode(examples, with_answers=True, max_length=self.train.max_length)
         return {name: value.to(self.loaded.device) for name, value in batch.items()}
-
-    def sample_batches(self, count: int) -> Iterator[Batch]:
-        """The first ``count`` batches, for methods that look at gradients before they choose."""
-        for step in range(count):
-            yield self.encode(next(self.stream.step(step)))
 
 
 def mean_loss(model: nn.Module, batch: Batch) -> Tensor:

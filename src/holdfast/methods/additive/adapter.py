@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -49,7 +50,11 @@ class Bottleneck(nn.Module):
             else:
                 self.up.weight.zero_()
 
+    asleep = False
+
     def forward(self, z: Tensor) -> Tensor:
+        if self.asleep:
+            return z
         inner = self.drop(z).to(self.down.weight.dtype)
         change: Tensor = self.up(self.act(self.down(inner)))
         return z + change.to(z.dtype)
@@ -99,6 +104,17 @@ class Adapter(Method):
 
     def added(self) -> int:
         return sum(parameter.numel() for parameter in self.named_trainable().values())
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        blocks = [layer.get_submodule(_MODULE) for layer in self.sites.values()]
+        try:
+            for block in blocks:
+                block.asleep = True  # type: ignore[assignment]
+            yield
+        finally:
+            for block in blocks:
+                block.asleep = False  # type: ignore[assignment]
 
     def detach(self) -> Artifact:
         artifact = self._artifact(self.named_trainable())

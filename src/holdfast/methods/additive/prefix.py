@@ -8,6 +8,8 @@ as they are, so that ``generate`` and ``forward`` agree in every family by const
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -79,14 +81,32 @@ class PrefixTuning(Method):
         width = 2 * len(self.attention) * self.heads * self.head_width
         device = next(self.decoder.parameters()).device
         self.prefix = Prefix(self.options, int(self.config.hidden_size), width, context.generator).to(device)
+        self.plain = self.config._attn_implementation or "eager"
+        self._switch_on()
+
+    def _switch_on(self) -> None:
         for index, layer in enumerate(self.attention.values()):
             object.__setattr__(layer, MARK, (self, index))
-        self.plain = self.config._attn_implementation or "eager"
         self.config._attn_implementation = with_prefix(self.plain)
         self.handles = [
             self.decoder.register_forward_pre_hook(self._before, with_kwargs=True),
             self.decoder.register_forward_hook(self._after),
         ]
+
+    def _switch_off(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+        for layer in self.attention.values():
+            object.__delattr__(layer, MARK)
+        self.config._attn_implementation = self.plain
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        self._switch_off()
+        try:
+            yield
+        finally:
+            self._switch_on()
 
     def keys_and_values(self) -> Tensor:
         """``[layers, 2, heads, tokens, head width]``."""
@@ -148,11 +168,7 @@ class PrefixTuning(Method):
     def detach(self) -> Artifact:
         with torch.no_grad():
             artifact = self._artifact({"table": self.prefix()})
-        for handle in self.handles:
-            handle.remove()
-        for layer in self.attention.values():
-            object.__delattr__(layer, MARK)
-        self.config._attn_implementation = self.plain
+        self._switch_off()
         self.attention = {}
         return artifact
 

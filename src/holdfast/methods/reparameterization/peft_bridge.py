@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,15 +123,21 @@ class PeftMethod(Method):
 
     def _inject(self, generator: torch.Generator | None) -> None:
         from peft import inject_adapter_in_model
+        from peft.tuners.tuners_utils import BaseTunerLayer
 
         model = self.component.model
         before = {id(parameter) for parameter in model.parameters()}
+        beside = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+        active = [module.active_adapters for module in beside]
         outer = {id(p): p.requires_grad for p in model.parameters()}
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # several adapters side by side are meant
             # PEFT draws from the global generator; the run's own seed decides what it draws.
             torch.manual_seed(0 if generator is None else int(torch.randint(2**31, (1,), generator=generator)))
             inject_adapter_in_model(self.config, model, adapter_name=self._adapter)
+        for module, names in zip(beside, active, strict=True):
+            # PEFT makes the newest adapter the only active one, in the layers of other components too.
+            module.set_adapter(names)
         self.new = {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in before}
         for parameter in model.parameters():
             if id(parameter) in outer:
@@ -145,6 +152,21 @@ class PeftMethod(Method):
 
     def added(self) -> int:
         return sum(parameter.numel() for parameter in self.named_trainable().values())
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        layers: list[Any] = [self.component.model.get_submodule(name) for name in self.layers]
+        flags = {parameter: parameter.requires_grad for parameter in self.new.values()}
+        try:
+            for layer in layers:
+                layer.enable_adapters(False)
+            yield
+        finally:
+            for layer in layers:
+                layer.enable_adapters(True)
+            # PEFT decides anew what trains when it switches; what the ledger said is what counts.
+            for parameter, flag in flags.items():
+                parameter.requires_grad_(flag)
 
     def detach(self) -> Artifact:
         from peft import get_peft_model_state_dict

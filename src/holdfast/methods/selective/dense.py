@@ -1,9 +1,9 @@
-"""Selective methods that train whole tensors: full tuning, some layers or kinds, norms, biases, random halves."""
+"""The engine of selective methods that train whole tensors, and the scope that all selective methods share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from pydantic import Field
@@ -13,6 +13,13 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options
 from holdfast.methods.registry import register
 from holdfast.models.anatomy import Component
+
+
+class Scope(Options):
+    """Which tensors of the component: all, or kinds of linear layers, or some layers."""
+
+    modules: tuple[str, ...] | None = Field(default=None, description="attention, mlp, all, or names such as q_proj")
+    layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
 
 
 class Dense(Method):
@@ -30,11 +37,8 @@ class Dense(Method):
                 f"method '{self.card.name}' finds nothing to train in component '{component.name}'",
                 remedy="choose another component or method",
             )
-        self._begin(self.chosen)
-
-    def _begin(self, chosen: dict[str, nn.Parameter]) -> None:
-        self.base = {name: parameter.detach().cpu().clone() for name, parameter in chosen.items()}
-        for parameter in chosen.values():
+        self.base = {name: parameter.detach().cpu().clone() for name, parameter in self.chosen.items()}
+        for parameter in self.chosen.values():
             # Half-precision weights cannot hold small updates; the trained copy is float32 under autocast.
             if parameter.dtype in (torch.float16, torch.bfloat16):
                 parameter.data = parameter.data.float()
@@ -46,8 +50,22 @@ class Dense(Method):
     def moves(self) -> set[str]:
         return set(self.chosen)
 
-    def anchors(self) -> list[tuple[Tensor, Tensor]]:
-        return [(parameter, self.base[name].to(parameter.device)) for name, parameter in self.chosen.items()]
+    def anchors(self) -> list[tuple[nn.Parameter, Tensor]]:
+        return [
+            (parameter, self.base[name].to(parameter.device, parameter.dtype))
+            for name, parameter in self.chosen.items()
+        ]
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        trained = {name: parameter.data for name, parameter in self.chosen.items()}
+        try:
+            for name, parameter in self.chosen.items():
+                parameter.data = self.base[name].to(parameter.device, parameter.dtype)
+            yield
+        finally:
+            for name, parameter in self.chosen.items():
+                parameter.data = trained[name]
 
     def detach(self) -> Artifact:
         artifact = self._artifact(self.chosen)
@@ -78,13 +96,6 @@ def set_dense(parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tens
                     remedy="load it on the model it was trained on",
                 )
             parameter.copy_(tensor)
-
-
-class Scope(Options):
-    """Which tensors of the component: all, or kinds of linear layers, or some layers."""
-
-    modules: tuple[str, ...] | None = Field(default=None, description="attention, mlp, all, or names such as q_proj")
-    layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
 
 
 def in_scope(component: Component, options: Scope) -> dict[str, nn.Parameter]:
@@ -121,7 +132,10 @@ def _indices(layers: str | tuple[int, ...], count: int, component: str) -> list[
         return list(range(int(number))) if side == "first" else list(range(count - int(number), count))
     for index in layers:
         if not -count <= index < count:
-            raise HoldfastError(f"component '{component}' has {count} layers, no layer {index}")
+            raise HoldfastError(
+                f"component '{component}' has {count} layers, no layer {index}",
+                remedy="write 'last:2', 'first:4', or a list of indices",
+            )
     return [index % count for index in layers]
 
 
@@ -133,108 +147,3 @@ class Frozen(Dense):
 
 
 register(Card("frozen", "baseline", "none", "nothing moves", "", None, True, checked_against="bit identity"))(Frozen)
-
-
-@register(
-    Card(
-        "full", "selective", "scope", "every tensor of the component, or of the named modules and layers",
-        "arXiv 2503.04543", 2025, True, default_lr=2e-5, checked_against="plain AdamW on the same tensors",
-    )
-)  # fmt: skip
-class Full(Dense):
-    """Full tuning of a scope. The study's own 'full' is the connector and the last two llm layers (SPIDER's code)."""
-
-    Settings = Scope
-
-    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        return in_scope(component, self.options)
-
-
-@register(
-    Card(
-        "norms", "selective", "scope", "gains and biases of every normalisation layer", "arXiv 2312.11420", 2024,
-        True, default_lr=1e-3, checked_against="plain AdamW on the same tensors",
-    )
-)  # fmt: skip
-class Norms(Dense):
-    """LN-tuning: a normalisation layer is one whose own weight is a vector as long as its input is wide."""
-
-    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        vectors = {
-            id(parameter)
-            for module in component.modules().values()
-            if "norm" in type(module).__name__.lower()
-            for parameter in module.parameters(recurse=False)
-        }
-        return {name: parameter for name, parameter in component.parameters.items() if id(parameter) in vectors}
-
-
-@register(
-    Card(
-        "bitfit", "selective", "scope", "bias terms only", "arXiv 2106.10199", 2022, True, default_lr=1e-3,
-        checked_against="plain AdamW on the same tensors",
-    )
-)  # fmt: skip
-class BitFit(Dense):
-    """Biases only. A llama-type llm has none: then this refuses; Qwen2 has them on q, k and v."""
-
-    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        biases = {
-            id(bias)
-            for module in component.modules().values()
-            if isinstance(bias := getattr(module, "bias", None), nn.Parameter)
-        }
-        return {name: parameter for name, parameter in component.parameters.items() if id(parameter) in biases}
-
-
-class Halves(Options):
-    """HFT's one choice."""
-
-    embeddings: bool = Field(default=True, description="token embeddings and output head are trained too")
-    granularity: Literal["category"] = "category"
-
-
-@register(
-    Card(
-        "hft", "selective", "random", "half of each layer's matrices, drawn by category", "arXiv 2404.18466", 2024,
-        True, default_lr=2e-5, checked_against="count per layer and category",
-    )
-)  # fmt: skip
-class HalfFineTuning(Dense):
-    """Category-level halves: per layer two of q, k, v, o; of gate, up, down two in every other layer and one in the
-    rest; half of the norms. The draw is fixed for one run (the paper redraws it between stages of a sequence).
-    """
-
-    Settings = Halves
-
-    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        def draw(names: list[str], count: int) -> list[str]:
-            order = torch.randperm(len(names), generator=context.generator).tolist()
-            return [names[index] for index in order[:count]]
-
-        if not component.layers():
-            raise HoldfastError(
-                f"component '{component.name}' has no repeated layers to halve", remedy="use hft on llm or vision"
-            )
-        wanted: list[str] = []
-        inside: set[str] = set()
-        attention, mlp = set(_kind(component, "attention")), set(_kind(component, "mlp"))
-        norms: list[str] = []
-        for position, (layer, _) in enumerate(component.layers()):
-            own = [name for name in component.parameters if name.startswith(layer + ".")]
-            inside |= set(own)
-            heads = [name for name in own if name in attention]
-            wanted += draw(heads, len(heads) // 2)
-            forward = [name for name in own if name in mlp]
-            wanted += draw(forward, (len(forward) + 1 - position % 2) // 2)
-            norms += [name for name in own if component.parameters[name].ndim == 1 and "norm" in name.lower()]
-        wanted += draw(norms, len(norms) // 2)
-        if self.options.embeddings:
-            wanted += [
-                name for name in component.parameters if name not in inside and component.parameters[name].ndim > 1
-            ]
-        return {name: parameter for name, parameter in component.parameters.items() if name in set(wanted)}
-
-
-def _kind(component: Component, kind: str) -> list[str]:
-    return [f"{name}.weight" for name in component.linears((kind,))]

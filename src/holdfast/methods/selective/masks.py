@@ -1,24 +1,19 @@
-"""Static masks on the sparse engine: random, magnitude, gradient and Fisher."""
+"""Static masks that rank the entries of each tensor for themselves: random, by size, by gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context
+from holdfast.methods.contract import Card, Context, Options
 from holdfast.methods.registry import register
-from holdfast.methods.selective.sparse import Sparse, SparseScope
+from holdfast.methods.selective.dense import Scope
+from holdfast.methods.selective.scores import scored, share, top
+from holdfast.methods.selective.sparse import Ratio, Sparse, SparseScope
 from holdfast.models.anatomy import Component
-
-
-def top(score: Tensor, ratio: float) -> Tensor:
-    """Sorted flat indices of the ``round(ratio * size)`` highest scores (at least one)."""
-    count = max(1, round(ratio * score.numel()))
-    return score.reshape(-1).topk(count).indices.sort().values
 
 
 @register(
@@ -32,15 +27,15 @@ class RandomMask(Sparse):
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         return {
-            name: top(torch.rand(parameter.numel(), generator=context.generator), self.options.ratio)
-            for name, parameter in self.matrices(component).items()
+            name: top(torch.rand(p.numel(), generator=context.generator), share(self.ratio, p.numel()))
+            for name, p in self.matrices(component).items()
         }
 
 
 class MagnitudeScope(SparseScope):
     """Half of the entries, as in SPIDER's and NRCA's baselines."""
 
-    ratio: float = Field(default=0.5, gt=0, le=1, description="share of the entries that train: the smallest ones")
+    ratio: Ratio = Field(default=0.5, description="share of the entries that train, the smallest ones; or 'auto'")
 
 
 @register(
@@ -59,83 +54,102 @@ class MagnitudeMask(Sparse):
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         return {
-            name: top(-parameter.detach().abs(), self.options.ratio).cpu()
-            for name, parameter in self.matrices(component).items()
+            name: top(-p.detach().abs(), share(self.ratio, p.numel())).cpu()
+            for name, p in self.matrices(component).items()
         }
 
 
 class GradientScope(SparseScope):
     """How many batches are looked at before the choice."""
 
-    batches: int = Field(default=16, gt=0)
-
-
-class _Scored(Sparse):
-    """Accumulates a statistic of the gradients at the base before it chooses."""
-
-    Settings = GradientScope
-
-    def scores(
-        self, component: Component, context: Context, statistic: Callable[[Tensor], Tensor]
-    ) -> dict[str, Tensor]:
-        if context.batches is None or context.loss is None:
-            raise HoldfastError(
-                f"method '{self.card.name}' needs training data to choose its entries", remedy="give a target"
-            )
-        matrices = self.matrices(component)
-        totals = {name: torch.zeros_like(parameter, dtype=torch.float32) for name, parameter in matrices.items()}
-        for parameter in matrices.values():
-            parameter.requires_grad_(True)
-        try:
-            for batch in context.batches(self.options.batches):
-                context.loss(batch).backward()
-                for name, parameter in matrices.items():
-                    if parameter.grad is not None:
-                        totals[name] += statistic(parameter.grad.float())
-                        parameter.grad = None
-        finally:
-            for parameter in matrices.values():
-                parameter.requires_grad_(False)
-                parameter.grad = None
-        return totals
+    batches: int = Field(default=16, gt=0, description="training batches that are looked at")
+    batch_size: int = Field(
+        default=8, gt=0, description="examples in each of them, however large those of training are"
+    )
 
 
 @register(
     Card(
-        "gradient_mask", "selective", "mask", "the largest mean gradient of every matrix", "arXiv 2312.11875", 2024,
-        True, official_code="song-wx/SIFT", checked_against="masked dense gradients, bit for bit",
+        "gradient_mask", "selective", "mask", "the largest mean gradient of every matrix", "arXiv 2503.04543", 2025,
+        True, checked_against="masked dense gradients, bit for bit; dense gradient sums",
     )
 )  # fmt: skip
-class GradientMask(_Scored):
-    """SIFT's choice: per tensor the entries of largest ``|sum of gradients|``; SIFT itself looks at one batch
-    (``batches: 1``).
-    """
+class GradientMask(Sparse):
+    """Per tensor the ``round(ratio * n)`` entries of largest ``|sum over batches of g|`` at the base."""
+
+    Settings: ClassVar[type[Options]] = GradientScope
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
-        totals = self.scores(component, context, lambda gradient: gradient)
-        return {name: top(total.abs(), self.options.ratio).cpu() for name, total in totals.items()}
+        owner = f"method '{self.card.name}'"
+        sums = scored(
+            component.model, self.matrices(component), context,
+            lambda: context.look(owner, self.options.batches, size=self.options.batch_size),
+            lambda gradient: gradient, ratio=self.ratio,
+        )  # fmt: skip
+        return {name: top(total.abs_(), self._count(total.numel())).cpu() for name, total in sums}
+
+    def _count(self, size: int) -> int:
+        return share(self.ratio, size)
+
+
+class FirstBatch(SparseScope):
+    """SIFT looks at one batch."""
+
+    batches: int = Field(default=1, gt=0, description="training batches that are looked at")
+    batch_size: int = Field(default=16, gt=0, description="examples in each of them")
 
 
 @register(
     Card(
-        "fish_mask", "selective", "mask", "the largest Fisher information over all matrices together",
-        "arXiv 2111.09839", 2021, True, official_code="varunnair18/FISH",
-        checked_against="masked dense gradients, bit for bit",
+        "sift", "selective", "mask", "the largest gradient of the first batch", "arXiv 2312.11875", 2024, True,
+        official_code="song-wx/SIFT", checked_against="masked dense gradients, bit for bit; dense gradients",
     )
 )  # fmt: skip
-class FishMask(_Scored):
-    """``F = sum of squared gradients``, one global threshold. The paper squares per sample; with batches larger than
-    one this squares batch means, so use ``train.batch_size: 1`` for the letter of it.
+class Sift(GradientMask):
+    """``floor(ratio * n) + 1`` entries of largest ``|g|`` of the first backward pass, per tensor."""
+
+    Settings = FirstBatch
+
+    def _count(self, size: int) -> int:
+        return min(size, int(self.ratio * size) + 1)
+
+
+class RowScope(Scope):
+    """How many inputs each neuron may change."""
+
+    per_row: int = Field(default=1, gt=0, description="entries that train in every row of a matrix")
+    batches: int = Field(default=16, gt=0, description="training batches that are looked at")
+    batch_size: int = Field(default=8, gt=0, description="examples in each of them")
+
+
+@register(
+    Card(
+        "gps", "selective", "mask", "the inputs of largest gradient of every neuron", "arXiv 2312.10136", 2024, True,
+        official_code="FightingFighting/GPS", checked_against="masked dense gradients, bit for bit; dense gradients",
+    )
+)  # fmt: skip
+class Gps(Sparse):
+    """Per row of a weight matrix the ``per_row`` entries of largest ``|sum of g|``, so that every neuron takes part.
+
+    The paper scores with a contrastive loss against its new classifier head and trains that head and the biases too;
+    a multimodal LLM has no new head, so the answer loss scores and only the connections train.
     """
 
+    Settings = RowScope
+
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
-        totals = self.scores(component, context, torch.square)
-        everything = torch.cat([total.reshape(-1) for total in totals.values()])
-        chosen = top(everything, self.options.ratio)
-        result: dict[str, Tensor] = {}
-        begin = 0
-        for name, total in totals.items():
-            inside = chosen[(chosen >= begin) & (chosen < begin + total.numel())] - begin
-            result[name] = inside.cpu()
-            begin += total.numel()
-        return result
+        matrices, count = self.matrices(component), self.options.per_row
+        rows = sum(len(p) for p in matrices.values())
+        ratio = min(1.0, count * rows / max(1, sum(p.numel() for p in matrices.values())))
+        sums = scored(
+            component.model, matrices, context,
+            lambda: context.look("method 'gps'", self.options.batches, size=self.options.batch_size),
+            lambda gradient: gradient, ratio=ratio,
+        )  # fmt: skip
+        chosen = {}
+        for name, total in sums:
+            width = total.shape[1]
+            inside = total.abs_().topk(min(count, width), dim=1).indices
+            offsets = torch.arange(len(total), device=total.device)[:, None] * width
+            chosen[name] = (inside + offsets).reshape(-1).sort().values.cpu()
+        return chosen

@@ -1,80 +1,103 @@
 """The sparse engine: train some entries of a tensor and pay for those only.
 
-A selection is an index and a float32 vector of values per tensor. The optimizer sees the vectors; the dense gradient
-of a tensor is gathered to its selected entries as soon as autograd has accumulated it, and freed before the next
-layer's is made. The template is SIFT's (arXiv 2312.11875): one value vector per tensor with its own Adam state.
+A selection is an int32 index and a float32 vector of values per tensor. The optimizer sees the vectors; the dense
+gradient of a tensor is gathered to its selected entries as soon as autograd has accumulated it, and freed before the
+next layer's is made. The template is SIFT's (arXiv 2312.11875): one value vector per tensor with its own Adam state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Context, Method
-from holdfast.methods.selective.dense import Scope
+from holdfast.methods.contract import Artifact, Context, Method, Options
+from holdfast.methods.selective.auto import pick_ratio
+from holdfast.methods.selective.dense import Scope, in_scope
+from holdfast.methods.selective.selection import Selected
 from holdfast.models.anatomy import Component
 
 
+def _share(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "auto" or (number and 0 < value <= 1):
+        return value
+    raise ValueError("it should be a share above 0 and at most 1, or 'auto'")
+
+
+def _shares(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) > 1 and all(v != "auto" and _share(v) for v in value):
+        return value
+    raise ValueError("it should list at least two shares above 0 and at most 1")
+
+
+Ratio = Annotated[float | Literal["auto"], BeforeValidator(_share)]
+
+
 class SparseScope(Scope):
-    """Which share of which matrices."""
+    """Which share of which matrices; ``ratio: auto`` tries ``candidates`` and keeps one by validation loss."""
 
-    ratio: float = Field(default=0.05, gt=0, le=1, description="share of the entries that train")
-
-
-class Selected:
-    """The selected entries of one parameter: their places, their trained values, their base values."""
-
-    def __init__(self, parameter: nn.Parameter, index: Tensor) -> None:
-        self.parameter = parameter
-        self.index = index.to(parameter.device)
-        flat = parameter.detach().reshape(-1)
-        self.base = flat[self.index].clone()
-        self.values = nn.Parameter(self.base.float().clone())
-        parameter.requires_grad_(True)
-        self._hook = parameter.register_post_accumulate_grad_hook(self._gather)
-
-    def _gather(self, parameter: Tensor) -> None:
-        assert parameter.grad is not None
-        gradient = parameter.grad.reshape(-1)[self.index].float()
-        self.values.grad = gradient if self.values.grad is None else self.values.grad + gradient
-        parameter.grad = None
-
-    @torch.no_grad()
-    def scatter(self, values: Tensor | None = None) -> None:
-        """Write the trained (or the given) values into the dense tensor."""
-        source = self.values if values is None else values
-        self.parameter.data.view(-1)[self.index] = source.to(self.parameter.dtype)
-
-    def close(self) -> None:
-        """Restore the base bit for bit and stop gathering."""
-        self._hook.remove()
-        self.scatter(self.base)
-        self.parameter.requires_grad_(False)
-        self.parameter.grad = None
+    ratio: Ratio = Field(default=0.05, description="share of the entries that train, or 'auto'")
+    candidates: Annotated[tuple[float, ...], BeforeValidator(_shares)] = Field(
+        default=(0.01, 0.05, 0.2), description="what 'auto' chooses from"
+    )
+    trial_steps: int = Field(default=10, gt=0, description="optimizer steps that 'auto' gives each candidate")
+    trial_batches: int = Field(default=8, gt=0, description="validation batches that 'auto' looks at")
 
 
 class Sparse(Method):
-    """A selective method that says which entries train; everything else is this engine's."""
+    """A selective method that says which entries train; everything else is this engine's.
 
-    Settings = SparseScope
+    While it trains it holds per selected entry: 4 bytes of index, the base value in the model's own dtype, a float32
+    value, its gradient, and what the optimizer keeps for it.
+    """
+
+    Settings: ClassVar[type[Options]] = SparseScope
+    selected: dict[str, Selected]
+    ratio: float
+    trial: dict[str, Any] | None = None
+    _optimizer: torch.optim.Optimizer | None = None
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
-        """Flat indices (int64, sorted) of the entries to train, by parameter name."""
+        """Flat indices (sorted, no entry twice) of the share ``self.ratio`` to train, by parameter name."""
         raise NotImplementedError
 
     def attach(self, component: Component, context: Context) -> None:
         self.component = component
-        chosen = {name: index for name, index in self.choose(component, context).items() if index.numel()}
-        if not chosen:
+        wanted = getattr(self.options, "ratio", None)
+        if wanted == "auto":
+            wanted, self.trial = pick_ratio(self, context)
+        if wanted is not None:
+            self.ratio = wanted
+        self.select(self.choose(component, context))
+
+    def select(self, chosen: Mapping[str, Tensor]) -> None:
+        """Begin to train the entries of these indices.
+
+        Raises:
+            HoldfastError: There are none.
+        """
+        if not any(index.numel() for index in chosen.values()):
             raise HoldfastError(
-                f"method '{self.card.name}' selects no entry of component '{component.name}'",
+                f"method '{self.card.name}' selects no entry of component '{self.component.name}'",
                 remedy="raise ratio, or choose another component",
             )
-        self.selected = {name: Selected(component.parameters[name], index) for name, index in chosen.items()}
+        self.selected = {
+            name: Selected(self.component.parameters[name], index)
+            for name, index in chosen.items()
+            if index.numel() or self.reselects
+        }
+
+    def release(self) -> None:
+        """Restore the base bit for bit and stop training."""
+        for entry in self.selected.values():
+            entry.close()
+        self.selected = {}
 
     def matrices(self, component: Component) -> dict[str, nn.Parameter]:
         """The weight matrices that entries are selected from."""
@@ -82,41 +105,85 @@ class Sparse(Method):
         if kinds is None:
             kinds = ("all",) if component.name == "connector" else ("attention", "mlp")
         linears = {id(layer.weight) for layer in component.linears(kinds).values()}
-        from holdfast.methods.selective.dense import in_scope
-
         scope = in_scope(component, Scope(layers=self.options.layers))
         return {name: parameter for name, parameter in scope.items() if id(parameter) in linears}
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return {name: entry.values for name, entry in self.selected.items()}
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, object]]:
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         # The value vectors are entries of matrices, so decay acts on them, and on nothing else.
         return [{"params": list(self.named_trainable().values()), "lr": lr, "weight_decay": weight_decay}]
 
     def moves(self) -> set[str]:
         return set(self.selected)
 
-    def anchors(self) -> list[tuple[Tensor, Tensor]]:
+    def anchors(self) -> list[tuple[nn.Parameter, Tensor]]:
         return [(entry.values, entry.base.float()) for entry in self.selected.values()]
+
+    def changed_entries(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {name: entry.ever() for name, entry in self.selected.items()}
+
+    def notes(self) -> dict[str, Any]:
+        return {} if self.trial is None else {"auto_ratio": self.trial}
+
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        trained = {}
+        try:
+            for name, entry in self.selected.items():
+                index, base = entry.ever()
+                trained[name] = entry.read(index)
+                entry.write(index, base)
+            yield
+        finally:
+            for name, values in trained.items():
+                self.selected[name].write(self.selected[name].ever()[0], values)
+
+    @contextmanager
+    def ungathered(self) -> Iterator[None]:
+        """Inside, backward passes leave the values' gradients alone, as scoring passes must."""
+        for entry in self.selected.values():
+            entry.paused = True
+        try:
+            yield
+        finally:
+            for entry in self.selected.values():
+                entry.paused = False
+
+    def reselect(self, chosen: Mapping[str, Tensor]) -> None:
+        """Go on with other entries. Those that stay keep value and moments; new ones begin with empty moments; those
+        that leave keep the value they have.
+        """
+        states = {} if self._optimizer is None else self._optimizer.state
+        for name, entry in self.selected.items():
+            entry.move(chosen[name], states.get(entry.values, {}))
 
     def after_step(self, step: int) -> None:
         for entry in self.selected.values():
             entry.scatter()
 
+    def state(self) -> dict[str, Tensor]:
+        return {
+            f"{name}:{part}": tensor for name, entry in self.selected.items() for part, tensor in entry.state().items()
+        }
+
     def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        super().load(trainable, state)
-        self.after_step(0)
+        for name, entry in self.selected.items():
+            entry.load(trainable[name], {part: state[f"{name}:{part}"] for part in entry.state()})
 
     def detach(self) -> Artifact:
         tensors: dict[str, Tensor] = {}
         for name, entry in self.selected.items():
-            tensors[f"{name}:index"] = entry.index.to(torch.int32) if entry.parameter.numel() < 2**31 else entry.index
-            tensors[f"{name}:values"] = entry.values
-        artifact = self._artifact(tensors)
-        for entry in self.selected.values():
-            entry.close()
-        self.selected = {}
+            index, values = entry.result()
+            if index.numel():
+                tensors[f"{name}:index"] = index
+                tensors[f"{name}:values"] = values
+        artifact = self._artifact(tensors, **self.notes())
+        self.release()
         return artifact
 
     @torch.no_grad()

@@ -1,10 +1,12 @@
-"""SPIDER (arXiv 2411.10928): a soft mask that weighs what the target wants against what the base holds."""
+"""SPIDER (arXiv 2411.10928): a mask that weighs what the target wants against what the base holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.methods.contract import Card, Context
@@ -32,29 +34,41 @@ def soft_mask(general: Tensor, target: Tensor) -> Tensor:
     return (share / kept.mean()).clamp_max(1.0)
 
 
+def hard_mask(general: Tensor, target: Tensor) -> Tensor:
+    """1 where the target's importance is larger, else 0."""
+    return (target > general).to(target.dtype)
+
+
+class SpiderScope(Scope):
+    """Which tensors, and how the mask weighs."""
+
+    mask: Literal["soft", "hard"] = Field(default="soft", description="soft: the release; hard: its threshold alone")
+
+
 @register(
     Card(
-        "spider", "selective", "iterative", "soft masks from weight size against accumulated gradients",
+        "spider", "selective", "iterative", "masks from weight size against accumulated gradients",
         "arXiv 2411.10928", 2025, True, official_code="WenkeHuang/SPIDER", default_lr=2e-4,
         checked_against="NumPy reference of the release's loop",
     )
 )  # fmt: skip
 class Spider(Dense):
-    """After every optimizer step ``w <- (1 - m) w0 + m w`` with ``m`` from :func:`soft_mask`.
+    """After every optimizer step ``w <- (1 - m) w0 + m w`` with ``m`` from :func:`soft_mask` of the importance of
+    ``w0`` and of the gradient sum.
 
-    The gradient sum is signed and runs from the first step; the optimizer's moments are not masked (release). Costs a
-    base copy and a gradient sum per trained weight.
+    The sum is signed and runs from the first step; the optimizer's moments are not masked (release). Costs a gradient
+    sum per trained weight, and a base copy where the model is not on the CPU; the base's importance is computed anew
+    for one tensor at a time.
     """
 
-    Settings = Scope
+    Settings = SpiderScope
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
         return in_scope(component, self.options)
 
     def attach(self, component: Component, context: Context) -> None:
         super().attach(component, context)
-        self.origin = {name: parameter.detach().clone() for name, parameter in self.chosen.items()}
-        self.general = {name: importance(parameter.detach()) for name, parameter in self.chosen.items()}
+        self.origin = {name: self.base[name].to(p.device, p.dtype) for name, p in self.chosen.items()}
         self.gradients = {name: torch.zeros_like(parameter) for name, parameter in self.chosen.items()}
 
     @torch.no_grad()
@@ -65,9 +79,11 @@ class Spider(Dense):
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
+        weigh = soft_mask if self.options.mask == "soft" else hard_mask
         for name, parameter in self.chosen.items():
-            mask = soft_mask(self.general[name], importance(self.gradients[name]))
-            parameter.copy_(torch.lerp(self.origin[name], parameter, mask))
+            origin = self.origin[name]
+            mask = weigh(importance(origin), importance(self.gradients[name]))
+            parameter.copy_(torch.lerp(origin, parameter, mask))
 
     def state(self) -> dict[str, Tensor]:
         return dict(self.gradients)

@@ -1,19 +1,15 @@
-"""What a stabiliser may do: add to the loss, or add to the data."""
+"""What a stabiliser may do: add to the loss, turn the gradient, or add to the data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.data.examples import Example
-from holdfast.errors import HoldfastError, nearest
-from holdfast.methods.contract import Method, Options
-from holdfast.methods.registry import check_options
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Context, Method, Options
 
 
 class Stabiliser:
@@ -27,94 +23,53 @@ class Stabiliser:
     def __init__(self, options: Options) -> None:
         self.options: Any = options
 
-    def begin(self, methods: Mapping[str, Method]) -> None:
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
         """Called once after every method is attached.
 
         Raises:
-            HoldfastError: The stabiliser does not fit the recipe; the reason is given.
+            HoldfastError: The stabiliser does not fit the recipe, or lacks data; the reason is given.
         """
 
     def penalty(self, step: int) -> Tensor | None:
         """A term added to the loss of every optimizer step, or nothing."""
         return None
 
+    def batch_penalty(self, logits: Tensor, targets: Tensor, base_logits: Callable[[], Tensor]) -> Tensor | None:
+        """A term of one batch, summed over its answer tokens and scaled as the answer loss is, or nothing.
+
+        Args:
+            logits: ``[batch, places, vocabulary]``.
+            targets: ``[batch, places]``; negative where there is no answer token.
+            base_logits: Gives the untouched base's logits at the same places, for the price of a forward pass.
+        """
+        return None
+
+    def before_step(self, step: int, trainable: Mapping[str, nn.Parameter]) -> None:
+        """After the gradients are complete and clipped, before any method's ``before_step``."""
+
     def mix(self, examples: Sequence[Example], sources: Sequence[Example], seed: int) -> list[Example]:
         """The training examples, possibly with others among them."""
         return list(examples)
 
 
-STABILISERS: dict[str, type[Stabiliser]] = {}
+def added(terms: Sequence[Tensor]) -> Tensor:
+    """The sum of scalars, which may stand on several devices."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term.to(total.device)
+    return total
 
 
-def stabiliser(kind: type[Stabiliser]) -> type[Stabiliser]:
-    """Class decorator: enter the registry."""
-    STABILISERS[kind.name] = kind
-    return kind
-
-
-class Strength(Options):
-    """How hard the pull is."""
-
-    strength: float = Field(default=1e-3, ge=0)
-
-
-@stabiliser
-class L2SP(Stabiliser):
-    """``strength / 2 * sum (w - w0)^2`` over the trained base weights (arXiv 1802.01483)."""
-
-    name, paper, year = "l2_sp", "arXiv 1802.01483", 2018
-    Settings = Strength
-
-    def begin(self, methods: Mapping[str, Method]) -> None:
-        self.methods = list(methods.values())
-        if not any(method.anchors() for method in self.methods):
-            raise HoldfastError(
-                "stabiliser 'l2_sp' pulls trained base weights back, and this recipe trains none",
-                remedy="use it with a selective method",
-            )
-
-    def penalty(self, step: int) -> Tensor | None:
-        terms = [(now - base).square().sum() for method in self.methods for now, base in method.anchors()]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return torch.as_tensor(total * (self.options.strength / 2))
-
-
-class Share(Options):
-    """How much is replayed."""
-
-    ratio: float = Field(default=0.1, gt=0, lt=1, description="share of the training examples that are source examples")
-
-
-@stabiliser
-class Replay(Stabiliser):
-    """Mixes source training examples in; an upper reference rather than a data-free method."""
-
-    name, paper, year = "replay", "experience replay", None
-    Settings = Share
-
-    def mix(self, examples: Sequence[Example], sources: Sequence[Example], seed: int) -> list[Example]:
-        if not sources:
-            raise HoldfastError(
-                "stabiliser 'replay' needs training examples of the sources, and none were given",
-                remedy="list sources that have training data",
-            )
-        count = round(len(examples) * self.options.ratio / (1 - self.options.ratio))
-        generator = np.random.default_rng((seed, 7))
-        drawn = generator.permutation(len(sources))[:count] if count <= len(sources) else None
-        if drawn is None:
-            drawn = generator.integers(len(sources), size=count)
-        return [*examples, *(sources[int(index)] for index in drawn)]
-
-
-def make_stabiliser(name: str, options: Mapping[str, Any]) -> Stabiliser:
-    """The stabiliser of that name with checked options.
+def trained_weights(owner: str, methods: Mapping[str, Method]) -> list[Method]:
+    """The methods that move base weights, which penalties on distance need.
 
     Raises:
-        HoldfastError: Unknown name or option.
+        HoldfastError: None does.
     """
-    if name not in STABILISERS:
-        raise HoldfastError(f"unknown stabiliser '{name}'", remedy=nearest(name, STABILISERS))
-    kind = STABILISERS[name]
-    return kind(check_options(kind.Settings, options, f"stabiliser '{name}'"))
+    found = [method for method in methods.values() if method.anchors()]
+    if not found:
+        raise HoldfastError(
+            f"stabiliser '{owner}' pulls trained base weights back, and this recipe trains none",
+            remedy="use it with a selective method",
+        )
+    return found

@@ -1,0 +1,57 @@
+"""MoFO (arXiv 2407.20999): of each tensor only the entries of largest momentum move."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from holdfast.methods.contract import Card, Context
+from holdfast.methods.registry import register
+from holdfast.methods.selective.dense import Dense, Scope, in_scope
+from holdfast.methods.selective.scores import share, top
+from holdfast.models.anatomy import Component
+
+
+class MomentumScope(Scope):
+    """The share that moves at one step."""
+
+    ratio: float = Field(default=0.1, gt=0, le=1, description="share of each tensor that moves at one step")
+
+
+@register(
+    Card(
+        "mofo", "selective", "iterative", "at every step the entries of largest momentum move", "arXiv 2407.20999",
+        2024, True, default_lr=2e-5, checked_against="NumPy AdamW with filtered updates",
+    )
+)  # fmt: skip
+class Mofo(Dense):
+    """``w <- w - lr * (m / (sqrt(v) + eps)) * [|m| among the top share of its tensor]``; the moments see all gradients.
+
+    Weight decay moves the same entries only. Costs a copy of the trained weights while the optimizer steps.
+    """
+
+    Settings = MomentumScope
+    _optimizer: torch.optim.Optimizer | None = None
+
+    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
+        return in_scope(component, self.options)
+
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def before_step(self, step: int) -> None:
+        self._before = {name: parameter.detach().clone() for name, parameter in self.chosen.items()}
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        assert self._optimizer is not None, "the loop binds the optimizer before the first step"
+        for name, parameter in self.chosen.items():
+            momentum: Tensor | None = self._optimizer.state[parameter].get("exp_avg")
+            before = self._before.pop(name)
+            if momentum is None:  # no gradient ever reached it
+                continue
+            moving = top(momentum.abs(), share(self.options.ratio, momentum.numel()))
+            after = parameter.view(-1)[moving]
+            parameter.copy_(before)
+            parameter.view(-1)[moving] = after

@@ -1,0 +1,42 @@
+"""Distillation to the base (LwF, arXiv 1606.09282): on the answers, stay near what the untouched model would say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import kl_div
+
+from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.stabilisers.base import Stabiliser
+
+
+class Softness(Options):
+    """How hard, and at which temperature."""
+
+    strength: float = Field(default=0.5, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+
+
+class Distillation(Stabiliser):
+    """``strength * T^2 * KL(base / T || tuned / T)``, summed over answer tokens and averaged as the answer loss is.
+
+    The base is the same model with the adapters off, or, for selective methods, with the base values written back for
+    one forward pass; there is no second copy. Costs that forward pass per batch, without gradient.
+    """
+
+    name, paper, year = "distillation", "arXiv 1606.09282", 2016
+    Settings = Softness
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+        for method in methods.values():
+            with method.suspended():
+                pass
+
+    def batch_penalty(self, logits: Tensor, targets: Tensor, base_logits: Callable[[], Tensor]) -> Tensor | None:
+        heat = self.options.temperature
+        answers = targets >= 0
+        now = (logits[answers].float() / heat).log_softmax(dim=-1)
+        then = (base_logits()[answers].float() / heat).log_softmax(dim=-1)
+        return kl_div(now, then, reduction="sum", log_target=True) * float(self.options.strength * heat**2)

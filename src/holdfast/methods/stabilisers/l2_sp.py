@@ -1,0 +1,52 @@
+"""Distance to the starting point: L2-SP and L1-SP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+from torch import Tensor
+
+from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.stabilisers.base import Stabiliser, added, trained_weights
+
+
+class Strength(Options):
+    """How hard the pull is."""
+
+    strength: float = Field(default=1e-3, ge=0)
+
+
+class L2SP(Stabiliser):
+    """``strength / 2 * sum (w - w0)^2`` over the trained base weights (arXiv 1802.01483)."""
+
+    name, paper, year = "l2_sp", "arXiv 1802.01483", 2018
+    Settings = Strength
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+        self.methods = trained_weights(self.name, methods)
+
+    def penalty(self, step: int) -> Tensor | None:
+        terms = [(now - base).square().sum() for method in self.methods for now, base in method.anchors()]
+        return added(terms) * float(self.options.strength / 2)
+
+
+class WeakStrength(Options):
+    """NRCA's default."""
+
+    strength: float = Field(default=1e-6, ge=0)
+
+
+class L1SP(Stabiliser):
+    """``strength * mean over tensors of mean |w - w0|``, the form of NRCA's code."""
+
+    name, paper, year = "l1_sp", "OpenReview bif35if4n3", 2025
+    Settings = WeakStrength
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+        self.methods = trained_weights(self.name, methods)
+
+    def penalty(self, step: int) -> Tensor | None:
+        pairs = [pair for method in self.methods for pair in method.anchors() if pair[1].numel()]
+        terms = [(now - base).abs().mean() for now, base in pairs]
+        return added(terms) * float(self.options.strength / len(terms))
