@@ -150,7 +150,9 @@ def read_card(file: Path) -> Card:
     try:
         return Card.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        mistakes = error.errors()
+        # A misspelt key is the cause where another key is missing for it.
+        first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             fields = Card.model_fields

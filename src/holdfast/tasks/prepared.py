@@ -37,21 +37,20 @@ def find_prepared(spec: TaskSpec, base: Path) -> Place | None:
         HoldfastError: A card without a folder, a folder that was prepared for other files, or images that have moved.
     """
     place = (base / spec.data).expanduser()
-    if place.is_dir():
-        if not (place / CARD).is_file():
+    if (place / CARD).is_file():
+        images = None if spec.root is None else (base / spec.root).expanduser()
+        return Place(place, read_card(place / CARD), images or _images(place))
+    if spec.data not in card_names() or place.is_file():
+        if place.is_dir():
             raise HoldfastError(
                 f"the folder {place} holds no {CARD}", remedy="name a file of examples, or use holdfast data prepare"
             )
-        card = read_card(place / CARD)
-        images = None if spec.root is None else (base / spec.root).expanduser()
-        return Place(place, card, images or _images(place))
-    if spec.data not in card_names() or place.exists():
         return None
     card = find_card(spec.data)
     if spec.root is None:
         raise HoldfastError(
             f"the task card '{card.name}' needs its examples",
-            remedy=f"run holdfast data prepare {card.name} --from DOWNLOAD --out FOLDER, and set root: FOLDER",
+            remedy=f"run holdfast data prepare {card.name} --from DOWNLOAD --out FOLDER, and name FOLDER instead",
         )
     folder = (base / spec.root).expanduser()
     if not (folder / CARD).is_file():
