@@ -147,7 +147,8 @@ FAMILIES: dict[str, Family] = {
         Family("deepseek_vl_hybrid", "both", 4, config={"high_res_vision_config": {
             "output_channels": 4, "mlp_dim": 32, "image_size": 32, "window_size": 2, "global_attn_indexes": [1],
             "num_pos_feats": 4}}),
-        Family("lfm3_vl", "patches", 4, config={"projector_hidden_size": 32, "text_config": {
+        Family("lfm3_vl", "patches", 4, config={"projector_hidden_size": 32, "vision_config": {
+            "layer_types": ["conv", "full_attention"]}, "text_config": {
             "layer_types": ["conv", "full_attention"]}}),
         Family("cosmos3_edge", "flat", 4, _MM, _with(_MROPE, {"projector_hidden_size": 32})),
         Family("kimi_k25", "rows", 4, config={"projection_hidden_size": 16, "text_config": {

@@ -101,7 +101,9 @@ KITS: dict[str, Kit] = {
     "llava_onevision": Kit(
         lambda: _tiles("onevision"),
         special={"video_token": "<video>"},
-        settings={"num_image_tokens": 4, "vision_feature_select_strategy": "full", "vision_aspect_ratio": "anyres_max_9"},
+        settings={
+            "num_image_tokens": 4, "vision_feature_select_strategy": "full", "vision_aspect_ratio": "anyres_max_9",
+        },
     ),
     "qwen2_vl": _QWEN,
     "qwen2_5_vl": _QWEN,

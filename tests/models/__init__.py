@@ -1,0 +1,1 @@
+"""Anatomy, processors and identity."""
