@@ -1,35 +1,195 @@
-"""Fusions of one tuned model with its base: WiSE-FT, DARE, TIES trimming, magnitude trimming."""
+"""The fusion contract: edit ``tuned - base`` after training, piece by piece.
+
+A fusion sees flat float32 pieces of at most :data:`PIECE` values, in memory or from disk, and knows no other way to
+work: so a model fused on disk, a piece at a time, equals bit for bit the same model fused in memory. What needs to know
+all weights at once (a threshold over the whole model) looks at the pieces in passes before the first is combined.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
-from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.methods.contract import Options
+from holdfast.methods.contract import Context, Options
 from holdfast.methods.registry import check_options
 
 Tensors = Mapping[str, Tensor]
 
+PIECE = 1 << 22
+"""Values worked on at a time: 16 MB a tensor in float32."""
+
+
+class Weights(Protocol):
+    """Where weights are read from: memory or disk."""
+
+    def names(self) -> list[str]:
+        """Every tensor, in reading order."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Number of values."""
+        ...
+
+    def read(self, name: str, begin: int, end: int) -> Tensor:
+        """The values ``[begin, end)`` of the flat tensor, in its own dtype."""
+        ...
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Tensors as :class:`Weights`."""
+
+    tensors: Tensors
+
+    def names(self) -> list[str]:
+        return sorted(self.tensors)
+
+    def size(self, name: str) -> int:
+        return self.tensors[name].numel()
+
+    def read(self, name: str, begin: int, end: int) -> Tensor:
+        return self.tensors[name].detach().reshape(-1)[begin:end].cpu()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some values of one tensor: of the base, and of every tuned model; float32, flat."""
+
+    name: str
+    begin: int
+    base: Tensor
+    tuned: tuple[Tensor, ...]
+
+    @property
+    def changes(self) -> list[Tensor]:
+        """``tuned - base`` of every tuned model."""
+        return [tensor - self.base for tensor in self.tuned]
+
+
+Passes = Callable[[], Iterator[Piece]]
+
 
 class Fusion:
-    """Edits ``tuned - base`` after training."""
+    """Edits ``tuned - base`` after training.
+
+    Class attributes say what the card of a method says: ``paper``, ``year``, ``official_code``, and how many tuned
+    models it takes (``experts``: a number, or ``None`` for any). ``needs_data`` fusions look at examples, which only a
+    recipe has.
+    """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     year: ClassVar[int]
+    official_code: ClassVar[str | None] = None
+    checked_against: ClassVar[str] = "NumPy formula"
+    experts: ClassVar[int | None] = 1
+    needs_data: ClassVar[bool] = False
     Settings: ClassVar[type[Options]]
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
 
-    def fuse(self, base: Tensors, tuned: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
-        """New weights for every tensor of ``tuned``; both mappings have the same names and shapes."""
+    def begin(self, passes: Passes) -> None:
+        """Look at all weights, as often as needed, before the first piece is combined."""
+
+    def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:
+        """The new values of one piece, float32 and flat. ``generator`` belongs to the piece's tensor."""
         raise NotImplementedError
+
+    def observe_tuned(self, model: nn.Module, base: Tensors, names: Sequence[str], context: Context | None) -> None:
+        """In a recipe: look at the tuned model, whose changed parameters are ``names``, before it is undone.
+
+        Raises:
+            HoldfastError: The fusion needs data that were not given.
+        """
+
+    def observe_base(self, model: nn.Module, names: Sequence[str], context: Context | None) -> None:
+        """In a recipe: look at the untouched base.
+
+        Raises:
+            HoldfastError: The fusion needs data that were not given.
+        """
+
+    def fuse(self, base: Tensors, tuned: Tensors | Sequence[Tensors], generator: torch.Generator) -> dict[str, Tensor]:
+        """New weights, in the base's dtypes, for every tensor of the tuned models.
+
+        Args:
+            base: The base's tensors; more of them than the tuned models have is allowed.
+            tuned: One tuned model's tensors, or those of several, with the same names and shapes as the base's.
+            generator: Its seed is the seed of every random choice.
+
+        Raises:
+            HoldfastError: Too many tuned models for this fusion, or values that are not finite.
+        """
+        several = [tuned] if isinstance(tuned, Mapping) else list(tuned)
+        check_experts(self, len(several))
+        sources = [InMemory(tensors) for tensors in several]
+        names = sources[0].names()
+        for tensors in several:
+            for name in names:
+                if name not in tensors or name not in base or tensors[name].shape != base[name].shape:
+                    raise HoldfastError(
+                        f"'{name}' is not the same tensor in base and tuned model", remedy="fuse models of one base"
+                    )
+        own = InMemory({name: base[name] for name in names})
+        self.begin(lambda: pieces(own, sources))
+        seed = generator.initial_seed()
+        fused = {name: torch.empty_like(base[name], device="cpu").reshape(-1) for name in names}
+        generators = {name: generator_of(seed, name) for name in names}
+        for piece in pieces(own, sources):
+            values = self.combine(piece, generators[piece.name])
+            fused[piece.name][piece.begin : piece.begin + len(values)] = values.to(base[piece.name].dtype)
+        return {name: fused[name].view(base[name].shape) for name in names}
+
+
+def pieces(base: Weights, tuned: Sequence[Weights]) -> Iterator[Piece]:
+    """Every tensor of ``base`` in pieces, beside the same values of the tuned models.
+
+    Raises:
+        HoldfastError: A tuned model holds a value that is not finite.
+    """
+    for name in base.names():
+        size = base.size(name)
+        for begin in range(0, size, PIECE):
+            end = min(begin + PIECE, size)
+            yield Piece(
+                name, begin, base.read(name, begin, end).float(), tuple(_finite(t, name, begin, end) for t in tuned)
+            )
+
+
+def _finite(weights: Weights, name: str, begin: int, end: int) -> Tensor:
+    values = weights.read(name, begin, end).float()
+    if not bool(torch.isfinite(values).all()):
+        raise HoldfastError(
+            f"'{name}' of a tuned model holds values that are not finite", remedy="train it again with a lower lr"
+        )
+    return values
+
+
+def generator_of(seed: int, name: str) -> torch.Generator:
+    """Randomness of one tensor, whatever the order in which tensors are read."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def check_experts(fusion: Fusion, count: int) -> None:
+    """Refuse more tuned models than a fusion takes.
+
+    Raises:
+        HoldfastError: With a fusion that takes several.
+    """
+    if fusion.experts is not None and count > fusion.experts:
+        takers = ", ".join(sorted(name for name, kind in FUSIONS.items() if kind.experts is None))
+        raise HoldfastError(
+            f"fusion '{fusion.name}' takes {fusion.experts} tuned model, and {count} were given",
+            remedy=f"these take several: {takers}",
+        )
 
 
 FUSIONS: dict[str, type[Fusion]] = {}
@@ -39,79 +199,6 @@ def fusion(kind: type[Fusion]) -> type[Fusion]:
     """Class decorator: enter the registry."""
     FUSIONS[kind.name] = kind
     return kind
-
-
-class Alpha(Options):
-    """How far to go from the base to the tuned weights."""
-
-    alpha: float = Field(default=0.5, ge=0, le=1)
-
-
-@fusion
-class WiseFT(Fusion):
-    """``w0 + alpha (w - w0)`` (arXiv 2109.01903). Sweep alpha; one value says little."""
-
-    name, paper, year = "wise_ft", "arXiv 2109.01903", 2022
-    Settings = Alpha
-
-    def fuse(self, base: Tensors, tuned: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
-        alpha = self.options.alpha
-        return {
-            name: (base[name].float() + alpha * (tensor.float() - base[name].float())).to(base[name].dtype)
-            for name, tensor in tuned.items()
-        }
-
-
-class Drop(Options):
-    """How many changes are dropped."""
-
-    drop: float = Field(default=0.9, ge=0, lt=1)
-
-
-@fusion
-class Dare(Fusion):
-    """Drops each change with probability ``drop`` and rescales the rest by ``1 / (1 - drop)`` (arXiv 2311.03099)."""
-
-    name, paper, year = "dare", "arXiv 2311.03099", 2024
-    Settings = Drop
-
-    def fuse(self, base: Tensors, tuned: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
-        drop = self.options.drop
-        fused = {}
-        for name in sorted(tuned):
-            change = tuned[name].float() - base[name].float()
-            kept = torch.rand(change.shape, generator=generator) >= drop
-            fused[name] = (base[name].float() + change * kept / (1 - drop)).to(base[name].dtype)
-        return fused
-
-
-class Trim(Options):
-    """Which changes stay, and how strongly they count."""
-
-    keep: float = Field(default=0.2, gt=0, le=1, description="share of the largest changes over all tensors")
-    strength: float = Field(default=1.0, ge=0)
-
-
-@fusion
-class Ties(Fusion):
-    """TIES (arXiv 2306.01708) with one expert: keep the largest changes, scale them. Signs have nobody to elect
-    against.
-    """
-
-    name, paper, year = "ties", "arXiv 2306.01708", 2023
-    Settings = Trim
-
-    def fuse(self, base: Tensors, tuned: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
-        changes = {name: tuned[name].float() - base[name].float() for name in sorted(tuned)}
-        sizes = torch.cat([change.abs().reshape(-1) for change in changes.values()])
-        count = max(1, round(self.options.keep * sizes.numel()))
-        threshold = sizes.kthvalue(sizes.numel() - count + 1).values
-        return {
-            name: (base[name].float() + self.options.strength * change * (change.abs() >= threshold)).to(
-                base[name].dtype
-            )
-            for name, change in changes.items()
-        }
 
 
 def make_fusion(name: str, options: Mapping[str, Any]) -> Fusion:

@@ -1,0 +1,181 @@
+"""Fuse model folders on disk, a piece at a time, into a folder of the base's layout.
+
+Every output file takes over the header of the base's file byte for byte, so names, types, shapes and order are the
+base's; the values follow in pieces of at most :data:`holdfast.methods.fusion.base.PIECE`. Memory is that of a few
+pieces and of one threshold's histograms, whatever the size of the model: far below its largest shard.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.errors import HoldfastError
+from holdfast.methods.fusion.base import PIECE, Fusion, check_experts, generator_of, pieces
+from holdfast.methods.fusion.checkpoint import Checkpoint, Entry
+
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".msgpack", ".h5", ".npz")
+"""Files that hold weights; every other file of the base's folder is copied."""
+
+_ARCHITECTURE = ("model_type", "architectures")
+
+
+def fuse_folders(
+    base: Path, tuned: Sequence[Path], fusion: Fusion, out: Path, *, seed: int = 0,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the fused model.
+
+    Args:
+        base: The base's folder.
+        tuned: Folders of models tuned from it.
+        fusion: What to do.
+        out: The folder to write; it must not exist.
+        seed: Of the fusion's random choices.
+        advance: Hears how many values of how many are written.
+
+    Returns:
+        What is written to ``fusion.json``.
+
+    Raises:
+        HoldfastError: ``out`` is not free, the models differ in architecture, names or shapes, or the fusion cannot
+            work on folders.
+    """
+    if out.exists():
+        raise HoldfastError(f"{out} exists already", remedy="choose another --out")
+    if fusion.needs_data:
+        raise HoldfastError(
+            f"fusion '{fusion.name}' looks at training examples, which folders of weights do not have",
+            remedy="write it under fuse: in a recipe",
+        )
+    check_experts(fusion, len(tuned))
+    own, others = Checkpoint(base), [Checkpoint(folder) for folder in tuned]
+    for other in others:
+        check_same(own, other)
+    numbers = _Floats(own)
+    fusion.begin(lambda: pieces(numbers, others))
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        total, done = sum(own.size(name) for name in own.names()), 0
+        for file in own.files:
+            with (partial / file.name).open("wb") as stream:
+                stream.write(own.headers[file])
+                for name, entry in own.entries.items():
+                    if entry.file == file:
+                        for values in _fused(name, entry, own, others, fusion, seed):
+                            stream.write(values.view(torch.uint8).numpy().data)
+                            done += len(values)
+                            advance(done, total)
+        _copy_the_rest(base, partial)
+        record = {"fusion": fusion.name, "options": fusion.options.model_dump(mode="json"), "seed": seed,
+                  "base": str(base), "tuned": [str(folder) for folder in tuned]}  # fmt: skip
+        (partial / "fusion.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        partial.rename(out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return record
+
+
+@dataclass(frozen=True)
+class _Floats:
+    """The tensors of a checkpoint that hold real numbers."""
+
+    checkpoint: Checkpoint
+
+    def names(self) -> list[str]:
+        return [name for name, entry in self.checkpoint.entries.items() if entry.dtype.is_floating_point]
+
+    def size(self, name: str) -> int:
+        return self.checkpoint.size(name)
+
+    def read(self, name: str, begin: int, end: int) -> Tensor:
+        return self.checkpoint.read(name, begin, end)
+
+
+@dataclass(frozen=True)
+class _One:
+    """One tensor of a checkpoint."""
+
+    checkpoint: Checkpoint
+    name: str
+
+    def names(self) -> list[str]:
+        return [self.name]
+
+    def size(self, name: str) -> int:
+        return self.checkpoint.size(name)
+
+    def read(self, name: str, begin: int, end: int) -> Tensor:
+        return self.checkpoint.read(name, begin, end)
+
+
+def _fused(
+    name: str, entry: Entry, own: Checkpoint, others: Sequence[Checkpoint], fusion: Fusion, seed: int
+) -> Iterator[Tensor]:
+    """The new values of one tensor in pieces, in the base's type."""
+    if entry.dtype.is_floating_point:
+        generator = generator_of(seed, name)
+        for piece in pieces(_One(own, name), others):
+            yield fusion.combine(piece, generator).to(entry.dtype)
+        return
+    for begin in range(0, entry.size, PIECE):
+        values = own.read(name, begin, min(begin + PIECE, entry.size))
+        if any(not torch.equal(values, other.read(name, begin, begin + len(values))) for other in others):
+            raise HoldfastError(
+                f"'{name}' holds whole numbers that differ between the models", remedy="fuse models of one base"
+            )
+        yield values
+
+
+def check_same(base: Checkpoint, tuned: Checkpoint) -> None:
+    """Refuse models that differ in architecture, names or shapes.
+
+    Raises:
+        HoldfastError: With the first difference.
+    """
+    remedy = "fuse models that were tuned from this base"
+    one, other = _config(base.place), _config(tuned.place)
+    for key in _ARCHITECTURE:
+        if key in one and key in other and one[key] != other[key]:
+            raise HoldfastError(f"{key} is {one[key]} in {base.place} and {other[key]} here", file=tuned.place,
+                                remedy=remedy)  # fmt: skip
+    for name in sorted(base.entries.keys() | tuned.entries.keys()):
+        if name not in tuned.entries or name not in base.entries:
+            there, missing = (base, tuned) if name not in tuned.entries else (tuned, base)
+            raise HoldfastError(f"'{name}' stands in {there.place} and not in {missing.place}", remedy=remedy)
+        if base.entries[name].shape != tuned.entries[name].shape:
+            shapes = f"{list(base.entries[name].shape)} in the base and {list(tuned.entries[name].shape)} here"
+            raise HoldfastError(f"'{name}' is {shapes}", file=tuned.place, remedy=remedy)
+        if base.entries[name].dtype.is_floating_point != tuned.entries[name].dtype.is_floating_point:
+            raise HoldfastError(f"'{name}' holds another kind of number than in the base", file=tuned.place,
+                                remedy=remedy)  # fmt: skip
+
+
+def _config(place: Path) -> dict[str, Any]:
+    file = place / "config.json"
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise HoldfastError(f"the configuration is damaged ({error})", file=file) from error
+    return found if isinstance(found, dict) else {}
+
+
+def _copy_the_rest(base: Path, out: Path) -> None:
+    """Configuration, tokenizer, processor, index, licence: every plain file of the base that holds no weights."""
+    if not base.is_dir():
+        return
+    for file in sorted(base.iterdir()):
+        if file.is_file() and not file.name.startswith(".") and file.suffix not in _WEIGHTS:
+            shutil.copyfile(file, out / file.name)

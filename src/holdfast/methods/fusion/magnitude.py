@@ -1,0 +1,35 @@
+"""Magnitude trimming: small changes go back to the base, tensor by tensor."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from holdfast.methods.contract import Options
+from holdfast.methods.fusion.base import Fusion, Passes, Piece, fusion
+from holdfast.methods.fusion.threshold import thresholds
+
+
+class Smallest(Options):
+    """How many changes are dropped."""
+
+    drop: float = Field(default=0.9, ge=0, lt=1, description="share of the smallest changes of every tensor")
+    rescale: bool = Field(default=False, description="multiply the rest by 1 / (1 - drop)")
+
+
+@fusion
+class Magnitude(Fusion):
+    """Drops the ``drop`` share of smallest ``|w - w0|`` in every tensor: the baseline of DARE (arXiv 2311.03099)."""
+
+    name, paper, year = "magnitude", "arXiv 2311.03099 (baseline)", 2024
+    official_code = "yule-BUAA/MergeLM"
+    Settings = Smallest
+
+    def begin(self, passes: Passes) -> None:
+        self.threshold = thresholds(passes, 1 - self.options.drop, per_tensor=True)
+
+    def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:
+        change = piece.changes[0]
+        kept = change * (change.abs() >= self.threshold(piece.name, 0))
+        return piece.base + (kept / (1 - self.options.drop) if self.options.rescale else kept)
