@@ -83,7 +83,8 @@ def test_a_validation_share_where_the_card_has_no_split(tmp_path: Path) -> None:
     task = resolved(folder, validation=0.25)
     assert len(task.train) + len(task.validation) == 20 and len(task.validation) >= 1 and len(task.test) == 20
     assert not {e.image_key for e in task.train} & {e.image_key for e in task.validation}
-    assert len(resolved(folder, limit=3, test_limit=2).test) == 2
+    limited = resolved(folder, limit=1, test_limit=2, validation=0.25)
+    assert (len(limited.train), len(limited.validation), len(limited.test)) == (1, 1, 2)
 
 
 def test_a_damaged_image_is_told_or_skipped(prepared: Callable[..., Path], tmp_path: Path) -> None:

@@ -69,13 +69,14 @@ def load_prepared(
 ) -> tuple[Task, tuple[HoldfastError, ...]]:
     """The task, its questions written into the card's prompt unless the specification has one of its own.
 
-    Limits are applied before images are opened, so that a thousand of a million items are ready in seconds. Where the
-    card knows no validation split, a share of the training images becomes it.
+    Limits are applied before images are opened, so that a few of a million items do not wait for all; the one for
+    training holds for validation too. Where the card knows no validation split, a share of the training images
+    becomes it.
 
     Raises:
         HoldfastError: An item or image is bad and bad ones are not to be skipped.
     """
-    limits = {"train": spec.limit, "validation": None, "test": spec.test_limit or test_limit}
+    limits = {"train": spec.limit, "validation": spec.limit, "test": spec.test_limit or test_limit}
     parts: dict[str, tuple[Example, ...]] = {}
     files: dict[str, Path] = {}
     skipped: list[HoldfastError] = []
