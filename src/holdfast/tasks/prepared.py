@@ -43,7 +43,9 @@ def find_prepared(spec: TaskSpec, base: Path) -> Place | None:
     if spec.data not in card_names() or place.is_file():
         if place.is_dir():
             raise HoldfastError(
-                f"the folder {place} holds no {CARD}", remedy="name a file of examples, or use holdfast data prepare"
+                f"a folder stands where a data file is expected, and it holds no {CARD}",
+                file=place,
+                remedy="name a file of examples, or make the folder with holdfast data prepare",
             )
         return None
     card = find_card(spec.data)
