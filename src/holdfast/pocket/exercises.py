@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from holdfast.pocket.skills import Pair
 from holdfast.pocket.words import CELLS, CHARACTERS, LETTERS, NUMBERS, PATTERNS, TISSUES, all_words
+
+Pair = tuple[str, str]
+"""A question and its answer."""
 
 _PRINTABLE = "".join(chr(code) for code in range(33, 127))
 
@@ -38,14 +41,29 @@ def copy_exercise(rng: np.random.Generator) -> Pair:
 
 
 def letter_exercise(rng: np.random.Generator) -> Pair:
-    """Which word a letter stands for, or which letter a word has: three to five options in a template of their own."""
-    number = int(rng.integers(3, 6))
+    """Which word a letter stands for, or which letter a word has: two to four options in a template of their own."""
+    number = int(rng.integers(2, 5))
     options = [_OPTIONS[int(index)] for index in rng.permutation(len(_OPTIONS))[:number]]
-    letters = [LETTERS[int(index)] for index in rng.permutation(len(LETTERS))[:number]]
-    if rng.random() < 0.5:
-        letters.sort()
+    letters = list(LETTERS[:number])
+    if rng.random() < 0.3:
+        letters = [LETTERS[int(index)] for index in rng.permutation(len(LETTERS))[:number]]
     chosen = int(rng.integers(number))
-    listed = ", ".join(f"{letter} {option}" for letter, option in zip(letters, options, strict=True))
+    listed = listed_choices(options, letters)
     if rng.random() < 0.5:
-        return f"choices {listed}. what stands for {letters[chosen]}?", options[chosen]
-    return f"choices {listed}. which letter stands for {options[chosen]}?", letters[chosen]
+        return f"{listed} what stands for {letters[chosen]}?", options[chosen]
+    return f"{listed} which letter stands for {options[chosen]}?", letters[chosen]
+
+
+def listed_choices(options: Sequence[str], letters: Sequence[str]) -> str:
+    """Such as ``choices A dots, B rays.``"""
+    return "choices " + ", ".join(f"{letter} {option}" for letter, option in zip(letters, options, strict=True)) + "."
+
+
+def choose(about: str, answer: str, words: Sequence[str], rng: np.random.Generator) -> Pair:
+    """A question about the picture that is answered with the letter of one of two to four options."""
+    number = int(rng.integers(2, 5))
+    others = [word for word in words if word != answer]
+    options = [answer, *(others[int(index)] for index in rng.permutation(len(others))[: number - 1])]
+    options = [options[int(index)] for index in rng.permutation(number)]
+    listed = listed_choices(options, LETTERS[:number])
+    return f"{listed} which letter stands for the {about}?", LETTERS[options.index(answer)]

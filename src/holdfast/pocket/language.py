@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from holdfast.pocket.exercises import Pair
 from holdfast.pocket.optimise import Optimiser, Progress
 from holdfast.pocket.packing import PREFIX, Packed, pack, packed_mask
-from holdfast.pocket.skills import Pair
 
 
 def pixel_values(images: npt.NDArray[np.uint8]) -> Tensor:

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from holdfast.pocket.skills import Pair
+from holdfast.pocket.exercises import Pair
 from holdfast.pocket.tokens import ANSWER, BEGIN, END, IMAGE, IMAGE_TOKENS, PAD, make_tokenizer
 
 PREFIX = (BEGIN, *[IMAGE] * IMAGE_TOKENS)

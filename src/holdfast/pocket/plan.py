@@ -29,8 +29,8 @@ FULL = Plan(
     eye=Stage(pictures=60_000, steps=4500, batch=64, lr=2e-3),
     connector=Stage(pictures=20_000, steps=600, batch=64, lr=3e-3),
     language=(
-        Stage(pictures=40_000, steps=3000, batch=16, lr=2e-3),
-        Stage(pictures=40_000, steps=3000, batch=16, lr=2e-3),
+        Stage(pictures=24_000, steps=1500, batch=16, lr=2e-3),
+        Stage(pictures=40_000, steps=2500, batch=16, lr=2e-3),
     ),
     scored=500,
 )

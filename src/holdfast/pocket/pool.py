@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.pocket.drawing import Pixels, Thing, draw_scene, random_things
-from holdfast.pocket.exercises import copy_exercise, letter_exercise
+from holdfast.pocket.exercises import Pair, choose, copy_exercise, letter_exercise
 from holdfast.pocket.skills import (
-    Pair,
     absent_look,
     ask_color,
     ask_count,
@@ -19,6 +18,7 @@ from holdfast.pocket.skills import (
     ask_place,
     ask_shape,
     ask_total,
+    choose_shape,
     counted_things,
     tell_caption,
 )
@@ -50,47 +50,56 @@ TOWER_MIX = (0.20, 0.20, 0.28, 0.22, 0.10)
 
 
 def draw_picture(
-    rng: np.random.Generator, most: int, per_picture: int, mix: tuple[float, ...] = LANGUAGE_MIX
+    rng: np.random.Generator,
+    asking: np.random.Generator,
+    most: int,
+    per_picture: int,
+    mix: tuple[float, ...] = LANGUAGE_MIX,
 ) -> Picture:
     """One pool picture.
 
     Args:
-        rng: Source of all choices.
+        rng: Source of the picture.
+        asking: Source of the questions; a stream of its own, so that other questions leave the pictures as they are.
         most: Largest number of objects of a scene (curriculum).
         per_picture: Questions in a row; what a picture cannot fill is filled with exercises.
         mix: Shares of the five kinds of picture.
     """
     kind = int(rng.choice(len(mix), p=mix))
     if kind < 2:
-        picture = _scene(rng, most, counting=kind == 1, pairs=per_picture)
+        picture = _scene(rng, asking, most, counting=kind == 1, pairs=per_picture)
     elif kind == 2:
         text = random_text(rng)
         picture = Picture(draw_text(text, rng), text=text, pairs=(("what does the text say?", " ".join(text)),))
     elif kind == 3:
         index = int(rng.integers(len(CHARACTERS)))
         image = draw_character(CHARACTERS[index], rng)
-        picture = Picture(image, sketch=index, pairs=(("which character is drawn?", CHARACTERS[index]),))
+        asked = ("which character is drawn?", CHARACTERS[index])
+        lettered = choose("character", CHARACTERS[index], CHARACTERS, asking)
+        picture = Picture(image, sketch=index, pairs=(asked, lettered))
     else:
         index = int(rng.integers(len(PATTERNS)))
         image = draw_pattern(index, rng)
-        picture = Picture(image, pattern=index, pairs=(("what pattern is this?", PATTERNS[index]),))
+        asked = ("what pattern is this?", PATTERNS[index])
+        picture = Picture(image, pattern=index, pairs=(asked, choose("pattern", PATTERNS[index], PATTERNS, asking)))
     missing = max(per_picture - len(picture.pairs), 1)
-    picture.pairs += tuple(copy_exercise(rng) if rng.random() < 0.5 else letter_exercise(rng) for _ in range(missing))
+    exercises = (copy_exercise if asking.random() < 0.4 else letter_exercise for _ in range(missing))
+    picture.pairs += tuple(exercise(asking) for exercise in exercises)
     return picture
 
 
-def _scene(rng: np.random.Generator, most: int, *, counting: bool, pairs: int) -> Picture:
+def _scene(rng: np.random.Generator, asking: np.random.Generator, most: int, *, counting: bool, pairs: int) -> Picture:
     if counting:
         color = int(rng.integers(len(COLORS)))
         things = counted_things(rng, color, min(int(rng.integers(5)), most))[: max(most, 1) + 2]
         chosen = [ask_total(things)]
         present = {thing.color for thing in things}
-        absent = int(rng.integers(len(COLORS)))
+        absent = int(asking.integers(len(COLORS)))
         chosen += [ask_count(things, one) for one in sorted(present | {color, absent})]
-        chosen = [chosen[int(index)] for index in rng.permutation(len(chosen))]
+        chosen = [chosen[int(index)] for index in asking.permutation(len(chosen))]
     else:
         things = random_things(rng, int(rng.integers(1, most + 1)))
-        chosen = _questions(things, rng)
+        chosen = _questions(things, asking)
     return Picture(draw_scene(things, rng), things=tuple(things), pairs=tuple(chosen[: pairs - 1]))
 
 
@@ -100,6 +109,7 @@ def _questions(things: list[Thing], rng: np.random.Generator) -> list[Pair]:
     options += [(1.2, pair) for pair in ask_color(things)]
     options += [(0.7, pair) for pair in ask_shape(things)]
     options += [(1.2, pair) for pair in ask_place(things)]
+    options += [(0.3, pair) for pair in choose_shape(things, rng)]
     options.append((0.4, ask_total(things)))
     options.append((0.4, ask_count(things, int(rng.integers(len(COLORS))))))
     present = things[int(rng.integers(len(things)))].look
@@ -119,10 +129,11 @@ def draw_pool(
     mix: tuple[float, ...] = LANGUAGE_MIX,
 ) -> list[Picture]:
     """``count`` pictures of one pool; each comes from a seed of its own."""
-    return [
-        draw_picture(np.random.default_rng((POOL_STREAM, seed, stream, index)), most, per_picture, mix)
-        for index in range(count)
-    ]
+    pool = []
+    for index in range(count):
+        rng, asking = (np.random.default_rng((POOL_STREAM, seed, stream, index, use)) for use in (0, 1))
+        pool.append(draw_picture(rng, asking, most, per_picture, mix))
+    return pool
 
 
 def stack_pixels(pictures: Iterable[Picture]) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from holdfast.pocket.drawing import Pixels, Thing, draw_scene, random_things
+from holdfast.pocket.exercises import Pair, choose
 from holdfast.pocket.textures import draw_pattern
 from holdfast.pocket.words import CHARACTERS, COLORS, NUMBERS, PATTERNS, SHAPES
 from holdfast.pocket.writing import draw_character, draw_text, random_text
@@ -24,10 +25,6 @@ class Drawn:
     answer: str
     rivals: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
-
-
-Pair = tuple[str, str]
-"""A question and its answer."""
 
 
 def article(color: int) -> str:
@@ -50,6 +47,16 @@ def ask_shape(things: Sequence[Thing]) -> list[Pair]:
     colors = [thing.color for thing in things]
     return [
         (f"what shape is the {COLOR_NAMES[thing.color]} object?", SHAPES[thing.shape])
+        for thing in things
+        if colors.count(thing.color) == 1
+    ]
+
+
+def choose_shape(things: Sequence[Thing], rng: np.random.Generator) -> list[Pair]:
+    """As :func:`ask_shape`, answered with the letter of an option."""
+    colors = [thing.color for thing in things]
+    return [
+        choose(f"{COLOR_NAMES[thing.color]} object", SHAPES[thing.shape], SHAPES, rng)
         for thing in things
         if colors.count(thing.color) == 1
     ]
@@ -173,6 +180,22 @@ def draw_sketch(rng: np.random.Generator) -> Drawn:
     return Drawn(draw_character(character, rng), "which character is drawn?", character)
 
 
+def draw_choice(rng: np.random.Generator) -> Drawn:
+    """The letter of a pattern, a drawn character or an object's shape, among two to four options."""
+    kind = int(rng.integers(3))
+    if kind == 0:
+        pattern = int(rng.integers(len(PATTERNS)))
+        return Drawn(draw_pattern(pattern, rng), *choose("pattern", PATTERNS[pattern], PATTERNS, rng))
+    if kind == 1:
+        character = CHARACTERS[int(rng.integers(len(CHARACTERS)))]
+        return Drawn(draw_character(character, rng), *choose("character", character, CHARACTERS, rng))
+    pairs: list[Pair] = []
+    while not pairs:
+        things = random_things(rng, int(rng.integers(2, 5)))
+        pairs = choose_shape(things, rng)
+    return Drawn(draw_scene(things, rng), *_pick(pairs, rng))
+
+
 def draw_texture(rng: np.random.Generator) -> Drawn:
     """One of six patterns."""
     pattern = int(rng.integers(len(PATTERNS)))
@@ -189,5 +212,6 @@ SKILLS: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "read": draw_read,
     "sketch": draw_sketch,
     "pattern": draw_texture,
+    "choice": draw_choice,
 }
 """Source task to how one item of it is drawn."""
