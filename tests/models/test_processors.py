@@ -1,0 +1,181 @@
+"""Labels cover answers and nothing else, in every processor, without torchvision."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from holdfast.data.examples import Example, Turn
+from holdfast.errors import HoldfastError
+from holdfast.models.loading import Loaded, load_model, load_processor
+from tests.processors import KITS, save
+from tests.tiny import BARE, ROLES, save_llava
+
+
+def picture(height: int, width: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+ONE = Example("one", (picture(20, 30),), (Turn("what is it ?", ("red", "crimson")),))
+TWO_TURNS = Example(
+    "two turns", (picture(30, 20),), (Turn("what colour ?", ("blue",)), Turn("is it a circle ?", ("yes it is",)))
+)
+TWO_IMAGES = Example(
+    "two images", (picture(16, 16), picture(24, 16)), (Turn("first <image> second <image> same ?", ("no é",)),)
+)
+TEXT = Example("text", (), (Turn("what is red ?", ("a colour",)),))
+ALL = (TEXT, ONE, TWO_IMAGES, TWO_TURNS)
+
+_LOADED: dict[tuple[str, str], Loaded] = {}
+
+
+@pytest.fixture
+def load(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """``load(family, template)``, each made once."""
+
+    def get(family: str, template: str = ROLES) -> Loaded:
+        if (family, template) not in _LOADED:
+            folder = save(tmp_path_factory.mktemp(family), family, template)
+            _LOADED[family, template] = load_model(str(folder), device="cpu")
+        return _LOADED[family, template]
+
+    return get
+
+
+def supervised(loaded: Loaded, batch: dict[str, torch.Tensor], row: int) -> str:
+    labels = batch["labels"][row]
+    return str(loaded.chat.tokenizer.decode(labels[labels != -100]))
+
+
+@pytest.mark.parametrize("template", [ROLES, BARE], ids=["roles", "bare"])
+@pytest.mark.parametrize("family", KITS)
+def test_supervised_tokens_are_the_answers_and_their_end_marks(load: Any, family: str, template: str) -> None:
+    loaded = load(family, template)
+    gap = "" if template == ROLES else " "  # the bare template writes "ASSISTANT: answer"
+    for rows in ([ONE], [TEXT], [TWO_TURNS], [TWO_IMAGES], list(ALL), list(ALL[::-1])):
+        batch = loaded.chat.encode(rows, with_answers=True)
+        for row, example in enumerate(rows):
+            expected = "".join(f"{gap}{turn.answers[0]}</s>" for turn in example.turns)
+            assert supervised(loaded, batch, row) == expected
+            kept = batch["labels"][row] != -100
+            assert torch.equal(batch["input_ids"][row][kept], batch["labels"][row][kept])
+            assert not bool(kept[batch["attention_mask"][row] == 0].any())
+
+
+@pytest.mark.parametrize("family", KITS)
+def test_the_batch_is_what_the_model_takes(load: Any, family: str) -> None:
+    """Image tokens and image features match (the model checks that), in training and in generation."""
+    loaded = load(family)
+    for rows in (list(ALL), [TEXT]):
+        batch = loaded.chat.encode(rows, with_answers=True)
+        assert bool(batch["attention_mask"][:, 0].all()), "training pads on the right"
+        loaded.model.train()
+        with torch.no_grad():
+            assert torch.isfinite(loaded.model(**batch).loss)
+        loaded.model.eval()
+        asked = loaded.chat.encode(rows, with_answers=False)
+        assert bool(asked["attention_mask"][:, -1].all()), "generation pads on the left"
+        assert "labels" not in asked
+        produced = loaded.model.generate(**asked, max_new_tokens=2, do_sample=False)  # type: ignore[operator]
+        assert produced.shape == (len(rows), asked["input_ids"].shape[1] + 2) or produced.shape[0] == len(rows)
+
+
+@pytest.mark.parametrize("family", KITS)
+def test_training_text_is_generation_text_plus_answer(load: Any, family: str) -> None:
+    """What the model is asked in evaluation is token for token what stood before the answer in training."""
+    loaded = load(family)
+    for example in (ONE, TWO_IMAGES, TEXT):
+        trained = loaded.chat.encode([example], with_answers=True)
+        asked = loaded.chat.encode([example], with_answers=False)["input_ids"][0]
+        first = int((trained["labels"][0] != -100).nonzero()[0])
+        assert torch.equal(trained["input_ids"][0][:first], asked)
+
+
+@pytest.mark.parametrize("family", KITS)
+def test_a_row_alone_and_in_a_batch_has_the_same_loss(load: Any, family: str) -> None:
+    from holdfast.training.loss import answer_loss
+
+    loaded = load(family)
+    with torch.no_grad():
+        alone = sum(float(answer_loss(loaded.model, loaded.chat.encode([e], with_answers=True)).total) for e in ALL)
+        together = float(answer_loss(loaded.model, loaded.chat.encode(ALL, with_answers=True)).total)
+    assert together == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "gemma3", "internvl"])
+def test_max_length_never_cuts_an_image_or_a_whole_answer(load: Any, family: str) -> None:
+    chat = load(family).chat
+    whole = chat.encode([ONE], with_answers=True)
+    length = whole["input_ids"].shape[1]
+    answer = int((whole["labels"][0] != -100).nonzero()[0])
+    cut = chat.encode([ONE], with_answers=True, max_length=answer + 2)
+    for key, value in cut.items():
+        assert value.shape[1] == answer + 2 or torch.equal(value, whole[key])
+    assert supervised(load(family), cut, 0) == "re"
+    with pytest.raises(HoldfastError, match=f"would cut its whole answer.*{length} or more"):
+        chat.encode([ONE], with_answers=True, max_length=answer)
+    inside = int(torch.isin(whole["input_ids"][0], torch.tensor(sorted(chat.image_token_ids()))).nonzero()[-1])
+    with pytest.raises(HoldfastError, match="would cut its image"):
+        chat.encode([ONE], with_answers=True, max_length=inside)
+
+
+def test_pixels_as_wide_as_a_text_are_not_cut(load: Any) -> None:
+    """Told by name and not by shape: ``pixel_values`` of one image may be ``[batch, length]`` by chance."""
+    chat = load("qwen2_5_vl").chat
+    rows = {"input_ids": torch.full((4, 9), 40), "labels": torch.full((4, 9), 40), "pixel_values": torch.ones(4, 9)}
+    cut = chat._truncate(rows, [ONE] * 4, 5)
+    assert cut["pixel_values"].shape == (4, 9) and cut["input_ids"].shape == (4, 5)
+
+
+def test_paligemma_answers_are_causal_and_do_not_see_what_follows(load: Any) -> None:
+    loaded = load("paligemma")
+    batch = loaded.chat.encode([ONE], with_answers=True)
+    answer = int((batch["labels"][0] != -100).nonzero()[0])
+    assert batch["token_type_ids"][0].tolist() == [0] * answer + [1] * (batch["labels"].shape[1] - answer)
+    changed = {key: value.clone() for key, value in batch.items() if key != "labels"}
+    changed["input_ids"][0, answer + 1 :] = 50
+    with torch.no_grad():
+        one = loaded.model(**{key: value for key, value in batch.items() if key != "labels"}).logits
+        two = loaded.model(**changed).logits
+    assert torch.allclose(one[0, : answer + 1], two[0, : answer + 1], atol=1e-6)
+    assert not torch.allclose(one[0, answer + 1 :], two[0, answer + 1 :], atol=1e-3)
+
+
+def test_a_template_that_forgets_the_image_is_refused(tmp_path: Path) -> None:
+    folder = save_llava(tmp_path, ROLES.replace("<image>", "[picture]"))
+    loaded = load_model(str(folder), device="cpu")
+    with pytest.raises(HoldfastError, match="one: the prompt has 0 image marks for 1 images"):
+        loaded.chat.encode([ONE], with_answers=True)
+    stray = Example("stray", (), (Turn("what does <s> mean ?", ("start",)),))
+    assert loaded.chat.encode([stray], with_answers=True)
+
+
+def test_settings_of_a_processor_with_a_video_part_are_kept(tmp_path: Path) -> None:
+    """The library refuses such processors without torchvision; ours must not fall back to the class's defaults."""
+    folder = save(tmp_path, "internvl", ROLES)
+    assert load_processor(str(folder)).image_seq_length == 1
+    (folder / "processor_config.json").write_text(json.dumps({"image_seq_length": 7}), encoding="utf-8")
+    assert load_processor(str(folder)).image_seq_length == 7
+
+
+def test_image_settings_inside_processor_config_are_found(tmp_path: Path) -> None:
+    """Where newer checkpoints keep them: one file for all parts, the video part included."""
+    folder = save(tmp_path, "qwen2_5_vl", ROLES)
+    images = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    (folder / "preprocessor_config.json").unlink()
+    whole = {
+        "image_processor": images,
+        "processor_class": "Qwen2_5_VLProcessor",
+        "video_processor": {"video_processor_type": "Qwen2VLVideoProcessor", "patch_size": 8},
+    }
+    (folder / "processor_config.json").write_text(json.dumps(whole), encoding="utf-8")
+    loaded = load_model(str(folder), device="cpu")
+    assert loaded.chat.processor.image_processor.patch_size == 8
+    batch = loaded.chat.encode([ONE], with_answers=True)
+    with torch.no_grad():
+        loaded.model(**batch)
