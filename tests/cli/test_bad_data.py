@@ -128,7 +128,7 @@ def test_a_missing_data_file(desk: Desk) -> None:
     desk.data.unlink()
     desk.tune().refused("data.jsonl: the data file does not exist", "Check the path")
     desk.tune("--set", "target=nowhere/at/all.jsonl").refused("all.jsonl: the data file does not exist")
-    desk.tune("--set", "target=.").refused("a folder stands where a data file is expected")
+    desk.tune("--set", "target=.").refused("holds no card.yaml", "name a file of examples")
 
 
 def test_a_missing_image_root(desk: Desk) -> None:
