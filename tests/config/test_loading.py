@@ -74,6 +74,11 @@ def test_round_trip(source: str, tmp_path: Path) -> None:
     assert load_config(tmp_path / "config.yaml") == config
 
 
+def test_an_infinite_option_is_kept() -> None:
+    config = load_config({"tune": {"llm": {"method": "full", "alpha": float("inf")}}})
+    assert load_config(yaml.safe_load(dump_config(config))) == config
+
+
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 
 

@@ -191,5 +191,11 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def dump_config(config: RunConfig) -> str:
     """The resolved configuration as YAML; reading it back gives the same configuration."""
-    plain = config.model_dump(mode="json", exclude_none=False)
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_plain(config.model_dump()), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists; pydantic's own JSON mode would also turn an infinite option into null."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -18,7 +18,7 @@ class Section(BaseModel):
 class ComponentRecipe(BaseModel):
     """How one component changes: a method, its learning rate, and the method's own options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     method: str = "frozen"
     lr: float | None = Field(
@@ -46,7 +46,7 @@ class Tune(Section):
 class Stabiliser(BaseModel):
     """A stabiliser by name with its options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     stabiliser: str
 
@@ -59,7 +59,7 @@ class Stabiliser(BaseModel):
 class Fusion(BaseModel):
     """A fusion by name with its options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     method: str
 
