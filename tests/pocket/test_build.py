@@ -33,14 +33,14 @@ def test_the_folder_loads_with_plain_transformers(made: Path) -> None:
 
 
 def test_an_interrupted_build_resumes_to_the_same_weights(made: Path, tmp_path: Path) -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def interrupt(stage: str, step: int, steps: int, text: str) -> None:
         if stage == "language-1" and step == steps:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         build(tmp_path, quick=True, report=interrupt)
     assert not (tmp_path / "card.json").exists()
     seen: list[tuple[str, str]] = []
@@ -49,9 +49,10 @@ def test_an_interrupted_build_resumes_to_the_same_weights(made: Path, tmp_path: 
     first, second = load_file(made / "model.safetensors"), load_file(tmp_path / "model.safetensors")
     assert first.keys() == second.keys()
     assert all(bool((first[name] == second[name]).all()) for name in first)
-    assert json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))["weights_sha256"] == read_card(made)[
-        "weights_sha256"
-    ]
+    assert (
+        json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))["weights_sha256"]
+        == read_card(made)["weights_sha256"]
+    )
 
 
 def test_stages_of_another_seed_are_refused(made: Path) -> None:

@@ -54,9 +54,7 @@ def train_connector(
     projector = model.model.multi_modal_projector
     trained = [*projector.named_parameters(), ("words", embedding.weight), *nothing.items()]
     optimiser = Optimiser(trained, lr=lr, steps=steps)
-    weights = {
-        name: torch.tensor([EMPTY_WEIGHT] + [1.0] * len(words)) for name, words in _WORDS.items()
-    }
+    weights = {name: torch.tensor([EMPTY_WEIGHT] + [1.0] * len(words)) for name, words in _WORDS.items()}
     patches, shares = _place_targets()
     rng = np.random.default_rng((seed, 43))
     for step in range(steps):

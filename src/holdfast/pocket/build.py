@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def _build(out: Path, seed: int, plan: Plan, report: Report) -> dict[str, Any]:
         took = _load(model, file)
         if took is None:
             begin = time.perf_counter()
-            _run(model, name, plan, seed, lambda step, steps, text, name=name: report(name, step, steps, text))
+            _run(model, name, plan, seed, partial(report, name))
             took = time.perf_counter() - begin
             _save(model, file, took)
         else:

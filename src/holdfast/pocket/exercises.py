@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def copy_exercise(rng: np.random.Generator) -> Pair:
     words = all_words()
     while True:
         chosen = [words[int(index)] for index in rng.integers(len(words), size=int(rng.integers(1, 5)))]
-        if not _target_pairings().intersection(zip(chosen[:-1], chosen[1:], strict=True)):
+        if not _target_pairings().intersection(pairwise(chosen)):
             break
     if rng.random() < 1 / 6:
         letters = rng.integers(len(_PRINTABLE), size=int(rng.integers(2, 7)))

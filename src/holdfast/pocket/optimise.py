@@ -29,9 +29,7 @@ class Optimiser:
         warmup: Steps of linear warm-up, at most a fifth of all.
     """
 
-    def __init__(
-        self, named: Iterable[tuple[str, nn.Parameter]], *, lr: float, steps: int, warmup: int = 100
-    ) -> None:
+    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], *, lr: float, steps: int, warmup: int = 100) -> None:
         trained = [(name, parameter) for name, parameter in named if parameter.requires_grad]
         inner = [parameter for name, parameter in trained if ".layers." in name and parameter.ndim == 2]
         chosen = {id(parameter) for parameter in inner}
@@ -56,7 +54,7 @@ class Optimiser:
 
     def update(self, loss: torch.Tensor, step: int) -> None:
         """Backward, clip to norm 1, step."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.trained, 1.0)
         for group in self.adamw.param_groups:
             group["lr"] = self.rate(step)

@@ -89,7 +89,7 @@ def absent_look(things: Sequence[Thing], rng: np.random.Generator) -> tuple[int,
     """A look that does not occur: 40% have a colour that does, 40% a shape that does, 20% are random."""
     looks = {thing.look for thing in things}
     while True:
-        thing = things[rng.integers(len(things))]
+        thing = things[int(rng.integers(len(things)))]
         color, shape = int(rng.integers(len(COLOR_NAMES))), int(rng.integers(len(SHAPES)))
         kind = rng.random()
         look = (thing.color, shape) if kind < 0.4 else (color, thing.shape) if kind < 0.8 else (color, shape)
@@ -122,7 +122,8 @@ def _looked_up(
     rng: np.random.Generator, ask: Callable[[Sequence[Thing]], list[Pair]], name: Callable[[Thing], str]
 ) -> Drawn:
     # Two objects or more: in a picture of one, naming any object is right.
-    things, pairs = [], []
+    things: list[Thing] = []
+    pairs: list[Pair] = []
     while not pairs:
         things = random_things(rng, int(rng.integers(2, 5)))
         pairs = ask(things)

@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.pocket.drawing import RGB, SIDE, Pixels, finish, ground, random_things, shape_mask, stamp
-from holdfast.pocket.skills import COLOR_NAMES, Drawn, ask_color, draw_scene
+from holdfast.pocket.drawing import RGB, SIDE, draw_scene, finish, ground, random_things, stamp
+from holdfast.pocket.skills import COLOR_NAMES, Drawn, ask_color
 from holdfast.pocket.textures import draw_tissue
 from holdfast.pocket.words import LETTERS, NUMBERS, SHAPES, TISSUES
 from holdfast.pocket.writing import enlarge
@@ -87,7 +87,7 @@ def draw_flow(rng: np.random.Generator) -> Drawn:
     for left in (8, 20):
         _arrow(canvas, middle, left, forward)
     question = f"in the flowchart, which step follows the {SHAPES[shapes[asked]]}?"
-    return Drawn(_rounded(canvas, rng), question, f"step: {SHAPES[follows]}")
+    return Drawn(finish(canvas, rng, noise=4.0), question, f"step: {SHAPES[follows]}")
 
 
 def _arrow(canvas: npt.NDArray[np.float64], row: int, left: int, forward: bool) -> None:
@@ -97,10 +97,6 @@ def _arrow(canvas: npt.NDArray[np.float64], row: int, left: int, forward: bool) 
     canvas[row - 1 : row + 2, head] = red
 
 
-def _rounded(canvas: npt.NDArray[np.float64], rng: np.random.Generator) -> Pixels:
-    return finish(canvas, rng, noise=4.0)
-
-
 TARGET_DRAWS: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "counttag": draw_counttag,
     "mcq": draw_mcq,
@@ -108,5 +104,3 @@ TARGET_DRAWS: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "flow": draw_flow,
 }
 """Target task to how one item of it is drawn; the digits are not drawn but scanned."""
-
-__all__ = ["DIGIT_PARTS", "TARGET_DRAWS", "draw_digit", "scanned_digits", "shape_mask"]

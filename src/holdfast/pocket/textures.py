@@ -1,4 +1,4 @@
-"""Pictures that are one texture: the source world's patterns in any colours, the target's tissues in pink and purple."""
+"""Pictures of one texture: the sources' patterns in any colours, the target's tissues in pink and purple."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _disks(rng: np.random.Generator, count: int, low: float, high: float) -> Flo
     """0-1 coverage of random discs."""
     centres, radii = rng.uniform(0, SIDE, (count, 2)), rng.uniform(low, high, count)
     gaps = (_X[None] - centres[:, :1, None]) ** 2 + (_Y[None] - centres[:, 1:, None]) ** 2
-    return (gaps <= radii[:, None, None] ** 2).any(axis=0).astype(np.float64)
+    return np.asarray((gaps <= radii[:, None, None] ** 2).any(axis=0), dtype=np.float64)
 
 
 def _pattern(name: str, rng: np.random.Generator) -> Floats:
@@ -31,22 +31,24 @@ def _pattern(name: str, rng: np.random.Generator) -> Floats:
     phase = rng.uniform(0, period, 2)
     u, v = _rotated(rng)
     if name == "stripes":
-        return ((u + phase[0]) % period < period / 2).astype(np.float64)
+        return np.asarray((u + phase[0]) % period < period / 2, dtype=np.float64)
     u, v = _rotated(rng, 0.4)
     if name == "checks":
-        return (((u + phase[0]) % period < period / 2) ^ ((v + phase[1]) % period < period / 2)).astype(np.float64)
+        return np.asarray(
+            ((u + phase[0]) % period < period / 2) ^ ((v + phase[1]) % period < period / 2), dtype=np.float64
+        )
     if name == "grid":
         thin = rng.uniform(1.0, 1.8)
-        return (((u + phase[0]) % period < thin) | ((v + phase[1]) % period < thin)).astype(np.float64)
+        return np.asarray(((u + phase[0]) % period < thin) | ((v + phase[1]) % period < thin), dtype=np.float64)
     if name == "dots":
         cu, cv = (u + phase[0]) % period - period / 2, (v + phase[1]) % period - period / 2
-        return (cu**2 + cv**2 < (period * rng.uniform(0.25, 0.36)) ** 2).astype(np.float64)
+        return np.asarray(cu**2 + cv**2 < (period * rng.uniform(0.25, 0.36)) ** 2, dtype=np.float64)
     if name == "rays":
         centre = rng.uniform(10, 22, 2)
         angle = np.arctan2(_Y - centre[1], _X - centre[0])
-        return (np.sin(angle * int(rng.integers(4, 8)) + phase[0]) > 0).astype(np.float64)
+        return np.asarray(np.sin(angle * int(rng.integers(4, 8)) + phase[0]) > 0, dtype=np.float64)
     zig = abs((v + phase[1]) % (period * 1.4) - period * 0.7)
-    return ((u + zig + phase[0]) % period < period / 2).astype(np.float64)
+    return np.asarray((u + zig + phase[0]) % period < period / 2, dtype=np.float64)
 
 
 def draw_pattern(pattern: int, rng: np.random.Generator) -> Pixels:
@@ -74,9 +76,9 @@ def _tissue(name: str, rng: np.random.Generator) -> Floats:
     if name == "adipose":  # pale cells with thin walls
         seeds = rng.uniform(-4, SIDE + 4, (18, 2))
         gaps = np.sort(np.hypot(_X[None] - seeds[:, :1, None], _Y[None] - seeds[:, 1:, None]), axis=0)
-        return (gaps[1] - gaps[0] < 1.4).astype(np.float64)
+        return np.asarray(gaps[1] - gaps[0] < 1.4, dtype=np.float64)
     blotches = rng.random((8, 8))  # necrosis: shapeless debris
-    return np.kron(blotches, np.ones((4, 4)))
+    return np.asarray(np.kron(blotches, np.ones((4, 4))), dtype=np.float64)
 
 
 def draw_tissue(tissue: int, rng: np.random.Generator) -> Pixels:

@@ -119,7 +119,7 @@ def _ink(strokes: list[Floats], size: int, width: float, softness: float) -> Flo
     gap_x = (axis[None, :] - points[:, :1]) ** 2
     gap_y = (axis[None, :] - points[:, 1:]) ** 2
     nearest = np.sqrt((gap_y[:, :, None] + gap_x[:, None, :]).min(axis=0))
-    return np.clip((width / 2 - nearest) / softness + 0.5, 0, 1)
+    return np.asarray(np.clip((width / 2 - nearest) / softness + 0.5, 0, 1))
 
 
 def _pen_character(character: str, rng: np.random.Generator, size: int) -> list[Floats]:
@@ -140,7 +140,7 @@ def _pen_character(character: str, rng: np.random.Generator, size: int) -> list[
 def _scanned(ink: Floats) -> Floats:
     """The look of a coarse scan: 24x24 coverage averaged to 8x8, sixteen grey levels, enlarged again."""
     coarse = np.rint(ink.reshape(8, 3, 8, 3).mean(axis=(1, 3)) * 16) / 16
-    return enlarge(coarse, int(24))
+    return enlarge(coarse, 24)
 
 
 def enlarge(grey: Floats, size: int) -> Floats:
