@@ -27,8 +27,11 @@ from tests.desk import Desk, snapshot
         ({"tune": {"llm": {"method": "lora", "alhpa": 8}}}, ["method 'lora' has no option 'alhpa'", "mean 'alpha'?"]),
         ({"tune": {"llm": {"method": "lora", "modules": ["q_prj"]}}}, ["no linear layer of kind 'q_prj'", "q_proj"]),
         ({"tune": {"llm": {"method": "adapter", "bottleneck": 4000}}}, ["bottleneck 4000 exceeds the width"]),
-        ({"tune": {"vision": "prefix"}}, ["'prefix' works on the llm only", "tune.llm"]),
-        ({"tune": {"connector": "hft"}}, ["'connector' has no repeated layers", "use hft on llm or vision"]),
+        ({"tune": {"vision": "prefix"}}, ["line 3: method 'prefix' works on the llm only", "tune.llm"]),
+        (
+            {"tune": {"connector": "hft"}},
+            ["line 3: component 'connector' has no repeated layers", "use hft on llm or vision"],
+        ),
         ({"tune": {"llm": "bitfit"}}, ["'bitfit'", "'llm'"]),
         ({"tune": {"llm": {"method": "full", "lr": -1}}}, ["line 5: 'tune.llm.lr' is -1", "greater than 0"]),
         ({"tune": {"llm": {"method": "full", "lr": float("inf")}}}, ["'tune.llm.lr' is inf", "finite"]),

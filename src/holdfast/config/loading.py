@@ -14,6 +14,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, nearest
 
 _PLACE = re.compile(r"\b((tune|train|target)\.\w+|stabiliser\b|fusion\b|model '|model folder\b|metric ')")
+_COMPONENT = re.compile(r"'(vision|connector|llm)'")
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
@@ -115,8 +116,8 @@ def located(error: HoldfastError, file: Path) -> HoldfastError:
     if error.file is not None:
         return error
     text = file.read_text(encoding="utf-8")
-    named = _PLACE.search(error.problem)
-    line = None
+    named, component = _PLACE.search(error.problem), _COMPONENT.search(error.problem)
+    line = None if component is None else line_of(text, ["tune", component.group(1)])
     if named is not None:
         word = named.group(0)
         path = {
