@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
+from holdfast.evaluation import scorecard
 from holdfast.evaluation.items import Item, ItemScore, Score
 from holdfast.evaluation.metrics.registry import METRICS, get_metric
 from holdfast.evaluation.official.tasks import TASKS
@@ -83,23 +84,7 @@ def score_predictions(predictions: Sequence[Prediction], metric: str, *, task: s
     """
     name, variant = _split(metric)
     assert name is not None
-    items = [
-        Item(
-            id=prediction.id,
-            prediction=prediction.prediction,
-            references=prediction.references,
-            question=prediction.question,
-            image=prediction.image or "",
-            choices=prediction.choices,
-            truncated=prediction.truncated,
-            extra=prediction.extra,
-        )
-        for prediction in predictions
-    ]
-    verdicts: Mapping[str, ItemScore] = {
-        verdict.id: verdict for verdict in get_metric(name, variant).score(items, task=task).items
-    }
-    return [_with(prediction, verdicts[prediction.id], metric) for prediction in predictions]
+    return scorecard.score_predictions(predictions, metric=name, variant=variant, task=task)[1]
 
 
 def _split(metric: str | None) -> tuple[str | None, str | None]:
@@ -124,12 +109,7 @@ def _scored(item: Item | None, verdict: ItemScore, result: Score, task: str) -> 
             choices=item.choices,
             truncated=item.truncated,
         )
-    return _with(bare, verdict, f"{result.metric}:{result.variant}")
-
-
-def _with(prediction: Prediction, verdict: ItemScore, metric: str) -> Prediction:
-    status = None if verdict.status == "ok" else verdict.status
-    return replace(prediction, score=verdict.score, lenient=verdict.lenient, status=status, metric=metric)
+    return scorecard.with_verdict(bare, verdict, f"{result.metric}:{result.variant}")
 
 
 def _total(result: Score, task: str, path: Path) -> list[str]:

@@ -68,8 +68,8 @@ def gather(before: Floats, after: Floats, keys: Sequence[str | None]) -> Cluster
         index[position] = known
         count += known == count
     size = np.bincount(index, minlength=count).astype(np.float64)
-    sums_before = np.bincount(index, weights=before, minlength=count)
-    sums_after = np.bincount(index, weights=after, minlength=count)
+    sums_before: Floats = np.bincount(index, weights=before, minlength=count).astype(np.float64)
+    sums_after: Floats = np.bincount(index, weights=after, minlength=count).astype(np.float64)
     order = np.lexsort((sums_after, sums_before, size))
     return Clusters(size[order], sums_before[order], sums_after[order], len(before))
 

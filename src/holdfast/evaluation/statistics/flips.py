@@ -31,7 +31,7 @@ def mcnemar_exact(forgot: int, learned: int) -> float:
         for k in range(1, fewer + 1):
             term = term * (flips - k + 1) // k
             total += term
-        return min(1.0, max(2 * total / 2**flips, sys.float_info.min))
+        return min(1.0, max(float(2 * total / 2**flips), sys.float_info.min))
     log_term = math.lgamma(flips + 1) - math.lgamma(fewer + 1) - math.lgamma(flips - fewer + 1) - flips * math.log(2)
     share = ratio_sum = 1.0
     for k in range(fewer, 0, -1):

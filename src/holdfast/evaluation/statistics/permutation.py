@@ -89,8 +89,9 @@ def _half_binomial(count: int) -> NDArray[np.float64]:
     """Probabilities of 0..count heads of a fair coin."""
     k = np.arange(1, count + 1)
     logs = np.concatenate(([0.0], np.cumsum(np.log((count - k + 1) / k))))
-    weights: NDArray[np.float64] = np.exp(logs - logs.max())
-    return weights / weights.sum()
+    weights = np.exp(logs - logs.max())
+    probabilities: NDArray[np.float64] = weights / weights.sum()
+    return probabilities
 
 
 def _convolve(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
