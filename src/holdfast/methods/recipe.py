@@ -95,6 +95,8 @@ class Recipe:
         for position, stabiliser in enumerate(self.stabilisers):
             generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
             stabiliser.begin(self.active, Context(generator, batches, loss))
+        if self.fusion is not None and batches is not None:
+            self.fusion.require(Context(torch.Generator(), batches, loss))
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         """Every tensor the optimizer moves, as ``component/name``."""
@@ -196,22 +198,34 @@ def restore(loaded: Loaded, artifacts: Sequence[Artifact]) -> list[Method]:
     return methods
 
 
-def fuse(loaded: Loaded, artifacts: Sequence[Artifact], fusion: Fusion, seed: int) -> list[Artifact]:
+def fuse(
+    loaded: Loaded,
+    artifacts: Sequence[Artifact],
+    fusion: Fusion,
+    seed: int,
+    batches: Callable[..., Iterator[Batch]] | None = None,
+    loss: Callable[[Batch], Tensor] | None = None,
+) -> list[Artifact]:
     """Apply a fusion to what training changed; the result is one dense artifact per component.
 
-    ``loaded`` must be the untouched base and is the untouched base again afterwards.
+    ``loaded`` must be the untouched base and is the untouched base again afterwards. ``batches`` and ``loss`` are for
+    fusions that look at examples, see :class:`holdfast.methods.contract.Context`.
     """
     generator = torch.Generator().manual_seed(seed * 1000 + 999)
+    context = None if batches is None else Context(generator, batches, loss)
     names = loaded.anatomy.names()
     base = {name: parameter.detach().clone() for name, parameter in names.items()}
+    loaded.model.eval()
     try:
         for method in restore(loaded, artifacts):
             method.merge()
         tuned = {name: p.detach().clone() for name, p in names.items() if not torch.equal(p.detach(), base[name])}
+        fusion.observe_tuned(loaded.model, base, list(tuned), context)
     finally:
         with torch.no_grad():
             for name, parameter in names.items():
                 parameter.copy_(base[name])
+    fusion.observe_base(loaded.model, list(tuned), context)
     fused = fusion.fuse({name: base[name].cpu() for name in tuned}, {n: t.cpu() for n, t in tuned.items()}, generator)
     results = []
     for component in loaded.anatomy:

@@ -116,7 +116,7 @@ class Run:
         check_begun(self.folder, loaded.identity, tasks.all)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
-                self._take_over(self.parent, loaded, recipe)
+                self._take_over(self.parent, loaded, recipe, tasks)
             else:
                 self._tune(loaded, recipe, tasks)
         self.evaluate(loaded, tasks)
@@ -157,7 +157,7 @@ class Run:
         if train.gradient_checkpointing:
             loaded.model.gradient_checkpointing_disable()  # type: ignore[operator]
         if recipe.fusion is not None:
-            artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed)
+            artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
         self.folder.write_json("training.json", {"steps": outcome.steps, "seconds": outcome.seconds,
                                                  "stopped_early": outcome.stopped_early})  # fmt: skip
         save_artifacts(
@@ -165,13 +165,16 @@ class Run:
         )
         shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
 
-    def _take_over(self, parent: RunFolder, loaded: Loaded, recipe: Recipe) -> None:
+    def _take_over(self, parent: RunFolder, loaded: Loaded, recipe: Recipe, tasks: Tasks) -> None:
         """Fuse what another run has trained; its seconds count, for without them there were nothing to fuse."""
         assert recipe.fusion is not None, "only a fusion builds on another run"
         artifacts, record = load_artifacts(parent.artifact)
         check_base(loaded, record, parent.artifact)
         begun = time.perf_counter()
-        artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed)
+        assert tasks.target is not None
+        sources = [example for task in tasks.sources for example in task.train]
+        pools = Pools(loaded, self.config.train, self.config.seed, tasks.target.train, tasks.target.validation, sources)
+        artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
         training = parent.read_json("training.json")
         seconds = training["seconds"] + time.perf_counter() - begun
         self.folder.write_json("ledger.json", record["ledger"])

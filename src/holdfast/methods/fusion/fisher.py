@@ -52,6 +52,11 @@ class FisherAveraging(Fusion):
         self.information = [InMemory(base), *map(InMemory, tuned)]
         return self
 
+    def require(self, context: Context) -> None:
+        if self.options.base_file is None and not self.information:
+            for pool in ("train", "sources"):
+                next(context.look("fusion 'fisher'", 1, of=pool, size=1))
+
     def observe_tuned(self, model: nn.Module, base: Tensors, names: Sequence[str], context: Context | None) -> None:
         self._observe("train", model, names, context)
 

@@ -47,6 +47,9 @@ class ModelTailor(Fusion):
         super().__init__(options)
         self.tailored: dict[str, Tensor] | None = None
 
+    def require(self, context: Context) -> None:
+        next(context.look("fusion 'model_tailor'", 1, size=1))
+
     def observe_tuned(self, model: nn.Module, base: Tensors, names: Sequence[str], context: Context | None) -> None:
         if context is None:
             raise HoldfastError(

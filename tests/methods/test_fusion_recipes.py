@@ -1,0 +1,98 @@
+"""Fusions that look at examples, in a recipe on a tiny model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from holdfast.config.loading import load_config
+from holdfast.errors import HoldfastError
+from holdfast.methods.fusion.base import make_fusion
+from holdfast.methods.fusion.fisher import diagonal_fisher
+from holdfast.methods.ledger import fingerprint
+from holdfast.methods.recipe import Recipe, fuse, restore
+from holdfast.models.loading import load_model
+from holdfast.training.loop import mean_loss
+
+from .bench import examples, run
+
+TUNE = {"llm": {"method": "full", "lr": 1e-2, "modules": ["mlp"]}, "connector": {"method": "full", "lr": 1e-2}}
+
+
+class Pools:
+    """Eight training examples, and source examples that may be missing."""
+
+    def __init__(self, loaded: Any, *, sources: bool = True) -> None:
+        self.loaded, self.sources = loaded, sources
+
+    def __call__(self, count: int, *, of: str = "train", size: int | None = None) -> Iterator[dict[str, torch.Tensor]]:
+        if of == "sources" and not self.sources:
+            return
+        chosen = examples()[4:] if of == "sources" else examples()[:4]
+        for begin in range(min(count, len(chosen) // (size or 4))):
+            yield self.loaded.chat.encode(chosen[begin : begin + (size or 4)], with_answers=True)
+
+    def loss(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return mean_loss(self.loaded.model, batch)
+
+
+def trained(folder: Path) -> tuple[Any, Any]:
+    loaded = load_model(str(folder))
+    artifacts = run(folder, TUNE, loaded=loaded, steps=3).recipe.detach()
+    return loaded, artifacts
+
+
+def test_model_tailor_patches_the_linear_layers_and_gives_back_the_rest(tiny_llava: Path) -> None:
+    loaded, artifacts = trained(tiny_llava)
+    before = fingerprint(loaded.anatomy)
+    base = {name: p.detach().clone() for name, p in loaded.anatomy.names().items()}
+    pools = Pools(loaded)
+    for compensate in ("none", "release"):
+        fusion = make_fusion("model_tailor", {"sparsity": 0.9, "block": 16, "compensate": compensate})
+        fused = fuse(loaded, artifacts, fusion, 0, pools, pools.loss)
+        assert fingerprint(loaded.anatomy) == before
+        tensors = {name: tensor for artifact in fused for name, tensor in artifact.tensors.items()}
+        tuned = {name: tensor for artifact in artifacts for name, tensor in artifact.tensors.items()}
+        for name, tensor in tensors.items():
+            changed = (tensor != base[name]).float().mean()
+            if tensor.ndim == 1:
+                assert changed == 0, "biases are no layer's weight"
+            elif compensate == "none":
+                assert 0.08 < changed < 0.12
+                places = tensor != base[name]
+                torch.testing.assert_close(tensor[places], tuned[name][places], rtol=1e-5, atol=1e-6)
+    restore(loaded, fused)
+    assert fingerprint(loaded.anatomy) != before
+
+
+def test_fisher_observes_the_sources_at_the_base_and_the_target_at_the_tuned_weights(tiny_llava: Path) -> None:
+    loaded, artifacts = trained(tiny_llava)
+    before = fingerprint(loaded.anatomy)
+    pools = Pools(loaded)
+    fused = fuse(loaded, artifacts, make_fusion("fisher", {"floor": 0.0, "samples": 4}), 0, pools, pools.loss)
+    assert fingerprint(loaded.anatomy) == before
+    name = next(name for name in artifacts[-1].tensors if name.endswith("down_proj.weight"))
+    tensors = {n: t for artifact in fused for n, t in artifact.tensors.items()}
+    own = loaded.anatomy.names()[name]
+    base = own.detach().clone()
+    first = diagonal_fisher({"w": own}, pools(4, of="sources", size=1), pools.loss)["w"]
+    restore(loaded, artifacts)
+    second = diagonal_fisher({"w": own}, pools(4, size=1), pools.loss)["w"]
+    wanted = (first * base + second * own.detach()) / (first + second)
+    torch.testing.assert_close(tensors[name], wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_missing_data_are_refused_before_step_one(tiny_llava: Path) -> None:
+    loaded = load_model(str(tiny_llava))
+    pools = Pools(loaded, sources=False)
+    recipe = Recipe(load_config({"tune": TUNE, "fuse": "fisher"}))
+    with pytest.raises(HoldfastError, match="fusion 'fisher' needs training examples of the sources"):
+        recipe.attach(loaded, 0, pools, pools.loss)
+    loaded, artifacts = trained(tiny_llava)
+    for name in ("fisher", "model_tailor"):
+        with pytest.raises(HoldfastError, match="none w"):
+            fuse(loaded, artifacts, make_fusion(name, {}), 0)
