@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from holdfast.models.loading import POCKET
 from holdfast.pocket.card import read_card
+from holdfast.pocket.language import exact_matches, tower_features
 from holdfast.pocket.score import accuracy
-from holdfast.pocket.tasks import SOURCES, TARGETS, blind_floor
+from holdfast.pocket.tasks import SOURCES, TARGETS, blind_floor, draw
 from holdfast.pocket.words import all_words
 
 CARD = read_card(POCKET)
@@ -59,8 +61,7 @@ def test_floors_are_the_cards() -> None:
 @torch.no_grad()
 def test_every_word_can_be_produced(model: Any) -> None:
     """Copying one word at a time gives that word: no row of the head is dead."""
-    from holdfast.pocket.language import exact_matches
-
-    features = torch.zeros(len(all_words()), 16, 96)
+    images = np.stack([sample.image for sample in draw("shape", "test", len(all_words()))])
+    features = tower_features(model, images)
     right = exact_matches(model, features, [(f"copy {word}", word) for word in all_words()])
     assert right.mean() > 0.95

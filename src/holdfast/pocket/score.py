@@ -35,13 +35,14 @@ def accuracy(model: Any, task: str, n: int, *, split: Split = "test", seed: int 
 
 
 def score_table(model: Any, *, n: int = 500, split: Split = "test") -> list[Row]:
-    """All tasks, sources first. The model is left in evaluation mode."""
+    """All tasks, sources first, ``n`` items each; floors come from 4n and 2n draws. Leaves evaluation mode on."""
     model.eval()
     rows = []
     for task in SOURCES + TARGETS:
         role = "source" if task in SOURCES else "target"
         found = accuracy(model, task, n, split=split)
-        rows.append(Row(task, role, found, blind_floor(task), any_object_floor(task), n))
+        blind = blind_floor(task, train=4 * n, test=2 * n)
+        rows.append(Row(task, role, found, blind, any_object_floor(task, test=2 * n), n))
     return rows
 
 
