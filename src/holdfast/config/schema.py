@@ -94,6 +94,7 @@ class TaskSpec(Section):
     test: str | Share = Field(default=0.1, description="a file, or the share split off")
     prompt: str = Field(default="{question}", description="the text asked; {question} and {choices} are filled in")
     metric: str | None = None
+    variant: str | None = Field(default=None, description="of the metric, by name; default: the metric's first")
     limit: int | None = Field(default=None, gt=0, description="at most so many training examples")
     test_limit: int | None = Field(default=None, gt=0, description="at most so many test examples")
     max_new_tokens: int | None = Field(default=None, gt=0)

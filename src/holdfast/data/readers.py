@@ -14,7 +14,9 @@ other field is carried along. LLaVA form, a JSON list or JSONL::
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,7 @@ def read_examples(
     examples: list[Example] = []
     problems: list[HoldfastError] = []
     first_seen: dict[str, int] = {}
+    resolve = lru_cache(maxsize=None)(partial(resolve_inside, root))  # questions share images
     known_images: dict[Path, HoldfastError | None] = {}
     count = 0
     for line, name, record in read_records(file):
@@ -72,7 +75,7 @@ def read_examples(
                     remedy="give every item its own id",
                 )
             first_seen[item] = line
-            example = _example(record, item, root)
+            example = _example(record, item, resolve)
             if open_images:
                 _check_images(example, known_images)
             examples.append(example)
@@ -92,9 +95,9 @@ def _identifier(record: dict[str, Any], name: str) -> str:
     return str(value)
 
 
-def _example(record: dict[str, Any], item: str, root: Path) -> Example:
+def _example(record: dict[str, Any], item: str, resolve: Callable[[str], Path]) -> Example:
     turns = _conversation(record) if "conversations" in record else (_single_turn(record),)
-    images = tuple(resolve_inside(root, name) for name in _image_names(record))
+    images = tuple(resolve(name) for name in _image_names(record))
     marks = sum(turn.question.count(IMAGE_MARK) for turn in turns)
     if marks and marks != len(images):
         raise HoldfastError(

@@ -70,6 +70,8 @@ def resolve_task(
         validation=tuple(with_prompt(example, spec.prompt) for example in task.validation),
         test=tuple(with_prompt(example, spec.prompt) for example in subsample(task.test, limit, seed)),
         metric=spec.metric or task.metric,
+        # A variant belongs to a metric: another metric than the card's starts from its own first variant.
+        variant=spec.variant or (None if spec.metric not in (None, task.metric) else task.variant),
         max_new_tokens=spec.max_new_tokens or task.max_new_tokens,
     )
     return Resolved(task, skipped)

@@ -31,7 +31,7 @@ class Task:
         """Sixteen digits that stand for the test items and their scoring; predictions are cached under it."""
         digest = hashlib.sha256(f"{self.metric}:{self.variant}".encode())
         for example in self.test:
-            digest.update(repr((example.id, example.turns, example.choices)).encode())
+            digest.update(repr((example.id, example.turns, example.choices, sorted(example.extra.items()))).encode())
             for image in example.images:
                 if isinstance(image, Path):
                     status = image.stat()
