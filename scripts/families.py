@@ -26,9 +26,10 @@ PROCESSORS_ALIKE = {"smolvlm": "needs `num2words`"}
 HEAD = """# Models
 
 Holdfast works on the image-text-to-text models of transformers whose text is continued, token by token, by a
-language model that can be told apart from the part that sees. No family is known by name: the rule is
-structural (`src/holdfast/models/anatomy.py`), and this page says what it finds. `python -m scripts.families`
-writes it, and a test keeps the table current.
+language model that can be told apart from the part that sees. The anatomy
+(`src/holdfast/models/anatomy.py`) knows no family, only where a model says its encoder and decoder are and what
+a few parts of towers are called; this page says what it finds. `python -m scripts.families` writes it, and a
+test keeps the table current.
 
 - **vision**: everything below the model's image encoder, and further encoders that take pixels;
 - **connector**: what stands between, wherever it stands: Qwen-VL, GLM-4V, Granite-Docling, Step-3 and Llama 4

@@ -150,6 +150,24 @@ def test_eager_attention_and_gradient_checkpointing_give_the_same_gradient() -> 
     assert torch.allclose(gradients[0], gradients[2], rtol=1e-3, atol=1e-4)
 
 
+def test_a_block_mask_combines_with_it() -> None:
+    """Two questions in one row, each blind to the other, are answered as in rows of their own."""
+    model, _ = attached("llava")
+    generator = torch.Generator().manual_seed(5)
+    shared, one, two = (torch.randint(40, 290, (1, length), generator=generator) for length in (4, 3, 2))
+    places = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 4, 5]])
+    allowed = torch.ones(9, 9).tril().bool()
+    allowed[7:, 4:7] = False
+    with torch.no_grad():
+        packed = model(
+            input_ids=torch.cat([shared, one, two], dim=1), attention_mask=allowed[None, None], position_ids=places
+        ).logits
+        first = model(input_ids=torch.cat([shared, one], dim=1)).logits
+        second = model(input_ids=torch.cat([shared, two], dim=1)).logits
+    assert torch.allclose(packed[:, :7], first, atol=1e-5)
+    assert torch.allclose(packed[:, 7:], second[:, 4:], atol=1e-5)
+
+
 def test_two_models_at_once_do_not_share_a_prefix() -> None:
     (first, one), second = attached("llava"), build("llava")
     inputs = batch("llava", second)

@@ -179,3 +179,21 @@ def test_image_settings_inside_processor_config_are_found(tmp_path: Path) -> Non
     batch = loaded.chat.encode([ONE], with_answers=True)
     with torch.no_grad():
         loaded.model(**batch)
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    """SmolVLM's processor spells numbers with a package that nothing else needs."""
+    import importlib.util
+
+    from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+
+    from tests.families import build
+    from tests.tiny import tokenizer
+
+    if importlib.util.find_spec("num2words") is not None:
+        pytest.skip("num2words is installed")
+    build("smolvlm").save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    SmolVLMImageProcessorPil().save_pretrained(tmp_path)
+    with pytest.raises(HoldfastError, match=r"needs a package that is not installed.*pip install num2words"):
+        load_model(str(tmp_path), device="cpu")

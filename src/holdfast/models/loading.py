@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -152,6 +153,12 @@ def _explain(name: str, error: Exception) -> HoldfastError:
         return HoldfastError(
             f"'{name}' is not an image-text-to-text model",
             remedy="choose a model of that kind, such as LLaVA or Qwen-VL",
+        )
+    package = re.search(r"pip install ([\w-]+)", text)
+    if isinstance(error, ImportError) and package:
+        return HoldfastError(
+            f"the processor or model of '{name}' needs a package that is not installed",
+            remedy=f"install it with pip install {package[1]}",
         )
     if "trust_remote_code" in text:
         return HoldfastError(
