@@ -48,11 +48,6 @@ class Recipe:
                         f"'{component}' changes none that could be edited",
                         remedy="fuse a mergeable method, or drop the fusion",
                     )
-        if config.train.gradient_checkpointing and any(m.card.name == "prefix" for m in self.methods.values()):
-            raise HoldfastError(
-                "method 'prefix' lives in the key-value cache, which gradient checkpointing switches off",
-                remedy="set train.gradient_checkpointing: false",
-            )
 
     @property
     def active(self) -> dict[str, Method]:
@@ -91,7 +86,10 @@ class Recipe:
             if method.card.name != "frozen" and not part.parameters:
                 raise HoldfastError(f"the model has no parameters in component '{component}'", remedy="leave it frozen")
             generator = torch.Generator().manual_seed(seed * 1000 + position)
-            method.attach(part, Context(generator, batches, loss, self.learning_rates[component]))
+            try:
+                method.attach(part, Context(generator, batches, loss, self.learning_rates[component]))
+            except HoldfastError as error:
+                raise HoldfastError(f"tune.{component}: {error.problem}", remedy=error.remedy) from error
         for position, stabiliser in enumerate(self.stabilisers):
             generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
             stabiliser.begin(self.active, Context(generator, batches, loss))

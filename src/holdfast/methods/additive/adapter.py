@@ -16,7 +16,10 @@ from holdfast.methods.contract import Artifact, Card, Context, Method, Options
 from holdfast.methods.registry import register
 from holdfast.models.anatomy import Component
 
-BEHIND = {"down_proj", "fc2", "linear_fc2", "w2", "o_proj", "out_proj", "proj", "dense"}
+BEHIND = {
+    "down_proj", "fc2", "linear_fc2", "lin2", "w2", "wo", "o_proj", "out_proj", "proj", "dense", "output", "projection",
+    "projection_layer",
+}  # fmt: skip
 """Layers that write to the residual stream carry their adapter behind them; all others in front."""
 
 _MODULE = "holdfast_adapter"

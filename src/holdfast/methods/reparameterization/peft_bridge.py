@@ -138,10 +138,24 @@ class PeftMethod(Method):
         for module, names in zip(beside, active, strict=True):
             # PEFT makes the newest adapter the only active one, in the layers of other components too.
             module.set_adapter(names)
+        self._check_wrapped(BaseTunerLayer)
         self.new = {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in before}
         for parameter in model.parameters():
             if id(parameter) in outer:
                 parameter.requires_grad_(outer[id(parameter)])
+
+    def _check_wrapped(self, wrapper: type[Any]) -> None:
+        """Refuse a model for which PEFT rewrites the targets it is given (some mixtures of experts)."""
+        model = self.component.model
+        left = [name for name in self.layers if not isinstance(model.get_submodule(name), wrapper)]
+        if not left:
+            return
+        self.layers = {name: layer for name, layer in self.layers.items() if name not in left}
+        self._unwrap()
+        raise HoldfastError(
+            f"PEFT leaves out '{left[0]}' and {len(left) - 1} more layers that method '{self.card.name}' was given",
+            remedy="it rewrites the targets of this model; name other modules, such as modules: [attention]",
+        )
 
     @property
     def _adapter(self) -> str:
