@@ -9,11 +9,20 @@ import torch
 from torch import Tensor, nn
 
 
+def pack(index: Tensor) -> Tensor:
+    """Sorted places as the steps between them, in the smallest whole numbers that hold the longest step."""
+    steps = torch.diff(index, prepend=index.new_zeros(1))
+    longest = int(steps.max()) if steps.numel() else 0
+    kinds = (torch.uint8, torch.int16, torch.int32, torch.int64)
+    return steps.to(next(kind for kind in kinds if longest <= torch.iinfo(kind).max))
+
+
 class Selected:
     """An index into one parameter, a float32 vector that the optimizer moves, and the base values to restore.
 
     Attributes:
-        index: Sorted flat places ``[k]``, int32 (int64 above 2^31 values).
+        index: Sorted flat places ``[k]``, int32 (int64 above 2^31 values); kept as one byte a place where selected
+            places are less than 256 apart, as they are at densities that are trained.
         base: What stood there before, ``[k]`` in the parameter's dtype.
         values: The trained values ``[k]``, float32; between steps the parameter holds the same.
         left: Places that were trained once and are no longer, with their base values.
@@ -22,7 +31,7 @@ class Selected:
 
     def __init__(self, parameter: nn.Parameter, index: Tensor) -> None:
         self.parameter = parameter
-        self.index = self._small(index)
+        self.index = index
         self.base = self.read(self.index)
         self.values = nn.Parameter(self.base.float().clone())
         self.left = (self._small(index[:0]), self.base[:0].clone())
@@ -30,9 +39,17 @@ class Selected:
         parameter.requires_grad_(True)
         self._hook = parameter.register_post_accumulate_grad_hook(self._gather)
 
+    @property
+    def index(self) -> Tensor:
+        return self._packed.cumsum(0, dtype=self._kind)
+
+    @index.setter
+    def index(self, index: Tensor) -> None:
+        self._kind = torch.int32 if self.parameter.numel() < 2**31 else torch.int64
+        self._packed = pack(self._small(index))
+
     def _small(self, index: Tensor) -> Tensor:
-        kind = torch.int32 if self.parameter.numel() < 2**31 else torch.int64
-        return index.to(self.parameter.device, kind)
+        return index.to(self.parameter.device, self._kind)
 
     def _gather(self, parameter: Tensor) -> None:
         if self.paused:
@@ -102,7 +119,7 @@ class Selected:
     def load(self, values: Tensor, state: dict[str, Tensor]) -> None:
         """Take up a checkpoint, whatever is selected now."""
         self.write(*self.ever())
-        self.index, left = self._small(state["index"]), self._small(state["left"])
+        self.index, left = state["index"], self._small(state["left"])
         self.base, self.left = self.read(self.index), (left, self.read(left))
         self.write(left, state["left_values"].to(self.parameter.device))
         self.values.data = values.to(self.parameter.device)

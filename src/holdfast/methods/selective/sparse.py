@@ -1,6 +1,6 @@
 """The sparse engine: train some entries of a tensor and pay for those only.
 
-A selection is an int32 index and a float32 vector of values per tensor. The optimizer sees the vectors; the dense
+A selection is an index and a float32 vector of values per tensor. The optimizer sees the vectors; the dense
 gradient of a tensor is gathered to its selected entries as soon as autograd has accumulated it, and freed before the
 next layer's is made. The template is SIFT's (arXiv 2312.11875): one value vector per tensor with its own Adam state.
 """
@@ -53,8 +53,8 @@ class SparseScope(Scope):
 class Sparse(Method):
     """A selective method that says which entries train; everything else is this engine's.
 
-    While it trains it holds per selected entry: 4 bytes of index, the base value in the model's own dtype, a float32
-    value, its gradient, and what the optimizer keeps for it.
+    While it trains it holds per selected entry: its place (one byte, or few), the base value in the model's own
+    dtype, a float32 value, its gradient, and what the optimizer keeps for it.
     """
 
     Settings: ClassVar[type[Options]] = SparseScope
