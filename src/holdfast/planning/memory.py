@@ -7,15 +7,16 @@
 - **gradients**: 4 bytes a trained value. A sparse selection adds the dense gradient of its largest matrix, which is all
   that ever lives at once.
 - **optimizer**: AdamW's two float32 moments, 8 bytes a trained value.
-- **method**: what a method keeps beside that: a selection's places (8 bytes) and base values (``w``), SPIDER's three
-  float32 copies.
+- **method**: what a method keeps beside that: a selection's places (4 bytes) and base values (``w``), SPIDER's base
+  copy and gradient sum (8 bytes).
 - **activations**: what autograd keeps for the backward pass, wherever gradients pass (see :func:`kept`). With
   checkpointing: each block's input (``w`` times the width of the model) and one block's whole.
 - **logits**: ``T (12 + w) V`` under bf16 and ``12 T V`` under fp32, ``T`` the positions that the head runs at: the
   logits, their float32 copy (bf16 only), their log-softmax and the gradient of that.
 
-The peak is their sum. Left out: what the forward pass of frozen parts needs for a moment, the allocator's gaps, the
-accelerator's own context (0.3 to 1 GB), and workspaces of kernels. The attention is taken to be a fused kernel.
+The peak is their sum. Left out: what a method needs while it chooses (LT-SFT's first phase is a full tuning), what the
+forward pass of frozen parts needs for a moment, the allocator's gaps, the accelerator's own context (0.3 to 1 GB), and
+workspaces of kernels. The attention is taken to be a fused kernel.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from holdfast.planning.meta import Sketch
 from holdfast.planning.sites import Site
 from holdfast.planning.workload import Workload
 
-_COPIES = {"spider": 12}
+_COPIES = {"spider": 8}
 """Bytes a trained value of methods that keep float32 copies beside it."""
 
 _RETURN = ("down_proj", "fc2", "linear_fc2", "w2", "lin2", "dense_4h_to_h")
@@ -82,7 +83,7 @@ def estimate_memory(recipe: Recipe, sketch: Sketch, sites: Sequence[Site], workl
         if hasattr(method, "selected"):
             matrices = [sketch.anatomy.component(component).parameters[name] for name in method.moves()]
             gradients += max(p.numel() * p.element_size() for p in matrices)
-            extra += own * (8 + workload.width)
+            extra += own * (4 + workload.width)
     head = next((site for site in sites if site.head), None)
     vocabulary = head.module.weight.shape[0] if head is not None and isinstance(head.module, nn.Linear) else 0
     per_logit = 12 + (workload.width if workload.precision == "bf16" else 0)
@@ -117,23 +118,33 @@ def estimate_activations(sites: Sequence[Site], workload: Workload) -> int:
 def kept(sites: Sequence[Site], workload: Workload) -> Mapping[Site, int]:
     """Bytes that each reached layer keeps per position.
 
-    - a norm: its input as float32, ``4 d``; with a trained weight the normalised input too, ``w d``;
+    - a norm: its input as float32, ``4 d``; with a trained weight the normalised input too, ``4 d``;
     - queries, keys, values and the attention's output: ``w`` times their width; keys and values that several heads
       share count as often as they are read, since a padded batch repeats them;
     - a gate: itself and its activation, ``2 w ff``; what it multiplies, ``w ff``; the first layer of a plain MLP,
-      ``w ff`` (twice that where the activation is quick GELU);
-    - a trained matrix: its input, ``w`` times its width, once where layers read the same tensor;
-    - an added matrix: its input, ``w`` times its width, and one byte a value for dropout's mask;
+      ``w ff`` (quick GELU keeps twice that, which is not counted);
+    - a trained matrix: its input, ``w`` times its width, once where layers read the same tensor (under bf16 behind
+      a trained norm each has its own copy);
+    - an added matrix: its input likewise; behind dropout always its own, and one byte a value for the mask;
     - an added vector: what it scales, ``w`` times its length.
     """
     result: dict[Site, int] = {}
     shared: set[tuple[str, ...]] = set()
     heads = _queries(sites)
+    # A trained norm is float32 and so is what it puts out; under autocast each of its readers makes a copy of its own.
+    mixed = {
+        (site.component, site.block) for site in sites if site.trained and _is_norm(site.module) and workload.width < 4
+    }
     for site in sites:
-        if not site.reached:
-            continue
-        result[site] = _own(site, workload.width, heads) + _input(site, workload.width, shared)
+        if site.reached:
+            if (site.component, site.block) in mixed:
+                shared.clear()
+            result[site] = _own(site, workload.width, heads) + _input(site, workload.width, shared)
     return result
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower()
 
 
 def built(sites: Sequence[Site]) -> int:
@@ -157,12 +168,12 @@ def _is_vector(parameter: nn.Parameter) -> bool:
 def _own(site: Site, width: int, queries: Mapping[str, int]) -> int:
     """What a layer's output, or a norm's input, keeps."""
     module = site.module
-    if "norm" in type(module).__name__.lower():
+    if _is_norm(module):
         size = next(module.parameters(recurse=False)).numel()
         parent = site.name.rpartition(".")[0]
         if site.last in ("q_norm", "k_norm") and queries.get(parent, 0) > size:
             size = queries[parent]  # one norm runs over every head
-        return size * (4 + (width if site.trained else 0))
+        return size * (8 if site.trained else 4)
     if not isinstance(module, nn.Linear) or site.added or site.head:
         return 0
     if site.last in _RETURN:
@@ -181,14 +192,17 @@ def _input(site: Site, width: int, shared: set[tuple[str, ...]]) -> int:
         return 0
     if not isinstance(module, nn.Linear):
         return width * sum(p.numel() for p in module.parameters(recurse=False) if site.added and _is_vector(p))
-    if site.added:
+    if site.added and site.dropout:
         mask = module.in_features if module.in_features > module.out_features else 0
         return width * module.in_features + mask
-    if site.last in ("o_proj", "out_proj") and not site.head:
+    if site.added and module.in_features < module.out_features:
+        return width * module.in_features
+    name = ".".join(site.name.split(".")[:-2]) if site.added else _unwrapped(site)
+    parent, _, last = name.rpartition(".")
+    if last in ("o_proj", "out_proj") and not site.added:
         return 0  # the attention's output, which is kept anyway
-    name = _unwrapped(site)
-    group = next((group for group in _SHARED if site.last in group), (site.last,))
-    key = (name.rpartition(".")[0], *group)
+    group = next((group for group in _SHARED if last in group), (last,))
+    key = (parent, *group, str(module.in_features))
     if key in shared:
         return 0
     shared.add(key)
@@ -211,7 +225,7 @@ def _queries(sites: Iterable[Site]) -> dict[str, int]:
 def _block_input(sites: Sequence[Site], workload: Workload, component: str) -> int:
     width = max(
         (next(site.module.parameters(recurse=False)).numel() for site in sites
-         if site.component == component and site.block is not None and "norm" in type(site.module).__name__.lower()),
+         if site.component == component and site.block is not None and _is_norm(site.module)),
         default=0,
     )  # fmt: skip
     return workload.width * width * workload.tokens(component)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Context, Method
@@ -15,6 +15,7 @@ from holdfast.methods.selective.dense import Dense
 from holdfast.methods.selective.sparse import Sparse
 from holdfast.models.anatomy import Anatomy, Component, resolve_anatomy
 from holdfast.models.shapes import model_config
+from holdfast.planning.counts import count_selected
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,15 @@ def attach_recipe(recipe: Recipe, sketch: Sketch) -> None:
 def attach_on_meta(method: Method, component: Component, generator: torch.Generator) -> None:
     """Attach one method to a component without values.
 
-    Which entries a mask selects depends on values and on data, how many does not: masks select as many entries per
-    matrix as their ratio says. Copies that a method keeps beside the trained tensors are not made.
+    Which entries a mask selects depends on values and on data, how many does not, see
+    :mod:`holdfast.planning.counts`. Copies that a method keeps beside the trained tensors are not made.
 
     Raises:
         HoldfastError: The method cannot work on this component, or needs values to say what it trains.
     """
     if isinstance(method, Sparse):
         method.component = component
-        method.select(_as_many(method, component))
+        method.selected = count_selected(method, component)  # type: ignore[assignment]
     elif isinstance(method, Dense) and method.card.name != "frozen":
         method.component = component
         _train(method, method.choose(component, Context(generator)))
@@ -92,18 +93,6 @@ def attach_on_meta(method: Method, component: Component, generator: torch.Genera
                 f"method '{method.card.name}' reads weights when it attaches, so it cannot be planned from shapes",
                 remedy="the ledger of holdfast tune counts it before step 1",
             ) from error
-
-
-def _as_many(method: Sparse, component: Component) -> dict[str, Tensor]:
-    ratio = getattr(method.options, "ratio", None)
-    if not isinstance(ratio, int | float):
-        raise HoldfastError(
-            f"method '{method.card.name}' chooses how many entries train by looking at data, so it cannot be planned",
-            remedy="plan with a number, such as ratio: 0.05",
-        )
-    method.ratio = ratio
-    counts = {name: max(1, round(ratio * p.numel())) for name, p in method.matrices(component).items()}
-    return {name: torch.empty(count, dtype=torch.int64, device="meta") for name, count in counts.items()}
 
 
 def _train(method: Dense, chosen: dict[str, nn.Parameter]) -> None:

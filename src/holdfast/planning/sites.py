@@ -24,6 +24,7 @@ class Site:
         added: Whether a method put it there.
         reached: Whether gradients pass through it.
         head: Whether it is the output head.
+        dropout: Whether dropout stands in front of an added matrix.
     """
 
     component: str
@@ -34,6 +35,7 @@ class Site:
     added: bool
     reached: bool
     head: bool
+    dropout: bool = False
 
     @property
     def last(self) -> str:
@@ -79,8 +81,15 @@ def _of_component(component: Component, trainable: set[int], touched: set[str], 
             id(p) in trainable or f"{name}.{part}" in touched for part, p in module.named_parameters("", False)
         )
         reached = everything or (first is not None and position >= first)
-        sites.append(Site(component.name, name, module, block, trained, added, reached, module is head))
+        dropout = added and _has_dropout(component.model, name)
+        sites.append(Site(component.name, name, module, block, trained, added, reached, module is head, dropout))
     return sites
+
+
+def _has_dropout(model: nn.Module, name: str) -> bool:
+    """Whether the layer that an added matrix hangs on (two names up) drops anything out."""
+    owner = model.get_submodule(".".join(name.split(".")[:-2]))
+    return any(isinstance(module, nn.Dropout) and module.p > 0 for module in owner.modules())
 
 
 def _blocks(component: Component) -> list[str]:
