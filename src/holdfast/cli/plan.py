@@ -56,10 +56,8 @@ def _show(made: Any) -> None:
 
     work = made.workload
     console.print(ledger_table(made.ledger))
-    table = Table(
-        title=f"Memory of a step (estimate): {work.batch} x {work.length} tokens, {work.precision}",
-        title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False,
-    )  # fmt: skip
+    console.print(f"[bold]Memory of a step[/], estimated: {work.batch} rows of {work.length} tokens, {work.precision}")
+    table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, justify="right")
     for part, count in made.memory.to_json().items():
