@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from holdfast.data.examples import Example, Turn
 from holdfast.methods.contract import Artifact
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.registry import load_all
+from holdfast.models.anatomy import resolve_anatomy
 from holdfast.models.loading import Loaded, load_model
 from holdfast.training.loop import Trainer
 from holdfast.training.pools import Pools
@@ -79,12 +81,24 @@ class Trained:
     logits: Tensor
 
 
-def logits(loaded: Loaded) -> Tensor:
-    """Logits of four examples in evaluation mode."""
+_MODELS: dict[Path, Loaded] = {}
+
+
+def fresh(folder: Path) -> Loaded:
+    """The model of ``folder`` as it was loaded; loading is the dearest part of a short run."""
+    if folder not in _MODELS:
+        _MODELS[folder] = load_model(str(folder))
+    kept = _MODELS[folder]
+    model = copy.deepcopy(kept.model)
+    return Loaded(kept.name, model, kept.chat, resolve_anatomy(model))
+
+
+def logits(loaded: Loaded, *, half: bool = False) -> Tensor:
+    """Logits of four examples in evaluation mode; ``half`` under autocast, as weights of two precisions need."""
     batch = loaded.chat.encode(examples()[:4], with_answers=True)
     batch.pop("labels")
     loaded.model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
         result: Tensor = loaded.model(**batch).logits
     return result
 
@@ -95,7 +109,7 @@ def run(
     """Attach and train for a few steps."""
     settings = {"steps": 4, "batch_size": 4, "weight_decay": 0.1, **train}
     config = load_config({"tune": tune, "keep": list(keep), "train": settings, "seed": seed})
-    loaded = loaded or load_model(str(folder))
+    loaded = loaded or fresh(folder)
     recipe = Recipe(config)
     data = examples()
     pools = Pools(loaded, config.train, seed, data, data[:4], SOURCES)
@@ -107,7 +121,7 @@ def run(
             missing.extend(facts["missing"])
 
     outcome = Trainer(loaded, recipe, config.train, data, data[:4], seed=seed, listen=listen).fit()
-    return Trained(loaded, recipe, outcome.losses, missing, logits(loaded))
+    return Trained(loaded, recipe, outcome.losses, missing, logits(loaded, half=config.train.precision == "bf16"))
 
 
 def artifacts_equal(first: list[Artifact], second: list[Artifact]) -> bool:

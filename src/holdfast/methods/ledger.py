@@ -127,29 +127,37 @@ def check_gradients(recipe: Recipe, anatomy: Anatomy, *, images: bool = True) ->
 
 
 def fingerprint(anatomy: Anatomy) -> dict[str, bytes]:
-    """A digest of every bit of every base parameter, to be compared with :func:`check_moved`."""
-    return {name: content(parameter) for name, parameter in anatomy.names().items()}
+    """A digest of every base parameter: of all its values, and of its dtype."""
+    return {name: content(parameter) + f" {parameter.dtype}".encode() for name, parameter in anatomy.names().items()}
+
+
+def _values(fingerprint: bytes) -> bytes:
+    """Without the dtype: a half-precision weight that trains in float32 has not moved by that."""
+    return fingerprint.rsplit(b" ", 1)[0]
 
 
 @torch.no_grad()
 def content(tensor: Tensor) -> bytes:
-    """Digest of dtype, shape and every bit; on the tensor's own device, in slices.
+    """Digest of shape and every value; on the tensor's own device, in slices. Half precision counts as float32.
 
     Two sums modulo 2^64 of the raw values, one of them weighted by odd numbers that differ from place to place: a
     change of one value always shows, changes of several show but for a chance of about 2^-64.
     """
     flat = tensor.detach().contiguous().view(-1)
-    bits = flat.view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[flat.element_size()])
+    half = flat.dtype in (torch.float16, torch.bfloat16)
     plain, weighted = 0, 0
-    for begin in range(0, bits.numel(), _SLICE):
-        values = bits[begin : begin + _SLICE].to(torch.int64)
+    for begin in range(0, flat.numel(), _SLICE):
+        part = flat[begin : begin + _SLICE]
+        part = part.float() if half else part
+        values = part.view(_BITS[part.element_size()]).to(torch.int64)
         weights = torch.arange(begin, begin + len(values), device=values.device) * _MIX
         weights ^= weights >> 29
         plain += int(values.sum())
         weighted += int((values * (weights * _MIX | 1)).sum())
-    return f"{tensor.dtype}{tuple(tensor.shape)}{plain % 2**64}:{weighted % 2**64}".encode()
+    return f"{tuple(tensor.shape)}{plain % 2**64}:{weighted % 2**64}".encode()
 
 
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _SLICE = 1 << 22
 _MIX = -7046029254386353131  # 2^64 divided by the golden ratio, as a signed number
 
@@ -174,13 +182,13 @@ def check_moved(before: dict[str, bytes], recipe: Recipe, anatomy: Anatomy) -> l
         entries |= partly
         whole |= method.moves() - set(partly)
     names = anatomy.names()
-    moved = {name for name, parameter in names.items() if content(parameter) != before[name]}
+    moved = {name for name, parameter in names.items() if content(parameter) != _values(before[name])}
     strays = sorted(moved - whole - set(entries))
     for name in moved & set(entries):
         index, base = entries[name]
         rewound = names[name].detach().clone().view(-1)
         rewound[index.long()] = base.to(rewound.dtype)
-        if content(rewound.view(names[name].shape)) != before[name]:
+        if content(rewound.view(names[name].shape)) != _values(before[name]):
             strays.append(f"{name} (entries that were not selected)")
     if strays:
         raise HoldfastError(

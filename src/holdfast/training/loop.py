@@ -60,6 +60,7 @@ class Trainer:
         listen: Listener | None = None,
     ) -> None:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
         if not examples:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
@@ -78,6 +79,8 @@ class Trainer:
         recipe.bind(self.optimizer)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.factor = _schedule(self.optimizer, train, self.steps)
+        # The library keeps the first precision of a process for good, and a tracker or an earlier run may have set it.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=_precision(train), cpu=loaded.device.type == "cpu")
         self.model = self.accelerator.prepare_model(loaded.model)
 
@@ -88,6 +91,13 @@ class Trainer:
             KeyboardInterrupt: After the step in progress was finished and saved.
             HoldfastError: The loss is not a number.
         """
+        try:
+            return self._fit()
+        finally:
+            # Under mixed precision the library replaces the model's forward; evaluation wants the model's own.
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+
+    def _fit(self) -> Outcome:
         progress = None
         if self.run_folder is not None:
             progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer)

@@ -38,10 +38,12 @@ class Dense(Method):
                 remedy="choose another component or method",
             )
         self.base = {name: parameter.detach().cpu().clone() for name, parameter in self.chosen.items()}
-        for parameter in self.chosen.values():
+        self.beside = _beside(component, self.chosen)
+        for parameter in [*self.chosen.values(), *self.beside]:
             # Half-precision weights cannot hold small updates; the trained copy is float32 under autocast.
-            if parameter.dtype in (torch.float16, torch.bfloat16):
+            if parameter.dtype in _HALF:
                 parameter.data = parameter.data.float()
+        for parameter in self.chosen.values():
             parameter.requires_grad_(True)
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
@@ -73,12 +75,31 @@ class Dense(Method):
             parameter.requires_grad_(False)
             parameter.grad = None
             parameter.data = self.base[name].to(parameter.device)
-        self.base = {}
+        for parameter, dtype in self.beside.items():
+            parameter.data = parameter.data.to(dtype)
+        self.base, self.beside = {}, {}
         return artifact
 
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.component = component
         set_dense(component.parameters, artifact.tensors)
+
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def _beside(component: Component, chosen: Mapping[str, nn.Parameter]) -> dict[nn.Parameter, torch.dtype]:
+    """Frozen half-precision gains and biases of normalisation layers of which another tensor trains.
+
+    A normalisation takes both in one precision; they go to float32 and back without loss.
+    """
+    trained = set(map(id, chosen.values()))
+    found: dict[nn.Parameter, torch.dtype] = {}
+    for module in component.modules().values():
+        own = list(module.parameters(recurse=False))
+        if "norm" in type(module).__name__.lower() and any(id(parameter) in trained for parameter in own):
+            found |= {p: p.dtype for p in own if id(p) not in trained and p.dtype in _HALF}
+    return found
 
 
 def set_dense(parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]) -> None:
@@ -143,7 +164,7 @@ class Frozen(Dense):
     """Nothing moves."""
 
     def attach(self, component: Component, context: Context) -> None:
-        self.component, self.chosen, self.base = component, {}, {}
+        self.component, self.chosen, self.base, self.beside = component, {}, {}, {}
 
 
 register(Card("frozen", "baseline", "none", "nothing moves", "", None, True, checked_against="bit identity"))(Frozen)
