@@ -181,22 +181,6 @@ def draw_sketch(rng: np.random.Generator) -> Drawn:
     return Drawn(draw_character(character, rng), "which character is drawn?", character)
 
 
-def draw_choice(rng: np.random.Generator) -> Drawn:
-    """The letter of a pattern, a drawn character or an object's shape, among two to four options."""
-    kind = int(rng.integers(3))
-    if kind == 0:
-        pattern = int(rng.integers(len(PATTERNS)))
-        return Drawn(draw_pattern(pattern, rng), *choose("pattern", PATTERNS[pattern], PATTERNS, rng))
-    if kind == 1:
-        character = CHARACTERS[int(rng.integers(len(CHARACTERS)))]
-        return Drawn(draw_character(character, rng), *choose("character", character, CHARACTERS, rng))
-    pairs: list[Pair] = []
-    while not pairs:
-        things = random_things(rng, int(rng.integers(2, 5)))
-        pairs = choose_shape(things, rng)
-    return Drawn(draw_scene(things, rng), *_pick(pairs, rng))
-
-
 def draw_texture(rng: np.random.Generator) -> Drawn:
     """One of six patterns."""
     pattern = int(rng.integers(len(PATTERNS)))
@@ -213,6 +197,5 @@ SKILLS: dict[str, Callable[[np.random.Generator], Drawn]] = {
     "read": draw_read,
     "sketch": draw_sketch,
     "pattern": draw_texture,
-    "choice": draw_choice,
 }
 """Source task to how one item of it is drawn."""
