@@ -20,9 +20,13 @@ from holdfast.training.loop import mean_loss
 from .bench import SMALL, examples, run
 
 
-@pytest.mark.parametrize("method", ["random_mask", "magnitude_mask", "gradient_mask", "fish_mask"])
+@pytest.mark.parametrize(
+    "method",
+    ["random_mask", "magnitude_mask", "gradient_mask", "fish_mask", "sift", "gps", "child_tuning_d", "lt_sft"],
+)
 def test_a_static_mask_equals_masked_dense_gradients_bit_for_bit(method: str, tiny_llava: Path) -> None:
-    section = {"llm": {"method": method, "lr": 1e-2, "ratio": 0.3}}
+    share = {"per_row": 5} if method == "gps" else {"ratio": 0.3}
+    section = {"llm": {"method": method, "lr": 1e-2, **share}}
     sparse = run(tiny_llava, section, steps=5, weight_decay=0.0, clip=None, schedule="constant", warmup=0.0)
     index = {name: entry.index for name, entry in sparse.recipe.methods["llm"].selected.items()}  # type: ignore[attr-defined]
     result = {name: parameter.detach().clone() for name, parameter in sparse.loaded.anatomy.names().items()}
@@ -64,9 +68,10 @@ def test_magnitude_takes_the_smallest_and_gradient_the_largest(tiny_llava: Path)
         assert sizes[chosen].max() <= sizes[~chosen].min()
 
 
-def test_spider_follows_the_release(tiny_llava: Path) -> None:
+@pytest.mark.parametrize("kind", ["soft", "hard"])
+def test_spider_follows_the_release(kind: str, tiny_llava: Path) -> None:
     """NumPy: z-scores with the unbiased deviation, a signed gradient sum, the blend towards the base after AdamW."""
-    section = {"connector": {"method": "spider", "lr": 1e-2}}
+    section = {"connector": {"method": "spider", "mask": kind, "lr": 1e-2}}
     spider = run(tiny_llava, section, steps=3, weight_decay=0.0, clip=None, schedule="constant", warmup=0.0)
     result = {name: p.detach().numpy() for name, p in spider.loaded.anatomy.connector.parameters.items()}
 
@@ -102,6 +107,7 @@ def test_spider_follows_the_release(tiny_llava: Path) -> None:
             general, wanted = sigmoid_z(start[name]), sigmoid_z(total[name])
             mask = np.where(wanted > general, wanted / (general + wanted), 0)
             mask = np.minimum(mask / (mask[mask > 0].mean() if mask.any() else 1), 1)
+            mask = mask if kind == "soft" else (mask > 0).astype(float)
             with torch.no_grad():
                 p.copy_(torch.from_numpy((1 - mask) * start[name] + mask * stepped))
             p.grad = None

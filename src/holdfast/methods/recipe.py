@@ -85,11 +85,13 @@ class Recipe:
             part = loaded.anatomy.component(component)
             if method.card.name != "frozen" and not part.parameters:
                 raise HoldfastError(f"the model has no parameters in component '{component}'", remedy="leave it frozen")
+            loaded.model.eval()  # whoever looks at losses now must not meet the dropout of what was just added
             generator = torch.Generator().manual_seed(seed * 1000 + position)
             try:
                 method.attach(part, Context(generator, batches, loss, self.learning_rates[component]))
             except HoldfastError as error:
                 raise HoldfastError(f"tune.{component}: {error.problem}", remedy=error.remedy) from error
+        loaded.model.eval()
         for position, stabiliser in enumerate(self.stabilisers):
             generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
             stabiliser.begin(self.active, Context(generator, batches, loss))

@@ -151,7 +151,7 @@ class Trainer:
                 )
             self.accelerator.backward(loss if term is None else loss + term)
         if step == 0:
-            seen = any("pixel" in name for batch in batches for name in batch)
+            seen = any("pixel" in name or "patches" in name for batch in batches for name in batch)
             self.listen("gradients", missing=check_gradients(self.recipe, self.loaded.anatomy, images=seen))
         norm = self._clip()
         self.recipe.before_step(step)
