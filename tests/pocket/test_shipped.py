@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from holdfast.models.loading import POCKET
-from holdfast.pocket.card import read_card
+from holdfast.pocket.card import read_card, table_lines
 from holdfast.pocket.language import exact_matches, tower_features
 from holdfast.pocket.score import accuracy
 from holdfast.pocket.tasks import SOURCES, TARGETS, blind_floor, draw
@@ -65,3 +65,11 @@ def test_every_word_can_be_produced(model: Any) -> None:
     features = tower_features(model, images)
     right = exact_matches(model, features, [(f"copy {word}", word) for word in all_words()])
     assert right.mean() > 0.95
+
+
+def test_the_documentation_prints_the_cards_table() -> None:
+    page = POCKET.parents[3] / "docs" / "pocket.md"
+    if not page.is_file():
+        pytest.skip("installed without its documentation")
+    text = page.read_text(encoding="utf-8")
+    assert "\n".join(table_lines(CARD)) in text
