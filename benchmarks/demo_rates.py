@@ -2,9 +2,10 @@
 
     python benchmarks/demo_rates.py [--recipes full,lora] [--steps 150] [--seed 1] [--out rates.json]
 
-For every recipe a grid half a decade apart is trained with a seed the demo does not use; the rate with the best
-validation accuracy on the digits wins, the smaller one in a tie. Sources and test parts are never looked at. For
-WiSE-FT, alpha is the one with the largest mean of target and source accuracy on validation parts.
+For every recipe a grid half a decade apart is trained with a seed the demo does not use. The rate with the largest
+sum of target accuracy and mean source accuracy wins, both on validation parts; so does WiSE-FT's alpha. The recipe
+``full`` stands for tuning that looks at the target only: it takes the best target accuracy, the smaller rate in a
+tie; ``full_low`` is the same recipe at the rate with the best sum. Test parts are never looked at.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from holdfast.config.schema import RunConfig
 from holdfast.methods.fusion.base import make_fusion
 from holdfast.methods.recipe import Recipe, fuse, restore
@@ -22,20 +25,21 @@ from holdfast.models.loading import load_model
 from holdfast.runs.run import Tasks, read_tasks
 from holdfast.studies.demo import demo_study
 from holdfast.training.loop import Trainer, mean_loss
+from holdfast.training.loss import answer_loss
 
 GRIDS = {
-    "full": (3e-4, 1e-3, 3e-3),
+    "full": (1e-4, 3e-4, 1e-3),
     "replay": (3e-4, 1e-3, 3e-3),
+    "connector": (1e-3, 3e-3, 1e-2),
     "half": (3e-4, 1e-3, 3e-3),
     "magnitude": (1e-3, 3e-3, 1e-2),
-    "spider": (1e-3, 3e-3, 1e-2),
-    "connector": (1e-3, 3e-3, 1e-2),
+    "spider": (3e-4, 1e-3, 3e-3),
     "lora": (1e-3, 3e-3, 1e-2),
-    "adapter": (1e-3, 3e-3, 1e-2),
-    "prefix": (3e-3, 1e-2, 3e-2),
-    "ia3": (1e-2, 3e-2, 1e-1),
+    "adapter": (3e-3, 1e-2, 3e-2),
+    "prefix": (1e-2, 3e-2, 1e-1),
+    "ia3": (3e-2, 1e-1, 3e-1),
 }
-ALPHAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+ALPHAS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def with_rate(config: RunConfig, lr: float, seed: int, steps: int | None) -> RunConfig:
@@ -63,12 +67,21 @@ def trained(config: RunConfig, tasks: Tasks) -> tuple[float, Recipe, Any]:
     return trainer.validate()[1], recipe, loaded
 
 
+def source_accuracy(loaded: Any, tasks: Tasks, config: RunConfig) -> float:
+    """Mean over the sources' validation parts, in points."""
+    scores = [accuracy(loaded, task.validation, config) for task in tasks.sources]
+    return sum(scores) / len(scores)
+
+
+@torch.no_grad()
 def accuracy(loaded: Any, examples: Any, config: RunConfig) -> float:
-    """Share answered exactly, in points."""
-    frozen = RunConfig(train=config.train)
-    recipe = Recipe(frozen)
-    train = frozen.train.model_copy(update={"steps": 0, "validation_limit": 10_000})
-    return Trainer(loaded, recipe, train, examples, examples, seed=0).validate()[1]
+    """Share answered exactly, in points, by teacher forcing."""
+    loaded.model.eval()
+    right = 0
+    for begin in range(0, len(examples), 100):
+        batch = loaded.chat.encode(examples[begin : begin + 100], with_answers=True)
+        right += int(answer_loss(loaded.model, batch).exact.sum())
+    return 100 * right / len(examples)
 
 
 def main() -> None:
@@ -88,9 +101,13 @@ def main() -> None:
         scores = {}
         for lr in GRIDS[recipe.name]:
             config = with_rate(recipe.config, lr, options.seed, options.steps)
-            scores[lr] = trained(config, tasks)[0]
-            print(f"{recipe.name:<10} lr {lr:<7g} validation {scores[lr]:5.1f}", flush=True)
-        best = max(scores, key=lambda lr: (scores[lr], -lr))
+            target, _, loaded = trained(config, tasks)
+            scores[lr] = (target, source_accuracy(loaded, tasks, config))
+            print(f"{recipe.name:<10} lr {lr:<7g} target {target:5.1f} sources {scores[lr][1]:5.1f}", flush=True)
+        best = max(scores, key=lambda lr: sum(scores[lr]))
+        if recipe.name == "full":
+            found["full_low"] = {"lr": best}
+            best = max(scores, key=lambda lr: (scores[lr][0], -lr))
         found[recipe.name] = {"lr": best, "scores": {f"{lr:g}": score for lr, score in scores.items()}}
         print(f"{recipe.name:<10} best {best:g}", flush=True)
     if "full" in found:
@@ -111,8 +128,7 @@ def sweep(study: Any, lr: float, tasks: Tasks, options: argparse.Namespace) -> d
         loaded = load_model(config.model)
         restore(loaded, fuse(loaded, artifacts, make_fusion("wise_ft", {"alpha": alpha}), 0))
         target = accuracy(loaded, tasks.target.validation, config)
-        source = [accuracy(loaded, task.validation, config) for task in tasks.sources]
-        scores[alpha] = (target, sum(source) / len(source))
+        scores[alpha] = (target, source_accuracy(loaded, tasks, config))
         print(f"wise_ft    alpha {alpha:g} target {target:5.1f} sources {scores[alpha][1]:5.1f}", flush=True)
     best = max(scores, key=lambda alpha: sum(scores[alpha]))
     return {"alpha": best, "scores": {f"{alpha:g}": score for alpha, score in scores.items()}}
