@@ -79,6 +79,9 @@ def draw_pareto(entries: Sequence[Mapping[str, Any]], file: Path, *, title: str 
 
 def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
     """Write each name beside its point, on the first of eight sides where it hits no other name or point."""
+    from matplotlib.patheffects import withStroke
+
+    halo = withStroke(linewidth=3, foreground="white")
     figure = axes.figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
@@ -88,11 +91,14 @@ def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
     taken: list[Any] = []
     for name, x, y in sorted(names, key=lambda item: -item[2]):
         best: Any = None
+        here = axes.transData.transform((x, y))
+        others = [dot for dot in dots if abs(dot[0] - here[0]) + abs(dot[1] - here[1]) > 1e-6]
         for dx, dy, side in sides:
             text = axes.annotate(name, (x, y), xytext=(dx, dy), textcoords="offset points", ha=side, fontsize=8)
+            text.set_path_effects([halo])  # the front's line must not strike a name through
             box = text.get_window_extent(renderer)
             hits = sum(box.overlaps(other) for other in taken)
-            hits += sum(box.x0 <= dot[0] <= box.x1 and box.y0 <= dot[1] <= box.y1 for dot in dots)
+            hits += sum(box.x0 - 8 <= dot[0] <= box.x1 + 8 and box.y0 - 4 <= dot[1] <= box.y1 + 4 for dot in others)
             hits += 0 if axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 + 40 else 1
             if best is None or hits < best[0]:
                 if best is not None:
