@@ -1,7 +1,7 @@
 """Print the file tree for the README: every file with the first sentence of its docstring.
 
-    python scripts/tree.py          # print
-    python scripts/tree.py --write  # put it into README.md between its markers
+python scripts/tree.py          # print
+python scripts/tree.py --write  # put it into README.md between its markers
 """
 
 from __future__ import annotations

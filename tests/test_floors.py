@@ -51,5 +51,7 @@ def test_no_import_points_upwards() -> None:
 
 
 def test_files_keep_to_one_job() -> None:
-    long = {str(f.relative_to(ROOT)): n for f in ROOT.rglob("*.py") if (n := len(f.read_text("utf-8").split("\n"))) > 500}
+    long = {
+        str(f.relative_to(ROOT)): n for f in ROOT.rglob("*.py") if (n := len(f.read_text("utf-8").split("\n"))) > 500
+    }
     assert long == {}

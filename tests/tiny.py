@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 
-WORDS = "what colour is it ? red blue green yes no a b c d the first second image picture circle square seven".split()
-
 ROLES = (
     "{{ bos_token }}{% for m in messages %}{{ m['role'] | upper }}: {% if m['content'] is string %}{{ m['content'] }}"
     "{% else %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>{% else %}{{ c['text'] }}{% endif %}"
@@ -27,7 +25,7 @@ BARE = (
 
 
 def tokenizer(template: str = ROLES) -> Any:
-    """Byte-level BPE without merges, whose whole words are added tokens' opposite: plain bytes."""
+    """Byte-level BPE without merges: every byte is a token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

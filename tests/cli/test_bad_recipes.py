@@ -22,7 +22,10 @@ from tests.desk import Desk, snapshot
         ({"tune": {"llm": {"method": "lorra"}}}, ["line 3: tune.llm: unknown method 'lorra'", "mean 'lora'?"]),
         ({"tune": {"llm": "zzz"}}, ["line 3: tune.llm: unknown method 'zzz'", "known: "]),
         ({"tune": {"llm": {"method": "full", "rank": 3}}}, ["tune.llm: method 'full' has no option 'rank'"]),
-        ({"tune": {"llm": {"method": "lora", "r": 99}}}, ["line 3: tune.llm: rank 99 is above the width", "choose r of at most"]),
+        (
+            {"tune": {"llm": {"method": "lora", "r": 99}}},
+            ["line 3: tune.llm: rank 99 is above the width", "choose r of at most"],
+        ),
         ({"tune": {"llm": {"method": "lora", "r": 0}}}, ["'r' is 0", "whole number above 0"]),
         ({"tune": {"llm": {"method": "lora", "alhpa": 8}}}, ["method 'lora' has no option 'alhpa'", "mean 'alpha'?"]),
         ({"tune": {"llm": {"method": "lora", "modules": ["q_prj"]}}}, ["no linear layer of kind 'q_prj'", "q_proj"]),

@@ -129,7 +129,9 @@ def test_two_steps_on_iconqa(tiny_llava: Path, tmp_path: Path) -> None:
     assert run.scores["sources"]["scienceqa_llava"]["n"] == 2
     lines = (tmp_path / "run" / "predictions" / "iconqa_txt.jsonl").read_text(encoding="utf-8").splitlines()
     for row in map(json.loads, lines):
-        assert row["metric"] == "iconqa:official" and row["choices"][row["extra"]["answer_index"]] == row["references"][0]
+        assert (
+            row["metric"] == "iconqa:official" and row["choices"][row["extra"]["answer_index"]] == row["references"][0]
+        )
         assert "Choose an option from the choices" in row["question"]
     scores = api.evaluate(str(tmp_path / "run"), [str(tmp_path / "prepared" / "scienceqa")], tmp_path / "eval")
     assert scores["scienceqa"].details["image"]["n"] == 1
