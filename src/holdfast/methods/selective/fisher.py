@@ -62,7 +62,7 @@ class FishMask(_Fisher):
     """``F = sum over examples of g^2``, one example a backward pass; the highest over all tensors train.
 
     The labels are those of the data (the release's "label" mode). Costs ``samples`` backward passes for each group
-    of tensors, of which there are about ``1 / (6 * ratio)``.
+    of tensors, of which there are about ``1 / (3 * ratio)`` where the model is large.
     """
 
     Settings = FishScope

@@ -51,7 +51,7 @@ class Mofo(Dense):
             before = self._before.pop(name)
             if momentum is None:  # no gradient ever reached it
                 continue
-            moving = top(momentum.abs(), share(self.options.ratio, momentum.numel()))
+            moving = top(momentum.abs(), share(self.options.ratio, momentum.numel())).long()
             after = parameter.view(-1)[moving]
             parameter.copy_(before)
             parameter.view(-1)[moving] = after

@@ -14,18 +14,19 @@ from torch import Tensor, nn
 
 from holdfast.methods.contract import Batch, Context
 
-FREE = 1 << 24
-"""Values that are scored at once in any case; 64 MiB are not worth another pass."""
+FREE = 1 << 22
+"""Values that are scored at once in any case; 16 MiB are not worth another pass."""
 
-STATE = 6
-"""float32 values that training holds per selected entry: index, base, value, gradient, two moments."""
+STATE = 3
+"""float32 values per selected entry that scoring may hold: less than training does, since places are kept too."""
 
 Statistic = Callable[[Tensor], Tensor]
 
 
 def top(score: Tensor, count: int) -> Tensor:
-    """Sorted flat indices of the ``count`` highest scores."""
-    return score.reshape(-1).topk(count).indices.sort().values
+    """Sorted flat indices of the ``count`` highest scores, int32 where that is enough."""
+    kind = torch.int32 if score.numel() < 2**31 else torch.int64
+    return score.reshape(-1).topk(count, sorted=False).indices.to(kind).sort().values
 
 
 def share(ratio: float, size: int) -> int:
@@ -125,13 +126,13 @@ def top_overall(scores: Iterable[tuple[str, Tensor]], count: int) -> dict[str, T
     best = owner = place = torch.empty(0)
     for name, score in scores:
         flat = score.reshape(-1)
-        values, indices = flat.topk(min(count, flat.numel()))
+        values, indices = flat.topk(min(count, flat.numel()), sorted=False)
         mine = torch.full_like(indices, len(names), dtype=torch.int32)
         names.append(name)
         if not best.numel():
             best, owner, place = values, mine, indices
             continue
         best, owner, place = torch.cat([best, values]), torch.cat([owner, mine]), torch.cat([place, indices])
-        keep = best.topk(min(count, best.numel())).indices
+        keep = best.topk(min(count, best.numel()), sorted=False).indices
         best, owner, place = best[keep], owner[keep], place[keep]
     return {name: place[owner == position].sort().values.cpu() for position, name in enumerate(names)}

@@ -34,7 +34,8 @@ class Selected:
         self.index = index
         self.base = self.read(self.index)
         self.values = nn.Parameter(self.base.float().clone())
-        self.left = (self._small(index[:0]), self.base[:0].clone())
+        # Empty tensors of their own: a view would keep the whole index alive.
+        self.left = (self._small(index[:0].clone()), self.base[:0].clone())
         self.paused = False
         parameter.requires_grad_(True)
         self._hook = parameter.register_post_accumulate_grad_hook(self._gather)
