@@ -205,3 +205,10 @@ def test_kinds_and_layers_that_a_component_lacks_are_refused(tiny_llava: Path) -
         make_method("layers", {"layers": "last:9"}).attach(loaded.anatomy.llm, Context(torch.Generator()))
     with pytest.raises(HoldfastError, match="finds nothing to train in component 'llm'"):
         make_method("bitfit", {}).attach(loaded.anatomy.llm, Context(torch.Generator()))
+
+
+def test_mask_ratio_is_another_word_for_ratio() -> None:
+    from holdfast.methods.registry import make_method
+
+    assert make_method("random_mask", {"mask_ratio": 0.25}).options.ratio == 0.25
+    assert make_method("magnitude_mask", {"mask_ratio": "auto"}).options.ratio == "auto"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
@@ -48,6 +48,15 @@ class SparseScope(Scope):
     )
     trial_steps: int = Field(default=10, gt=0, description="optimizer steps that 'auto' gives each candidate")
     trial_batches: int = Field(default=8, gt=0, description="validation batches that 'auto' looks at")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mask_ratio(cls, values: Any) -> Any:
+        """The papers' word for the same option."""
+        if isinstance(values, dict) and "mask_ratio" in values and "ratio" not in values:
+            values = {**values, "ratio": values["mask_ratio"]}
+            del values["mask_ratio"]
+        return values
 
 
 class Sparse(Method):
