@@ -24,8 +24,9 @@ from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.models.loading import load_model
 from holdfast.runs.run import Tasks, read_tasks
 from holdfast.studies.demo import demo_study
-from holdfast.training.loop import Trainer, mean_loss
+from holdfast.training.loop import Trainer
 from holdfast.training.loss import answer_loss
+from holdfast.training.pools import Pools
 
 GRIDS = {
     "full": (1e-4, 3e-4, 1e-3),
@@ -60,8 +61,8 @@ def trained(config: RunConfig, tasks: Tasks) -> tuple[float, Recipe, Any]:
     examples: Any = tasks.target.train
     for stabiliser in recipe.stabilisers:
         examples = stabiliser.mix(examples, [e for task in tasks.sources for e in task.train], config.seed)
-    batches = [loaded.chat.encode(examples[i * 32 : i * 32 + 32], with_answers=True) for i in range(16)]
-    recipe.attach(loaded, config.seed, lambda n: iter(batches[:n]), lambda batch: mean_loss(loaded.model, batch))
+    pools = Pools(loaded, config.train, config.seed, examples, tasks.target.validation)
+    recipe.attach(loaded, config.seed, pools, pools.loss)
     trainer = Trainer(loaded, recipe, config.train, tuple(examples), tasks.target.validation, seed=config.seed)
     trainer.fit()
     return trainer.validate()[1], recipe, loaded

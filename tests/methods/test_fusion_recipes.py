@@ -16,7 +16,7 @@ from holdfast.methods.fusion.fisher import diagonal_fisher
 from holdfast.methods.ledger import fingerprint
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.models.loading import load_model
-from holdfast.training.loop import mean_loss
+from holdfast.training.loss import mean_loss
 
 from .bench import examples, run
 

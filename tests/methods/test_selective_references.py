@@ -14,7 +14,7 @@ from torch import Tensor
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
 from holdfast.training.batches import Stream
-from holdfast.training.loop import mean_loss
+from holdfast.training.loss import mean_loss
 from holdfast.training.pools import Pools
 
 from .bench import examples, fresh, run

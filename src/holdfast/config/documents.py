@@ -16,17 +16,27 @@ def read_mapping(file: Path) -> dict[str, Any]:
     Raises:
         HoldfastError: The file is missing or unreadable, is no YAML, or holds something other than ``key: value``.
     """
+    _, value = read_document(file)
+    if not isinstance(value, dict):
+        raise HoldfastError("the file is not a mapping of keys", file=file, remedy="write key: value lines")
+    return value
+
+
+def read_document(file: Path, *, what: str = "the file") -> tuple[str, Any]:
+    """The text of a YAML file and the value that it holds.
+
+    Raises:
+        HoldfastError: The file is missing or unreadable, or is no YAML; ``what`` names it.
+    """
     try:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        return text, yaml.safe_load(text)
     except FileNotFoundError as error:
-        raise HoldfastError("the file does not exist", file=file, remedy="check the path") from error
+        raise HoldfastError(f"{what} does not exist", file=file, remedy="check the path") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise HoldfastError(f"the file cannot be read ({error})", file=file) from error
+        raise HoldfastError(f"{what} cannot be read ({error})", file=file) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = " ".join(str(getattr(error, "problem", None) or error).split())
         line = None if mark is None else mark.line + 1
         raise HoldfastError(f"bad YAML: {what}", file=file, line=line, remedy="mend the line") from error
-    if not isinstance(value, dict):
-        raise HoldfastError("the file is not a mapping of keys", file=file, remedy="write key: value lines")
-    return value

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from holdfast.config.documents import read_document
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, nearest
 
@@ -34,18 +35,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         raw: Any = dict(source)
     else:
         file = Path(source)
-        try:
-            text = file.read_text(encoding="utf-8")
-            raw = yaml.safe_load(text)
-        except FileNotFoundError as error:
-            raise HoldfastError("the configuration does not exist", file=file, remedy="check the path") from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise HoldfastError(f"the configuration cannot be read ({error})", file=file) from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = None if mark is None else mark.line + 1
-            what = " ".join(str(getattr(error, "problem", None) or error).split())
-            raise HoldfastError(f"bad YAML: {what}", file=file, line=line, remedy="mend the line") from error
+        text, raw = read_document(file, what="the configuration")
         twice = _written_twice(text)
         if twice is not None:
             raise HoldfastError(f"key '{twice[0]}' stands twice", file=file, line=twice[1], remedy="keep one of them")

@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-COMPONENTS = ("vision", "connector", "llm")
-
 
 class Section(BaseModel):
     """A part of the configuration; a key it does not know is refused."""

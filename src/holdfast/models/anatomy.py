@@ -21,7 +21,7 @@ from typing import Any
 from torch import nn
 
 from holdfast.errors import HoldfastError
-from holdfast.models.kinds import KINDS, kind_of, reachable
+from holdfast.models.kinds import KINDS, is_norm, kind_of, reachable
 
 COMPONENTS = ("vision", "connector", "llm")
 
@@ -95,6 +95,16 @@ class Component:
             remedy = "its experts are fused tensors, not linear layers; write modules: [attention], or use a method "
             remedy += "that trains whole tensors"
         return HoldfastError(f"component '{self.name}' has no linear layer of kind '{kind}'", remedy=remedy)
+
+    def norms(self) -> dict[str, nn.Parameter]:
+        """Gains and biases of the normalisation layers, by full name."""
+        inside = {
+            id(parameter)
+            for module in self.modules().values()
+            if is_norm(module)
+            for parameter in module.parameters(recurse=False)
+        }
+        return {name: parameter for name, parameter in self.parameters.items() if id(parameter) in inside}
 
     def layers(self) -> list[tuple[str, nn.Module]]:
         """The repeated blocks in order, as (full name, block); empty for a component without any.

@@ -12,6 +12,12 @@ from torch import nn
 
 KINDS = ("attention", "mlp")
 
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module normalises: its class is named so in every family."""
+    return "norm" in type(module).__name__.lower()
+
+
 _ATTENTION = ("attention", "attn")
 _MLP = ("mlp", "feedforward", "feed_forward", "ffn", "expert", "swiglu")
 _OTHER = ("indexer", "mamba", "shortconv")

@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from torch import nn
 
 from holdfast.methods.recipe import Recipe
+from holdfast.models.kinds import is_norm
 from holdfast.planning.flops import FUSED, matrix_size
 from holdfast.planning.meta import Sketch
 from holdfast.planning.sites import Site
@@ -133,7 +134,7 @@ def kept(sites: Sequence[Site], workload: Workload) -> Mapping[Site, int]:
     heads = _queries(sites)
     # A trained norm is float32 and so is what it puts out; under autocast each of its readers makes a copy of its own.
     mixed = {
-        (site.component, site.block) for site in sites if site.trained and _is_norm(site.module) and workload.width < 4
+        (site.component, site.block) for site in sites if site.trained and is_norm(site.module) and workload.width < 4
     }
     for site in sites:
         if site.reached:
@@ -141,10 +142,6 @@ def kept(sites: Sequence[Site], workload: Workload) -> Mapping[Site, int]:
                 shared.clear()
             result[site] = _own(site, workload.width, heads) + _input(site, workload.width, shared)
     return result
-
-
-def _is_norm(module: nn.Module) -> bool:
-    return "norm" in type(module).__name__.lower()
 
 
 def built(sites: Sequence[Site]) -> int:
@@ -168,7 +165,7 @@ def _is_vector(parameter: nn.Parameter) -> bool:
 def _own(site: Site, width: int, queries: Mapping[str, int]) -> int:
     """What a layer's output, or a norm's input, keeps."""
     module = site.module
-    if _is_norm(module):
+    if is_norm(module):
         size = next(module.parameters(recurse=False)).numel()
         parent = site.name.rpartition(".")[0]
         if site.last in ("q_norm", "k_norm") and queries.get(parent, 0) > size:
@@ -225,7 +222,7 @@ def _queries(sites: Iterable[Site]) -> dict[str, int]:
 def _block_input(sites: Sequence[Site], workload: Workload, component: str) -> int:
     width = max(
         (next(site.module.parameters(recurse=False)).numel() for site in sites
-         if site.component == component and site.block is not None and _is_norm(site.module)),
+         if site.component == component and site.block is not None and is_norm(site.module)),
         default=0,
     )  # fmt: skip
     return workload.width * width * workload.tokens(component)

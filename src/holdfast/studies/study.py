@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from holdfast.config.documents import read_mapping
 from holdfast.config.loading import load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
@@ -53,10 +52,10 @@ def read_study(file: Path, overrides: Mapping[str, Any] | None = None) -> Study:
         HoldfastError: A mistake in a recipe, or ``of`` names a recipe that does not come before.
     """
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = read_mapping(file)
         common: dict[str, Any] = dict(raw["common"])
         rows = dict(raw["recipes"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise HoldfastError(f"the study cannot be read ({error})", file=file) from error
     for key, value in (overrides or {}).items():
         common[key] = {**common.get(key, {}), **value} if isinstance(value, Mapping) else value

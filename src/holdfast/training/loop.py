@@ -206,12 +206,6 @@ class Trainer:
         return {name: value.to(self.loaded.device) for name, value in batch.items()}
 
 
-def mean_loss(model: nn.Module, batch: Batch) -> Tensor:
-    """The mean answer loss of one batch."""
-    result = answer_loss(model, batch)
-    return result.total / max(result.tokens, 1)
-
-
 def _schedule(optimizer: torch.optim.Optimizer, train: Train, steps: int) -> Callable[[int], float]:
     """The share of the peak rate at each step: transformers' schedules, called as the plain functions they are."""
     from transformers import get_scheduler

@@ -43,6 +43,12 @@ def answer_loss(model: nn.Module, batch: Batch, *, logits_only: bool = True) -> 
     return AnswerLoss(total, int((targets != IGNORED).sum()), right.all(dim=1), logits, targets)
 
 
+def mean_loss(model: nn.Module, batch: Batch, *, logits_only: bool = True) -> Tensor:
+    """The mean answer loss of one batch."""
+    result = answer_loss(model, batch, logits_only=logits_only)
+    return result.total / max(result.tokens, 1)
+
+
 def answer_logits(model: nn.Module, batch: Batch, *, logits_only: bool = True) -> tuple[Tensor, Tensor]:
     """Logits ``[batch, places, vocabulary]`` and labels ``[batch, places]`` where some row has a label."""
     inputs: dict[str, Any] = {name: value for name, value in batch.items() if name != "labels"}

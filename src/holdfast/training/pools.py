@@ -14,7 +14,7 @@ from holdfast.data.examples import Example
 from holdfast.methods.contract import Batch, Pool
 from holdfast.models.loading import Loaded
 from holdfast.training.batches import Stream
-from holdfast.training.loss import answer_loss
+from holdfast.training.loss import mean_loss
 
 
 @dataclass(frozen=True)
@@ -53,5 +53,4 @@ class Pools:
             parameter.dtype in (torch.float16, torch.bfloat16) for parameter in self.loaded.model.parameters()
         )
         with torch.autocast(self.loaded.device.type, torch.bfloat16, enabled=half):
-            result = answer_loss(self.loaded.model, batch, logits_only=self.train.answer_logits_only)
-        return result.total / max(result.tokens, 1)
+            return mean_loss(self.loaded.model, batch, logits_only=self.train.answer_logits_only)

@@ -53,13 +53,9 @@ def targets_of(run: Path) -> tuple[str, ...]:
             return tuple(found)
     config = run / "config.yaml"
     if config.is_file():
-        import yaml
+        from holdfast.config.documents import read_mapping  # YAML is loaded only where it is needed
 
-        try:
-            settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise HoldfastError("the configuration cannot be read", file=config) from error
-        target = settings.get("target") if isinstance(settings, dict) else None
+        target = read_mapping(config).get("target")
         if isinstance(target, dict):
             target = target.get("name") or target.get("data")
         if isinstance(target, str):

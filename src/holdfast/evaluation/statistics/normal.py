@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
@@ -11,11 +10,6 @@ _NORMAL = NormalDist()
 def normal_quantile(probability: float) -> float:
     """The standard normal quantile."""
     return _NORMAL.inv_cdf(probability)
-
-
-def two_sided(statistic: float) -> float:
-    """Two-sided p-value of a standard normal statistic."""
-    return math.erfc(abs(statistic) / math.sqrt(2.0))
 
 
 def student_quantile(probability: float, degrees: int) -> float:

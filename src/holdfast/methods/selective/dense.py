@@ -13,6 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options
 from holdfast.methods.registry import register
 from holdfast.models.anatomy import Component
+from holdfast.models.kinds import is_norm
 
 
 class Scope(Options):
@@ -97,7 +98,7 @@ def _beside(component: Component, chosen: Mapping[str, nn.Parameter]) -> dict[nn
     found: dict[nn.Parameter, torch.dtype] = {}
     for module in component.modules().values():
         own = list(module.parameters(recurse=False))
-        if "norm" in type(module).__name__.lower() and any(id(parameter) in trained for parameter in own):
+        if is_norm(module) and any(id(parameter) in trained for parameter in own):
             found |= {p: p.dtype for p in own if id(p) not in trained and p.dtype in _HALF}
     return found
 

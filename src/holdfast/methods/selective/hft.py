@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from pydantic import Field
 from torch import nn
@@ -19,7 +17,6 @@ class Halves(Options):
     """HFT's one choice."""
 
     embeddings: bool = Field(default=True, description="token embeddings and output head are trained too")
-    granularity: Literal["category"] = "category"
 
 
 @register(
@@ -47,6 +44,7 @@ class HalfFineTuning(Dense):
         wanted: list[str] = []
         inside: set[str] = set()
         attention, mlp = set(_kind(component, "attention")), set(_kind(component, "mlp"))
+        gains = component.norms()
         norms: list[str] = []
         for position, (layer, _) in enumerate(component.layers()):
             own = [name for name in component.parameters if name.startswith(layer + ".")]
@@ -55,7 +53,7 @@ class HalfFineTuning(Dense):
             wanted += draw(heads, len(heads) // 2)
             forward = [name for name in own if name in mlp]
             wanted += draw(forward, (len(forward) + 1 - position % 2) // 2)
-            norms += [name for name in own if component.parameters[name].ndim == 1 and "norm" in name.lower()]
+            norms += [name for name in own if name in gains]
         wanted += draw(norms, len(norms) // 2)
         if self.options.embeddings:
             wanted += [

@@ -75,13 +75,7 @@ class Norms(Dense):
     """LN-tuning: a normalisation layer is one whose class is named so."""
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        vectors = {
-            id(parameter)
-            for module in component.modules().values()
-            if "norm" in type(module).__name__.lower()
-            for parameter in module.parameters(recurse=False)
-        }
-        return {name: parameter for name, parameter in component.parameters.items() if id(parameter) in vectors}
+        return component.norms()
 
 
 @register(
