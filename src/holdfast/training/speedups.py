@@ -15,6 +15,7 @@ from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.features.cache import FeatureCache, NotPossible, default_folder
 from holdfast.methods.recipe import Recipe
+from holdfast.models.anatomy import decoder_of
 from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher, repeated
 from holdfast.sharing.check import check
@@ -146,8 +147,26 @@ def fill(cache: FeatureCache, examples: Sequence[Example], listen: Callable[...,
 
 
 @contextmanager
+def without_kv_cache(model: Any) -> Iterator[None]:
+    """Inside, forward passes keep no keys and values for tokens that are never generated."""
+    config = model.config.get_text_config()
+    before = getattr(config, "use_cache", None)
+    config.use_cache = False
+    try:
+        yield
+    finally:
+        config.use_cache = before
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """The repeated blocks of the llm, whatever was added to them."""
+    lists = [module for module in decoder_of(model).modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()), default=()))
+
+
+@contextmanager
 def compiled(blocks: Sequence[nn.Module], wanted: bool) -> Iterator[None]:
-    """Inside, the blocks are compiled one by one: they are alike, and hooks around them stay as they are."""
+    """Inside, the blocks are compiled one by one: alike as they are, one compilation serves them all."""
     if not wanted:
         yield
         return
