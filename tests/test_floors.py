@@ -11,7 +11,7 @@ FLOORS = [
     {"config"},
     {"data"},
     {"models"},
-    {"pocket"},
+    {"pocket", "features"},
     {"tasks"},
     {"methods"},
     {"training", "evaluation", "planning"},

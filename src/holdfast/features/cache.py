@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from holdfast.data.examples import Example
+from holdfast.errors import HoldfastError
 from holdfast.features import files
 from holdfast.features.digests import group, image_set
 from holdfast.features.folder import SUFFIX, Card, remove, sweep, touch
@@ -16,7 +17,7 @@ from holdfast.features.images import CachedImages
 from holdfast.features.proof import prove
 from holdfast.features.refusal import NotPossible
 from holdfast.features.room import Room
-from holdfast.features.seam import takes_features
+from holdfast.features.seam import check_forward
 from holdfast.features.taking import Stage, Taker
 from holdfast.features.towers import inside, towers
 from holdfast.models.loading import Loaded
@@ -61,8 +62,7 @@ class FeatureCache:
         model, anatomy = loaded.model, loaded.anatomy
         if "vision" not in frozen:
             raise NotPossible("the vision encoder trains, so what it says of an image changes at every step")
-        if not takes_features(model):
-            raise NotPossible(f"the forward of {type(model).__name__} takes no features in place of pixels")
+        check_forward(model)
         whole = "connector" in frozen or not anatomy.connector.parameters
         if not whole and inside(model, anatomy):
             raise NotPossible("its connector trains and stands inside the vision encoder")
@@ -170,8 +170,14 @@ class FeatureCache:
 
     def _take(self, example: Example) -> files.Record:
         inputs = self._here(self._loaded.chat.encode([example], with_answers=False))
-        with torch.autocast(**self._autocast):
-            return self._taker.take(inputs)
+        try:
+            with torch.autocast(**self._autocast):
+                return self._taker.take(inputs)
+        except HoldfastError:
+            raise
+        except Exception as error:  # the plain path may still work: Mistral 3 fails on one image of one token alone
+            reason = f"its code fails on the images of '{example.id}' alone ({type(error).__name__}: {error})"
+            raise NotPossible(reason) from error
 
     def _here(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {key: value.to(self._loaded.device) for key, value in inputs.items()}

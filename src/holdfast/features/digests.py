@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.data.examples import Example, ImageSource
+from holdfast.errors import HoldfastError
 from holdfast.features.towers import towers
 from holdfast.models.anatomy import Anatomy, decoder_of
 from holdfast.models.loading import Loaded
@@ -38,7 +39,11 @@ def image_set(example: Example) -> str:
 
 def _image(source: ImageSource) -> bytes:
     if isinstance(source, Path):
-        facts = source.stat()
+        try:
+            facts = source.stat()
+        except OSError as error:
+            remedy = "put it back, or take the example out"
+            raise HoldfastError(f"image '{source.name}' cannot be read: {error.strerror}", remedy=remedy) from error
         return _file(str(source), facts.st_size, facts.st_mtime_ns, facts.st_ino)
     digest = hashlib.blake2b(f"pixels {source.shape} {source.dtype}".encode(), digest_size=32)
     digest.update(source.tobytes())

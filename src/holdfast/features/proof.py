@@ -60,7 +60,10 @@ def _changed(cached: CachedImages) -> CachedImages:
 
     def change(record: Record) -> Record:
         return Record(
-            record.spec, tuple(-tensor.flip(0) if tensor.ndim and tensor.is_floating_point() else tensor for tensor in record.tensors)
+            record.spec,
+            tuple(
+                -tensor.flip(0) if tensor.ndim and tensor.is_floating_point() else tensor for tensor in record.tensors
+            ),
         )
 
     changed = {id(record): change(record) for record in cached.records}

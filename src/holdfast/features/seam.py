@@ -41,9 +41,18 @@ class _Heard(Exception):  # noqa: N818
     """Stops a forward at the seam; not an error, and caught here."""
 
 
-def takes_features(model: nn.Module) -> bool:
-    """Whether the family's forward has the seam; a misspelt argument would be swallowed in silence."""
-    return SEAM in inspect.signature(type(model).forward).parameters
+def check_forward(model: nn.Module) -> None:
+    """Refuse a family whose forward has no place for features; there a misspelt argument is swallowed in silence.
+
+    Raises:
+        NotPossible: The argument is absent, or pixels must be given all the same.
+    """
+    kind = type(model).__name__
+    parameters = inspect.signature(type(model).forward).parameters
+    if SEAM not in parameters:
+        raise NotPossible(f"the forward of {kind} takes no features in place of pixels")
+    if any(p.default is p.empty and name.startswith("pixel_") for name, p in parameters.items()):
+        raise NotPossible(f"the forward of {kind} insists on pixels")
 
 
 def without_pixels(inputs: Inputs) -> dict[str, Tensor]:
