@@ -11,7 +11,7 @@ from holdfast.features.cache import FeatureCache
 from holdfast.features.refusal import NotPossible
 from holdfast.features.seam import without_pixels
 from holdfast.models.loading import Loaded
-from tests.features.shared import AGAIN, BOTH, CAP, ONE, ROWS, TALL, TEXT, TWO, load, logits
+from tests.features.shared import AGAIN, BOTH, CAP, ONE, ROWS, TEXT, TWO, load, logits
 from tests.processors import KITS
 
 CUT = [name for name in KITS if not name.startswith("qwen")]
@@ -154,3 +154,50 @@ def test_a_check_on_text_alone_has_nothing_to_say(tmp_path: Path, tmp_path_facto
     assert cache.missing([TEXT]) == []
     cache.check([TWO])
     assert cache.missing([TWO, ONE]) == [ONE]
+
+
+@pytest.mark.parametrize("frozen", [BOTH, ("vision",)])
+def test_the_tower_is_not_run_again(
+    frozen: tuple[str, ...], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    loaded = load("llava", tmp_path_factory)
+    cache = opened(loaded, tmp_path, frozen)
+    cache.fill(ROWS)
+    batch = without_pixels(loaded.chat.encode(ROWS, with_answers=True))
+    called: list[str] = []
+    for name in ("embeddings.patch_embedding", "encoder.layers.0"):
+        tower = loaded.model.get_submodule(f"model.vision_tower.{name}")
+        tower.register_forward_hook(lambda *_, name=name: called.append(name))
+    cached = cache.batch(ROWS)
+    assert cached is not None
+    logits(loaded.model, batch | cached.inputs(loaded.model))
+    assert called == []
+    loaded.model(**loaded.chat.encode([ONE], with_answers=True))
+    assert len(called) == 2, "the hooks do hear the plain path"
+
+
+def test_under_the_wrapping_of_mixed_precision(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """accelerate replaces the model's forward on the object and runs it inside autocast."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    loaded = load("llava_next", tmp_path_factory)
+    accelerator = Accelerator(mixed_precision="bf16", cpu=True)
+    model = accelerator.prepare_model(loaded.model)
+    try:
+        for frozen in (BOTH, ("vision",)):
+            with accelerator.autocast():
+                cache = opened(loaded, tmp_path, frozen)
+            cache.check(ROWS)
+            cache.fill(ROWS)
+            batch = loaded.chat.encode(ROWS, with_answers=True)
+            cached = cache.batch(ROWS)
+            assert cached is not None
+            with accelerator.autocast():
+                plain, given = logits(model, batch), logits(model, without_pixels(batch) | cached.inputs(model))
+            kept = batch["attention_mask"].bool()
+            assert torch.allclose(given[kept], plain[kept], atol=0.03 * float(plain.abs().max()))
+    finally:
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        AcceleratorState._reset_state()

@@ -26,6 +26,9 @@ from holdfast.models.loading import Loaded
 class FeatureCache:
     """Features of one model at one stage.
 
+    Frozen parts are run in evaluation mode: where a tower has dropout, the plain path of a training step would draw
+    noise that features do not have.
+
     Attributes:
         stage: ``connector`` where that is frozen too, else ``tower``.
         note: Why not everything could be stored, as a sentence; None while all is well.
@@ -135,7 +138,8 @@ class FeatureCache:
         if cached is None:  # no room for even these
             cached = CachedImages(self.stage, tuple(self._take(row) for row in rows), self._loaded.device)
         batch = self._loaded.chat.encode(rows, with_answers=False)
-        prove(self._loaded.model, self._here(batch), cached.to(self._loaded.device))
+        with torch.autocast(**self._autocast):
+            prove(self._loaded.model, self._here(batch), cached.to(self._loaded.device))
 
     def batch(self, examples: Sequence[Example]) -> CachedImages | None:
         """Features of the rows of one batch, mapped into memory; None when they have no images or one is not stored."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,9 @@ EXACT = 1e-5
 LOOSE = 0.05
 """The same in half precision, where kernels round differently for one image and for several."""
 
+LAST = 64
+"""Positions of a row that are compared: behind the images, and few, because a vocabulary is large."""
+
 
 def prove(model: nn.Module, batch: Mapping[str, Tensor], cached: CachedImages) -> None:
     """Run ``batch`` with pixels, with features, and with other features.
@@ -30,11 +34,13 @@ def prove(model: nn.Module, batch: Mapping[str, Tensor], cached: CachedImages) -
         NotPossible: Features give other logits than pixels, or what the features say makes no difference.
     """
     inputs = {key: value for key, value in batch.items() if key != "labels"}
-    kept = inputs["attention_mask"].bool() if "attention_mask" in inputs else inputs["input_ids"] >= 0
+    kept = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).bool()[:, -LAST:]
+    takes = "logits_to_keep" in inspect.signature(type(model).forward).parameters
+    few = {"logits_to_keep": kept.shape[1]} if takes else {}
 
     def logits(**more: Any) -> Tensor:
-        found: Tensor = model(**more).logits
-        return found[kept].float()
+        found: Tensor = model(**more, **few).logits
+        return found[:, -kept.shape[1] :][kept].float()
 
     with evaluating(model), torch.no_grad():
         plain = logits(**inputs)
