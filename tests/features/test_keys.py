@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from holdfast.features.cache import FeatureCache
-from holdfast.models.loading import Loaded
-from tests.features.shared import AGAIN, BOTH, CAP, ONE, example, load, pixels
+from holdfast.models.loading import Loaded, load_model
+from tests.features.shared import AGAIN, BOTH, CAP, ONE, example, folder_of, load, pixels
 
 
 def hit(loaded: Loaded, folder: Path, row: Any = ONE, frozen: tuple[str, ...] = BOTH) -> bool:
@@ -34,6 +34,13 @@ def test_the_same_model_loaded_again_hits(
 ) -> None:
     assert hit(load("llava", tmp_path_factory), tmp_path)
     assert hit(filled, tmp_path, AGAIN), "another question on the same image"
+
+
+def test_the_same_model_in_another_folder_hits(
+    filled: Loaded, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    moved = shutil.copytree(folder_of("llava", tmp_path_factory), tmp_path / "moved")
+    assert hit(load_model(str(moved), device="cpu"), tmp_path)
 
 
 def test_the_processors_of_all_kits_have_a_lasting_key(tmp_path_factory: pytest.TempPathFactory) -> None:
