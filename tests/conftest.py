@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("COLUMNS", "80")
+if "HOLDFAST_CACHE" not in os.environ:  # stored features of tests never reach the home folder
+    os.environ["HOLDFAST_CACHE"] = tempfile.mkdtemp(prefix="holdfast-features-")
+    atexit.register(shutil.rmtree, os.environ["HOLDFAST_CACHE"], ignore_errors=True)
 
 import pytest
 
