@@ -14,7 +14,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import Loaded
 from holdfast.training.loop import Trainer
-from tests.sharing.conftest import kit, questions  # noqa: F401
+from tests.questions import questions
 
 LORA = {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "lr": 1e-2}
 FULL = {"method": "full", "lr": 1e-2}
@@ -62,7 +62,7 @@ def test_features_train_to_the_same_values(
         torch.testing.assert_close(values, plain[1][name], rtol=1e-3, atol=1e-4)
 
 
-def test_a_second_run_computes_nothing_and_runs_no_tower(kit: Callable[[str], Loaded], tmp_path: Path) -> None:  # noqa: F811
+def test_a_second_run_computes_nothing_and_runs_no_tower(kit: Callable[[str], Loaded], tmp_path: Path) -> None:
     speed = {"cache_dir": str(tmp_path), "feature_cache": "on"}
     first = fit(kit("llava"), {"llm": LORA}, speed)
     counts = []
@@ -79,7 +79,7 @@ def test_a_second_run_computes_nothing_and_runs_no_tower(kit: Callable[[str], Lo
     assert counts[0] == counts[1], "only the comparisons before the first step look at pixels"
 
 
-def test_auto_says_why_it_leaves_features_alone(kit: Callable[[str], Loaded]) -> None:  # noqa: F811
+def test_auto_says_why_it_leaves_features_alone(kit: Callable[[str], Loaded]) -> None:
     small = fit(kit("llava"), {"llm": LORA}, {})[2]["feature_cache"]
     assert not small["on"] and "parameters is faster than reading" in small["why"]
     once = fit(kit("llava"), {"llm": LORA}, {}, steps=1)[2]["feature_cache"]
@@ -88,7 +88,7 @@ def test_auto_says_why_it_leaves_features_alone(kit: Callable[[str], Loaded]) ->
     assert "vision encoder trains" in trained["why"]
 
 
-def test_a_full_cache_is_said_and_the_rest_is_computed(kit: Callable[[str], Loaded], tmp_path: Path) -> None:  # noqa: F811
+def test_a_full_cache_is_said_and_the_rest_is_computed(kit: Callable[[str], Loaded], tmp_path: Path) -> None:
     speed = {"cache_dir": str(tmp_path), "feature_cache": "on", "cache_gb": 1e-9}
     full = fit(kit("llava"), {"llm": LORA}, speed)
     plain = fit(kit("llava"), {"llm": LORA}, {"feature_cache": "off"})
