@@ -201,3 +201,26 @@ def test_under_the_wrapping_of_mixed_precision(tmp_path: Path, tmp_path_factory:
     finally:
         accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         AcceleratorState._reset_state()
+
+
+def test_a_proof_is_made_once_for_a_model_and_grows_with_its_batch(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    loaded = load("llava", tmp_path_factory)
+    ran: list[int] = []
+    handle = loaded.model.register_forward_hook(lambda *args: ran.append(1))
+    try:
+        opened(loaded, tmp_path).check([ONE])
+        alone = len(ran)
+        opened(loaded, tmp_path).check([ONE])
+        assert len(ran) == alone > 0
+        opened(loaded, tmp_path).check([ONE, TWO])
+        both = len(ran)
+        assert both > alone, "one row says nothing of how rows are joined"
+        opened(loaded, tmp_path).check([TWO, ONE])
+        assert len(ran) == both
+        (next(tmp_path.iterdir()) / "proof.json").write_text("{")
+        opened(loaded, tmp_path).check([ONE, TWO])
+        assert len(ran) > both
+    finally:
+        handle.remove()

@@ -12,7 +12,7 @@ from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.features import files
 from holdfast.features.digests import group, image_set
-from holdfast.features.folder import SUFFIX, Card, remove, sweep, touch
+from holdfast.features.folder import SUFFIX, Card, Proof, remove, sweep, touch
 from holdfast.features.images import CachedImages
 from holdfast.features.proof import prove
 from holdfast.features.refusal import NotPossible
@@ -41,7 +41,8 @@ class FeatureCache:
         self.note: str | None = None
         self._loaded, self._folder, self._cap = loaded, folder, cap
         self._group, self._autocast = folder / name, autocast
-        self._taker = Taker(loaded.model, loaded.anatomy, stage)
+        self._proved = Proof.read(self._group)
+        self._taker = Taker(loaded.model, loaded.anatomy, stage, self._proved.fields)
         self._needed: set[Path] = set()
         self._trusted: set[Path] = set()
         self._room = Room(folder, cap, self._needed.__contains__)
@@ -123,6 +124,8 @@ class FeatureCache:
     def check(self, examples: Sequence[Example]) -> None:
         """Prove on up to two examples in one batch that features change nothing and are looked at.
 
+        A proof stands beside the features and holds for what they hold for: these weights, settings and versions.
+
         Raises:
             NotPossible: The logits differ from the plain path's, or do not depend on the features.
         """
@@ -131,7 +134,7 @@ class FeatureCache:
             if example.images and len(chosen) < 2:
                 chosen.setdefault(self._path(example), example)
         rows = list(chosen.values())
-        if not rows:
+        if len(rows) <= self._proved.rows:
             return
         self.fill(rows)
         cached = self.batch(rows)
@@ -140,6 +143,9 @@ class FeatureCache:
         batch = self._loaded.chat.encode(rows, with_answers=False)
         with torch.autocast(**self._autocast):
             prove(self._loaded.model, self._here(batch), cached.to(self._loaded.device))
+        self._proved = Proof(len(rows), self._taker.read)
+        if self._group.is_dir():
+            self._proved.write(self._group)
 
     def batch(self, examples: Sequence[Example]) -> CachedImages | None:
         """Features of the rows of one batch, mapped into memory; None when they have no images or one is not stored."""

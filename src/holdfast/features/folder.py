@@ -22,6 +22,7 @@ PART = ".part"
 """Ending of a file that is being written; a killed process leaves one behind."""
 
 _CARD = "group.json"
+_PROOF = "proof.json"
 _STALE = 3600.0
 """Seconds after which an unfinished file belongs to nobody."""
 
@@ -53,6 +54,35 @@ class Card:
             part = file.with_name(f"{_CARD}.{os.getpid()}{PART}")
             part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
             part.replace(file)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found out about a group's model on its first batch, so that it need not be found out again.
+
+    Attributes:
+        rows: Rows of the batch on which features and pixels gave the same; 0 where they were never compared.
+        fields: The fields of the features that the forward reads; None where not known.
+    """
+
+    rows: int = 0
+    fields: tuple[str, ...] | None = None
+
+    @staticmethod
+    def read(group: Path) -> Proof:
+        """The proof of a group; an empty one where there is none, or none that can be read."""
+        try:
+            found = json.loads((group / _PROOF).read_text(encoding="utf-8"))
+            return Proof(int(found["rows"]), tuple(map(str, found["fields"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            return Proof()
+
+    def write(self, group: Path) -> None:
+        """Put it into the group's folder; where that cannot be written it is found out again next time."""
+        part = group / f"{_PROOF}.{os.getpid()}{PART}"
+        with suppress(OSError):
+            part.write_text(json.dumps({"rows": self.rows, "fields": list(self.fields or ())}), encoding="utf-8")
+            part.replace(group / _PROOF)
 
 
 @dataclass(frozen=True)

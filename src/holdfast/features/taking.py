@@ -20,11 +20,14 @@ Stage = Literal["connector", "tower"]
 
 
 class Taker:
-    """Takes features of one model at one stage; learns from the first batch what the family's forward reads."""
+    """Takes features of one model at one stage.
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy, stage: Stage) -> None:
-        self.model, self.anatomy, self.stage = model, anatomy, stage
-        self._read: tuple[str, ...] | None = None
+    Attributes:
+        read: The fields of the features that the family's forward reads; learned from the first batch where not known.
+    """
+
+    def __init__(self, model: nn.Module, anatomy: Anatomy, stage: Stage, read: tuple[str, ...] | None = None) -> None:
+        self.model, self.anatomy, self.stage, self.read = model, anatomy, stage, read
 
     def take(self, inputs: Inputs) -> Record:
         """The features of one row with its images.
@@ -39,16 +42,16 @@ class Taker:
 
         with evaluating(self.model):
             made = overhear(self.model, inputs)
-            if self._read is None:
+            if self.read is None:
                 if self.stage == "connector" and needs_llm(self.model, made, self.anatomy.llm.parameters):
                     raise NotPossible("its image features depend on weights of the llm")
-                self._read = consumed(self.model, inputs)
+                self.read = consumed(self.model, inputs)
             packer = Packer()
             if self.stage == "connector":
                 with torch.no_grad():
-                    spec = packer.pack(slim(call(self.model, made), self._read))
+                    spec = packer.pack(slim(call(self.model, made), self.read))
             else:
-                spec = packer.pack(self._after_tower(made, self._read))
+                spec = packer.pack(self._after_tower(made, self.read))
         return Record(spec, tuple(packer.tensors))
 
     def _after_tower(self, made: Call, read: tuple[str, ...]) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def engage(
     """
     frozen = frozen_components(recipe)
     cache, cache_report = _cache(loaded, frozen, speed, [*examples, *validation], passes, listen)
-    share, share_report = _sharing(loaded, speed, train, examples)
-    batcher = Batcher(loaded, max_length=train.max_length, share=share, cache=cache)
+    batcher = Batcher(loaded, max_length=train.max_length, share=speed.share_images != "off", cache=cache)
+    batcher.share, share_report = _sharing(batcher, speed, train, examples)
     report: Report = {"share_images": share_report, "feature_cache": cache_report}
     report["frozen_no_grad"] = said(
         speed.frozen_no_grad and bool(frozen), "frozen: " + (", ".join(sorted(frozen)) or "no encoder is")
@@ -84,10 +84,10 @@ def frozen_components(recipe: Recipe) -> set[str]:
     return {name for name in ("vision", "connector") if name not in recipe.active}
 
 
-def _sharing(loaded: Loaded, speed: Speed, train: Train, examples: Sequence[Example]) -> tuple[bool, dict[str, Any]]:
+def _sharing(batcher: Batcher, speed: Speed, train: Train, examples: Sequence[Example]) -> tuple[bool, dict[str, Any]]:
     if speed.share_images == "off":
         return False, said(False, "switched off")
-    why = refusal(loaded.model, loaded.chat)
+    why = refusal(batcher.loaded.model, batcher.loaded.chat)
     if why is None and not repeated(examples):
         why = "every image has one question"
     elif why is None and train.order == "random":
@@ -95,7 +95,7 @@ def _sharing(loaded: Loaded, speed: Speed, train: Train, examples: Sequence[Exam
     elif why is None and train.batch_size == 1:
         why = "a batch of one has nothing to share"
     if why is None:
-        why = check(Batcher(loaded, max_length=train.max_length, share=True), examples)
+        why = check(batcher, examples)
     if why is not None and speed.share_images == "on":
         raise HoldfastError(f"speed.share_images is on, and {why}", remedy="set speed.share_images: auto")
     return why is None, said(why is None, why or "compared with separate rows before the first step")
