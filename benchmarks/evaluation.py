@@ -5,7 +5,7 @@
     python benchmarks/evaluation.py --likelihood          # and scoring "yes" and "no" instead of generating
 
 Six yes/no questions on each picture, greedy, at most ``--max-new-tokens`` tokens. Random weights seldom say the end
-token, so every arm goes to that limit; a tuned model ends after one or two tokens, which ``--max-new-tokens 2`` is like.
+token, so every arm goes to that limit; a tuned model ends after one or two tokens, as with ``--max-new-tokens 2``.
 
 Arms: ``one`` (the published POPE scripts' way: one question at a time); ``batch`` (the questions of one picture
 together, left-padded); ``big`` (``--big`` questions together); ``ours`` (``predict`` with every speed-up, batches of

@@ -75,7 +75,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     settings = {name: value for name, value in task["shape"].items() if name not in ("inner", "heads")}
     settings |= {name: value for name, value in task.items() if name != "shape"} | {"rounds": options.rounds}
     arms = {
-        arm: {"peak_mib": round(median(rounds, arm, "peak") / MIB, 1), "over_plain": ratio(rounds, arm, "plain", "peak")}
+        arm: {
+            "peak_mib": round(median(rounds, arm, "peak") / MIB, 1),
+            "over_plain": ratio(rounds, arm, "plain", "peak"),
+        }
         for arm in ARMS
     }
     return {

@@ -180,7 +180,14 @@ def as_text(report: dict[str, Any]) -> str:
     """Tables for reading."""
     arms = report["arms"]
     bases = [base for base in BASES if base in arms]
-    first = ["loss_of_step_1", "supervised_per_second", "seconds_per_step", "total_seconds", "first_epoch", "later_epoch"]
+    first = [
+        "loss_of_step_1",
+        "supervised_per_second",
+        "seconds_per_step",
+        "total_seconds",
+        "first_epoch",
+        "later_epoch",
+    ]
     lines = [*heading(report), ""]
     header = ["arm", "loss 1", "superv. tok/s", "s/step", "total s", "1st epoch s", "later epoch s"]
     lines += table(header, [[arm, *(row[name] for name in first)] for arm, row in arms.items()])
