@@ -11,6 +11,8 @@ FLOORS = [
     {"config"},
     {"data"},
     {"models"},
+    {"features"},
+    {"sharing"},
     {"pocket"},
     {"tasks"},
     {"methods"},

@@ -56,10 +56,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def plan_of(folder: Path, tune: dict[str, Any], precision: Any, **train: Any) -> Plan:
-    settings = {"answer_logits_only": False, **train}
+def plan_of(folder: Path, tune: dict[str, Any], precision: Any, head: str = "full", **train: Any) -> Plan:
     return make_plan(
-        load_config({"model": str(folder), "tune": tune, "train": settings}),
+        load_config({"model": str(folder), "tune": tune, "train": train, "speed": {"head": head}}),
         batch=BATCH, length=LENGTH, precision=precision,
     )  # fmt: skip
 
@@ -146,6 +145,6 @@ def test_the_parts_scale_as_their_formulas_say(folder: Path) -> None:
     assert sparse.ledger.trainable == pytest.approx(0.1 * dense.ledger.trainable, rel=1e-3)
     assert sparse.memory.optimizer == pytest.approx(0.1 * dense.memory.optimizer, rel=1e-3)
     assert sparse.memory.peak < dense.memory.peak
-    answers = plan_of(folder, RECIPES["llm"], "fp32", answer_logits_only=True)
+    answers = plan_of(folder, RECIPES["llm"], "fp32", head="answers")
     assert answers.memory.logits == BATCH * BATCH * 8 * base.text_config.vocab_size * 12
     assert answers.flops.step < full.flops.step

@@ -107,6 +107,11 @@ class Train(Section):
     epochs: float = Field(default=3.0, gt=0)
     steps: int | None = Field(default=None, ge=0, description="optimizer steps; overrides epochs")
     batch_size: int = Field(default=16, gt=0, description="examples per forward and backward")
+    order: Literal["images", "random", "length"] = Field(
+        default="images",
+        description="images: questions of one image follow each other; random: they do not; length: like images, and "
+        "batches hold rows of similar length",
+    )
     accumulate: int = Field(default=1, gt=0, description="batches per optimizer step")
     warmup: float = Field(default=0.03, ge=0, le=1, description="share of the steps")
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -117,7 +122,6 @@ class Train(Section):
     max_length: int | None = Field(default=None, gt=0, description="tokens of a row; images are never cut")
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     gradient_checkpointing: bool = False
-    answer_logits_only: bool = Field(default=True, description="head only where labels are; changes no number")
     evaluate_every: int | None = Field(default=None, gt=0, description="steps between validation passes")
     validation_limit: int = Field(default=200, gt=0)
     patience: int | None = Field(default=None, gt=0, description="early stop after so many worse validations")
@@ -126,11 +130,42 @@ class Train(Section):
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
 
 
+def _bare_word(value: Any) -> Any:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_bare_word)]
+
+
+class Speed(Section):
+    """Speed-ups that change no result; ``environment.json`` says which engaged, and why others did not.
+
+    ``on`` refuses to start where a speed-up cannot engage; ``auto`` goes on without it. YAML reads a bare ``on`` or
+    ``off`` as true or false; both are understood.
+    """
+
+    share_images: Switch = Field(default="auto", description="questions about one image become one row")
+    feature_cache: Switch = Field(default="auto", description="features of frozen image encoders are computed once")
+    cache_dir: str | None = Field(default=None, description="default: HOLDFAST_CACHE, or the user's cache folder")
+    cache_gb: float = Field(default=20.0, gt=0, description="largest size of the feature cache in GB")
+    head: Literal["auto", "answers", "chunked", "liger", "full"] = Field(
+        default="auto",
+        description="answers: logits where labels are; chunked: those in pieces; full: logits everywhere; liger: fused",
+    )
+    frozen_no_grad: bool = Field(default=True, description="frozen encoders never join the autograd graph")
+    split_on_oom: bool = Field(default=True, description="out of memory: the same step again in smaller parts")
+    compile: bool = Field(default=False, description="torch.compile the blocks of the llm")
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = "auto"
+
+
 class Evaluate(Section):
     """Prediction: greedy decoding, so that scoring has no randomness."""
 
     batch_size: int = Field(default=32, gt=0)
     max_new_tokens: int = Field(default=32, gt=0)
+    options: Literal["generate", "likelihood"] = Field(
+        default="generate", description="likelihood: of given options the likeliest is the answer; no text is generated"
+    )
     source_limit: int | None = Field(default=None, gt=0, description="at most so many items per source task")
 
 
@@ -146,6 +181,7 @@ class RunConfig(Section):
     sources: tuple[Task, ...] = ()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    speed: Speed = Speed()
     seed: int = Field(default=0, ge=0)
     skip_bad: bool = False
     name: str | None = None

@@ -19,7 +19,8 @@ from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Component
 
 Paradigm = Literal["selective", "additive", "reparameterization", "baseline"]
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
+"""Model inputs with ``labels``; tensors, but for features that stand for pixels."""
 Pool = Literal["train", "validation", "sources"]
 
 _POOLS: dict[Pool, tuple[str, str]] = {

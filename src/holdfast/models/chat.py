@@ -225,7 +225,7 @@ class ChatProcessor:
                     item=example.id,
                     remedy=f"raise train.max_length to {columns[1]} or more, or shorten the question",
                 )
-        return {key: value[:, :length] if _per_token(key) else value for key, value in data.items()}
+        return {key: value[:, :length] if per_token(key) else value for key, value in data.items()}
 
     def decode(self, ids: torch.Tensor) -> str:
         """The text of generated ids without special tokens."""
@@ -273,7 +273,7 @@ def _listening(processor: Any) -> Iterator[list[Any]]:
         del processor.get_text_with_replacements
 
 
-def _per_token(key: str) -> bool:
+def per_token(key: str) -> bool:
     """Whether an input has one entry a token. Told by name: pixels may happen to have the same shape."""
     return key in ("input_ids", "attention_mask", "labels", "cross_attention_mask") or key.endswith("token_type_ids")
 

@@ -44,7 +44,12 @@ class Loaded:
 
 
 def load_model(
-    name: str, *, dtype: torch.dtype | None = None, device: str | None = None, trust_remote_code: bool = False
+    name: str,
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    attention: str = "auto",
 ) -> Loaded:
     """Load ``name`` with its processor and resolve its anatomy.
 
@@ -53,6 +58,7 @@ def load_model(
         dtype: Of the weights; default: bfloat16 on a GPU, float32 elsewhere.
         device: Default: a GPU if there is one.
         trust_remote_code: Let the model's own Python code run. Off unless the user turns it on.
+        attention: Implementation by its name in transformers; ``auto``: the library's choice.
 
     Raises:
         HoldfastError: Nothing there, not an image-text-to-text model, or weights that are not safetensors.
@@ -68,8 +74,9 @@ def load_model(
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:
         model, found = AutoModelForImageTextToText.from_pretrained(
-            place, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True
-        )
+            place, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True,
+            attn_implementation=None if attention == "auto" else attention,
+        )  # fmt: skip
         if found["missing_keys"]:  # transformers would leave them random
             missing = sorted(found["missing_keys"])
             raise HoldfastError(

@@ -82,7 +82,7 @@ def make_plan(
         answer=answer,
         precision=precision,
         checkpointing=config.train.gradient_checkpointing,
-        answer_logits_only=config.train.answer_logits_only,
+        answer_logits_only=config.speed.head != "full",
     )
     attach_recipe(recipe, sketch)
     ledger = write_ledger(recipe, sketch.anatomy)

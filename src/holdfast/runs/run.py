@@ -28,7 +28,6 @@ from holdfast.runs.scores import recipe_scores
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Listener, Outcome, Trainer
-from holdfast.training.loss import takes_logits_to_keep
 from holdfast.training.pools import Pools
 
 
@@ -112,7 +111,11 @@ class Run:
         if not (self.folder.path / "skipped.json").exists():
             self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
         self.listen("loading", model=self.config.model)
-        loaded = load_model(self.config.model, trust_remote_code=self.config.trust_remote_code)
+        loaded = load_model(
+            self.config.model,
+            trust_remote_code=self.config.trust_remote_code,
+            attention=self.config.speed.attention,
+        )
         check_begun(self.folder, loaded.identity, tasks.all)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
@@ -138,14 +141,12 @@ class Run:
         before = fingerprint(loaded.anatomy)
         if not examples:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
-        pools = Pools(loaded, train, self.config.seed, examples, validation, sources)
+        pools = Pools(loaded, train, self.config.seed, examples, validation, sources, self.config.speed.head)
         recipe.attach(loaded, self.config.seed, pools, pools.loss)
         if train.gradient_checkpointing:
             loaded.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
         ledger = write_ledger(recipe, loaded.anatomy)
         self.folder.write_json("ledger.json", ledger.to_json())
-        engaged = {"answer_logits_only": train.answer_logits_only and takes_logits_to_keep(loaded.model)}
-        self.folder.write_json("environment.json", environment(**engaged))
         self.listen("ledger", ledger=ledger)
         sample = loaded.chat.encode(examples[:1], with_answers=True, max_length=train.max_length)
         self.listen("example", runs=loaded.chat.show(sample))
@@ -193,7 +194,7 @@ class Run:
         log = TrainingLog(self.folder, self.config, self.listen)
         trainer = Trainer(
             loaded, recipe, self.config.train, examples, validation,
-            seed=self.config.seed, run=self.folder.path, listen=log,
+            seed=self.config.seed, run=self.folder.path, listen=log, speed=self.config.speed,
         )  # fmt: skip
         try:
             return trainer.fit()
@@ -284,6 +285,8 @@ class TrainingLog:
         elif event == "validation":
             self.folder.append("train.jsonl", {"event": event, **facts})
             self._track({f"validation/{name}": facts[name] for name in ("loss", "exact")}, facts["step"])
+        elif event == "engaged":
+            self.folder.write_json("environment.json", environment(**facts["report"]))
         elif event == "gradients":
             self.folder.write_json("gradients.json", {"without_gradient_after_step_1": facts["missing"]})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,16 +16,21 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from holdfast.config.schema import Train
+from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Batch
 from holdfast.methods.ledger import check_gradients
 from holdfast.methods.recipe import Recipe
+from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.models.frozen import without_graph
 from holdfast.models.loading import Loaded
-from holdfast.training.batches import Stream, count_steps
+from holdfast.training import fused
+from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from holdfast.training.loss import answer_logits, answer_loss
+from holdfast.training.memory import Randomness, clean_up, out_of_memory
+from holdfast.training.speedups import SpeedUps, blocks_of, compiled, engage, frozen_components, said, without_kv_cache
 
 
 class Listener(Protocol):
@@ -58,17 +63,22 @@ class Trainer:
         seed: int,
         run: Path | None = None,
         listen: Listener | None = None,
+        speed: Speed | None = None,
     ) -> None:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
         if not examples:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
-        self.loaded, self.recipe, self.train = loaded, recipe, train
-        self.validation, self.run_folder = validation[: train.validation_limit], run
+        self.loaded, self.recipe, self.train, self.speed = loaded, recipe, train, speed or Speed()
+        self.examples, self.validation, self.run_folder = examples, validation[: train.validation_limit], run
         self.listen: Listener = listen or (lambda event, **facts: None)
-        self.stream = Stream(examples, train.batch_size, train.accumulate, seed)
+        self.stream = Stream(examples, train.batch_size, train.accumulate, seed, train.order)
         self.steps = count_steps(train, len(examples))
+        self.largest = train.batch_size  # examples of one forward pass; less after a step ran out of memory
+        self.keep_logits = any(type(s).batch_penalty is not Stabiliser.batch_penalty for s in recipe.stabilisers)
+        if self.speed.head == "liger":
+            fused.require()
         torch.manual_seed(seed)
         groups = recipe.parameter_groups(train.weight_decay)
         if not groups and self.steps:
@@ -91,8 +101,17 @@ class Trainer:
             KeyboardInterrupt: After the step in progress was finished and saved.
             HoldfastError: The loss is not a number.
         """
+        frozen = frozen_components(self.recipe) if self.speed.frozen_no_grad else set()
+        blocks = blocks_of(self.loaded.model)
         try:
-            return self._fit()
+            with (
+                without_graph(self.loaded.model, self.loaded.anatomy, frozen),
+                without_kv_cache(self.loaded.model),
+                compiled(blocks, self.speed.compile),
+            ):
+                self.engaged = self._engage()
+                self.listen("engaged", report=self.engaged.report)
+                return self._fit()
         finally:
             # Under mixed precision the library replaces the model's forward; evaluation wants the model's own.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
@@ -125,40 +144,86 @@ class Trainer:
             save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
         return outcome
 
+    def _engage(self) -> SpeedUps:
+        seen = self.steps * self.train.batch_size * self.train.accumulate
+        with self.accelerator.autocast():
+            engaged = engage(
+                self.loaded, self.recipe, self.speed, self.train, self.examples, self.validation,
+                passes=seen / len(self.examples), listen=self.listen,
+            )  # fmt: skip
+        engaged.report |= {
+            "precision": self.accelerator.mixed_precision,
+            "attention": str(self.loaded.model.config.get_text_config()._attn_implementation),  # type: ignore[union-attr, operator]
+            "compile": said(self.speed.compile, "the blocks of the llm" if self.speed.compile else "switched off"),
+            "split_on_oom": said(False, "memory has sufficed" if self.speed.split_on_oom else "switched off"),
+        }
+        return engaged
+
     def _step(self, step: int) -> dict[str, Any]:
-        batches = [self.encode(examples) for examples in self.stream.step(step)]
-        # One normaliser for the whole step: accumulating k batches equals one batch k times as large.
-        tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
-        tokens = int(self.accelerator.reduce(torch.tensor(tokens, device=self.loaded.device)).item())
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self.factor(step)
         self.model.train()
-        summed = 0.0
-        for part, batch in enumerate(batches):
-            with self.accelerator.autocast():
-                result = answer_loss(self.model, batch, logits_only=self.train.answer_logits_only)
-                scale = self.accelerator.num_processes / max(tokens, 1)
-                loss = result.total * scale
-                term = self.recipe.penalty(step) if part == 0 else None
-                per_batch = self.recipe.batch_penalty(result.logits, result.targets, partial(self._base, batch))
-                if per_batch is not None:
-                    term = per_batch * scale if term is None else term + per_batch * scale
-            summed += float(loss.detach())
-            if not torch.isfinite(loss.detach()):
-                ids = ", ".join(example.id for example in list(self.stream.step(step))[part][:4])
-                raise HoldfastError(
-                    f"the loss of step {step + 1} is {float(loss.detach())}", item=ids, remedy="lower the learning rate"
-                )
-            self.accelerator.backward(loss if term is None else loss + term)
-        if step == 0:
-            seen = any("pixel" in name or "patches" in name for batch in batches for name in batch)
-            self.listen("gradients", missing=check_gradients(self.recipe, self.loaded.anatomy, images=seen))
+        tokens, summed = self._accumulate(step)
         norm = self._clip()
         self.recipe.before_step(step)
         self.optimizer.step()
         self.recipe.after_step(step)
         self.optimizer.zero_grad(set_to_none=True)
         return {"loss": summed, "lr": max(g["lr"] for g in self.optimizer.param_groups), "norm": norm, "tokens": tokens}
+
+    def _accumulate(self, step: int) -> tuple[int, float]:
+        """The gradient of one step, in as many parts as memory asks for: its answer tokens and its loss."""
+        while True:
+            before = Randomness()
+            try:
+                return self._gradient(step)
+            except (RuntimeError, MemoryError) as error:
+                if not self.speed.split_on_oom or not out_of_memory(error):
+                    raise
+                if self.largest == 1:
+                    raise HoldfastError(
+                        f"one example alone does not fit into memory at step {step + 1}",
+                        remedy="set train.gradient_checkpointing: true, or lower train.max_length",
+                    ) from error
+            clean_up(self.loaded.model, self.optimizer)
+            before.restore()
+            self.largest = (self.largest + 1) // 2
+            self.engaged.report["split_on_oom"] = said(True, f"from step {step + 1} on {self.largest} examples a pass")
+            self.listen("split", step=step + 1, largest=self.largest)
+            self.listen("engaged", report=self.engaged.report)
+
+    def _gradient(self, step: int) -> tuple[int, float]:
+        chosen = [example for batch in self.stream.step(step) for example in batch]
+        divided = parts(chosen, self.largest) if len(chosen) > self.largest else [chosen]
+        batches = [self.encode(examples) for examples in divided]
+        # One normaliser for the whole step: accumulating k batches equals one batch k times as large.
+        tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+        tokens = int(self.accelerator.reduce(torch.tensor(tokens, device=self.loaded.device)).item())
+        scale = self.accelerator.num_processes / max(tokens, 1)
+        summed = 0.0
+        for part, batch in enumerate(batches):
+            with self.accelerator.autocast():
+                result = answer_loss(self.model, batch, head=self.speed.head, keep_logits=self.keep_logits)
+                loss = result.total * scale
+                term = self.recipe.penalty(step) if part == 0 else None
+                if self.keep_logits and result.logits is not None:
+                    per_batch = self.recipe.batch_penalty(result.logits, result.targets, partial(self._base, batch))
+                    if per_batch is not None:
+                        term = per_batch * scale if term is None else term + per_batch * scale
+            summed += float(loss.detach())
+            if not torch.isfinite(loss.detach()):
+                ids = ", ".join(example.id for example in divided[part][:4])
+                raise HoldfastError(
+                    f"the loss of step {step + 1} is {float(loss.detach())}", item=ids, remedy="lower the learning rate"
+                )
+            self.accelerator.backward(loss if term is None else loss + term)
+            if "head" not in self.engaged.report or self.engaged.report["head"] != result.head:
+                self.engaged.report["head"] = result.head
+                self.listen("engaged", report=self.engaged.report)
+        if step == 0:
+            seen = any("pixel" in name or "patches" in name or "images" in name for batch in batches for name in batch)
+            self.listen("gradients", missing=check_gradients(self.recipe, self.loaded.anatomy, images=seen))
+        return tokens, summed
 
     def _base(self, batch: Batch) -> Tensor:
         """What the untouched base says at the answers."""
@@ -167,7 +232,7 @@ class Trainer:
         converting = torch.autocast(kind, enabled=torch.is_autocast_enabled(kind), cache_enabled=False)
         self.model.eval()
         with self.recipe.suspended(), torch.no_grad(), converting:
-            logits, _ = answer_logits(self.model, batch, logits_only=self.train.answer_logits_only)
+            logits, _ = answer_logits(self.model, batch, head=self.speed.head)
         self.model.train()
         return logits
 
@@ -196,14 +261,15 @@ class Trainer:
         size = self.train.batch_size
         for begin in range(0, len(self.validation), size):
             with self.accelerator.autocast():
-                result = answer_loss(self.model, self.encode(self.validation[begin : begin + size]))
+                result = answer_loss(
+                    self.model, self.encode(self.validation[begin : begin + size]), head=self.speed.head
+                )
             total, tokens, exact = total + float(result.total), tokens + result.tokens, exact + int(result.exact.sum())
         return total / max(tokens, 1), 100 * exact / len(self.validation)
 
-    def encode(self, examples: list[Example] | tuple[Example, ...]) -> Batch:
+    def encode(self, examples: Sequence[Example]) -> Batch:
         """One batch on the model's device."""
-        batch = self.loaded.chat.encode(examples, with_answers=True, max_length=self.train.max_length)
-        return {name: value.to(self.loaded.device) for name, value in batch.items()}
+        return self.engaged.batcher(examples)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, train: Train, steps: int) -> Callable[[int], float]:

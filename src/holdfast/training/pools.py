@@ -14,7 +14,7 @@ from holdfast.data.examples import Example
 from holdfast.methods.contract import Batch, Pool
 from holdfast.models.loading import Loaded
 from holdfast.training.batches import Stream
-from holdfast.training.loss import mean_loss
+from holdfast.training.loss import Head, mean_loss
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Pools:
     target: Sequence[Example]
     validation: Sequence[Example] = ()
     sources: Sequence[Example] = ()
+    head: Head = "auto"
 
     def __call__(self, count: int, *, of: Pool = "train", size: int | None = None) -> Iterator[Batch]:
         examples = {"train": self.target, "validation": self.validation, "sources": self.sources}[of]
@@ -41,7 +42,7 @@ class Pools:
         if of == "validation":
             chosen: Iterator[Sequence[Example]] = (examples[i * width : (i + 1) * width] for i in range(count))
         else:
-            stream = Stream(examples, width, 1, self.seed if of == "train" else self.seed + 1)
+            stream = Stream(examples, width, 1, self.seed if of == "train" else self.seed + 1, self.train.order)
             chosen = (next(stream.step(step)) for step in range(count))
         for part in chosen:
             batch = self.loaded.chat.encode(part, with_answers=True, max_length=self.train.max_length)
@@ -53,4 +54,4 @@ class Pools:
             parameter.dtype in (torch.float16, torch.bfloat16) for parameter in self.loaded.model.parameters()
         )
         with torch.autocast(self.loaded.device.type, torch.bfloat16, enabled=half):
-            return mean_loss(self.loaded.model, batch, logits_only=self.train.answer_logits_only)
+            return mean_loss(self.loaded.model, batch, head=self.head)

@@ -1,0 +1,140 @@
+"""Batches for training and scoring: which rows, which masks, and where the image features come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.data.examples import Example
+from holdfast.features.cache import FeatureCache
+from holdfast.models.chat import per_token
+from holdfast.models.loading import Loaded
+from holdfast.sharing.gate import longest
+from holdfast.sharing.packing import as_additive, block_mask, pack, shared_length
+from holdfast.sharing.rows import Row, Rows, collate
+
+Inputs = dict[str, Any]
+"""Model inputs by name; beside them ``labels``, ``owner`` (see :func:`holdfast.sharing.packing.pack`) and
+``cached_images``, which stands for the pixels."""
+
+
+class Batcher:
+    """Turns examples into inputs on the model's device.
+
+    Args:
+        loaded: The model.
+        answers: With answers and labels (training), or up to where the last answer begins.
+        max_length: Tokens kept of a row, see :meth:`holdfast.models.chat.ChatProcessor.encode`.
+        share: Questions about one image become one row.
+        cache: Features of frozen encoders, in place of pixels.
+        left: Padding on the left.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        answers: bool = True,
+        max_length: int | None = None,
+        share: bool = False,
+        cache: FeatureCache | None = None,
+        left: bool = False,
+    ) -> None:
+        self.loaded, self.share, self.cache, self.left = loaded, share, cache, left
+        self.answers, self.max_length = answers, max_length
+        self.rows = Rows(loaded.model, loaded.chat, answers=answers, max_length=max_length)
+        self.marks = loaded.chat.image_token_ids()
+        self.longest = longest(loaded.model)
+
+    def __call__(self, examples: Sequence[Example]) -> Inputs:
+        """One batch.
+
+        Raises:
+            HoldfastError: An example cannot be encoded.
+        """
+        packed = self.pack(examples)
+        if packed is not None:
+            batch = packed
+        elif self.cache is not None and (cached := self.cache.batch(examples)) is not None:
+            batch = collate(self.rows(examples), self.pad, left=self.left) | {"cached_images": cached}
+        else:
+            batch = self.loaded.chat.encode(examples, with_answers=self.answers, max_length=self.max_length)
+        return to_device(batch, self.loaded.device)
+
+    @property
+    def pad(self) -> int:
+        """Id of the padding token."""
+        return int(self.loaded.chat.tokenizer.pad_token_id)
+
+    def pack(self, examples: Sequence[Example]) -> Inputs | None:
+        """The batch as one row an image, on the CPU; None where nothing is shared."""
+        if not self.share or len(examples) < 2 or not repeated(examples):
+            return None
+        rows = self.rows(examples)
+        groups = self.groups(examples, rows)
+        if len(groups) == len(examples):
+            return None
+        batch: Inputs = dict(pack(groups, rows, self.marks, self.pad, left=self.left))
+        batch["attention_mask"] = self.mask(batch["owner"])
+        return batch | self.images([examples[group[0]] for group in groups])
+
+    def groups(self, examples: Sequence[Example], rows: Sequence[Row]) -> list[list[int]]:
+        """Indices of examples that become one row, in the order of their first members."""
+        by_image: dict[Any, list[int]] = {}
+        for index, (example, row) in enumerate(zip(examples, rows, strict=True)):
+            fits = self.longest is None or row.length <= self.longest
+            by_image.setdefault(images_of(example) if fits else index, []).append(index)
+        groups: list[list[int]] = []
+        for members in by_image.values():
+            together = len(members) > 1 and shared_length([rows[i] for i in members], self.marks) > 0
+            groups += [members] if together else [[index] for index in members]
+        return sorted(groups)
+
+    def mask(self, owner: Tensor) -> Tensor:
+        """The block mask of packed rows, in the form that the model's attention takes."""
+        mask = block_mask(owner, owner)
+        text: Any = self.loaded.model.config.get_text_config()  # type: ignore[union-attr, operator]
+        if str(text._attn_implementation or "eager").startswith("eager"):
+            return as_additive(mask, next(self.loaded.model.parameters()).dtype)
+        return mask
+
+    def images(self, leaders: Sequence[Example]) -> Inputs:
+        """What ``forward`` needs of the images of rows that ``leaders`` lead."""
+        cached = None if self.cache is None else self.cache.batch(leaders)
+        if cached is not None:
+            return {"cached_images": cached}
+        shown = [example for example in leaders if example.images]
+        if not shown:
+            return {}
+        encoded = self.loaded.chat.encode(shown, with_answers=self.answers, max_length=self.max_length)
+        return {name: value for name, value in encoded.items() if not per_token(name)}
+
+
+def images_of(example: Example) -> Any:
+    """What examples about the same images have in common; an example without images shares with none."""
+    if not example.images:
+        return id(example)
+    return example.image_key or tuple(str(i) if isinstance(i, Path) else id(i) for i in example.images)
+
+
+def repeated(examples: Sequence[Example]) -> bool:
+    """Whether two of them show the same images."""
+    keys = [images_of(example) for example in examples]
+    return len(set(keys)) < len(keys)
+
+
+def to_device(batch: Inputs, device: torch.device) -> Inputs:
+    """Every input on ``device``."""
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def model_inputs(model: Any, batch: Inputs) -> Inputs:
+    """What ``forward`` takes of a batch: without labels and owners, and with features in place of cached images."""
+    inputs = {name: value for name, value in batch.items() if name not in ("labels", "owner", "cached_images")}
+    if "cached_images" in batch:
+        inputs |= batch["cached_images"].inputs(model)
+    return inputs

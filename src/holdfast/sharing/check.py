@@ -1,0 +1,71 @@
+"""Compare shared rows with separate ones on the model at hand before they are relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.data.examples import Example
+from holdfast.sharing.batcher import Batcher, images_of, model_inputs, to_device
+
+GROUPS, MEMBERS = 2, 3
+"""How many images, and questions about each, are compared."""
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
+"""Largest deviation of a logit, as a share of the largest logit; half precision rounds more than that."""
+
+
+@torch.no_grad()
+def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
+    """The reason why shared rows give other answers than separate rows, or None where they give the same.
+
+    Args:
+        batcher: That shares.
+        examples: What it is to be used for; those of the first few repeated images are compared.
+    """
+    chosen = some(examples)
+    packed = batcher.pack(chosen)
+    if packed is None:
+        return "no two examples of a batch show the same image and begin alike"
+    loaded = batcher.loaded
+    plain = loaded.chat.encode(chosen, with_answers=batcher.answers, max_length=batcher.max_length)
+    plain["owner"] = torch.arange(len(chosen))[:, None].expand_as(plain["input_ids"])
+    plain["owner"] = plain["owner"].masked_fill(plain["attention_mask"] == 0, -1)
+    training = loaded.model.training
+    loaded.model.eval()
+    try:
+        shared, alone = (_logits(batcher, batch, len(chosen)) for batch in (packed, plain))
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+        return f"{type(loaded.model).__name__} does not take shared rows ({' '.join(str(error).split())[:120]})"
+    finally:
+        loaded.model.train(training)
+    worst = max(
+        float((one - other[-one.shape[0] :]).abs().max() / other.abs().max().clamp(min=1e-6))
+        for one, other in zip(shared, alone, strict=True)
+    )
+    allowed = TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2)
+    if torch.is_autocast_enabled(loaded.device.type):
+        allowed = 5e-2
+    if worst <= allowed:
+        return None
+    return f"{type(loaded.model).__name__} gives other logits in shared rows (by {worst:.2g} of the largest)"
+
+
+def some(examples: Sequence[Example]) -> list[Example]:
+    """A few questions about a few images."""
+    by_image: dict[Any, list[Example]] = {}
+    for example in examples:
+        by_image.setdefault(images_of(example), []).append(example)
+    repeated = [members[:MEMBERS] for members in by_image.values() if len(members) > 1][:GROUPS]
+    return [example for members in repeated for example in members]
+
+
+def _logits(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Tensor]:
+    """Each example's logits in its own branch ``[tokens, vocabulary]``."""
+    model = batcher.loaded.model
+    owner = batch["owner"]
+    logits: Tensor = model(**model_inputs(model, to_device(batch, batcher.loaded.device))).logits.float().cpu()
+    return [logits[owner == index] for index in range(count)]

@@ -1,0 +1,131 @@
+"""An example as a row of tokens, whose images need not be opened again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.data.examples import Example
+from holdfast.models.chat import ChatProcessor, per_token
+
+LIMIT = 1 << 29
+"""Bytes of rows that are remembered; beyond them examples are simply encoded again."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example without padding.
+
+    Attributes:
+        tokens: Inputs with one entry a token, ``[length]`` each: ``input_ids``, in training ``labels``, types.
+        positions: ``[length]``, or ``[3, length]`` for M-RoPE, as the model counts them when this row is alone.
+    """
+
+    tokens: Mapping[str, Tensor]
+    positions: Tensor
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return self.tokens["input_ids"].shape[0]
+
+    def bytes(self) -> int:
+        """Memory that remembering it takes."""
+        return sum(t.numel() * t.element_size() for t in (*self.tokens.values(), self.positions))
+
+
+class Rows:
+    """Rows of examples, each encoded once."""
+
+    def __init__(self, model: nn.Module, chat: ChatProcessor, *, answers: bool, max_length: int | None = None) -> None:
+        self.model, self.chat, self.answers, self.max_length = model, chat, answers, max_length
+        self._kept: dict[int, tuple[Example, Row]] = {}  # by identity; the example is held, or its id could be reused
+        self._bytes = 0
+
+    def __call__(self, examples: Sequence[Example]) -> list[Row]:
+        """Rows in the order of the examples.
+
+        Raises:
+            HoldfastError: An example cannot be encoded, see :meth:`holdfast.models.chat.ChatProcessor.encode`.
+        """
+        absent = {id(example): example for example in examples if id(example) not in self._kept}
+        fresh: dict[int, Row] = {}
+        if absent:
+            batch = self.chat.encode(list(absent.values()), with_answers=self.answers, max_length=self.max_length)
+            fresh = dict(zip(absent, rows_of(self.model, batch), strict=True))
+        rows = [fresh[id(e)] if id(e) in fresh else self._kept[id(e)][1] for e in examples]
+        for key, row in fresh.items():
+            if self._bytes < LIMIT:
+                self._kept[key] = (absent[key], row)
+                self._bytes += row.bytes()
+        return rows
+
+
+def rows_of(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Row]:
+    """The rows of a padded batch with their positions.
+
+    Args:
+        model: Whose positions they are.
+        batch: As :meth:`holdfast.models.chat.ChatProcessor.encode` makes it.
+    """
+    kept = batch["attention_mask"].bool()
+    positions = positions_of(model, batch)
+    names = [name for name in batch if per_token(name) and name != "attention_mask"]
+    return [
+        Row({name: batch[name][row][kept[row]] for name in names}, positions[..., row, :][..., kept[row]])
+        for row in range(kept.shape[0])
+    ]
+
+
+def positions_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """``[rows, length]``, or ``[3, rows, length]`` where the family counts images in three dimensions (M-RoPE)."""
+    plain = (batch["attention_mask"].long().cumsum(dim=-1) - 1).clamp(min=0)
+    index = _rope_index(model)
+    if index is None:
+        return plain
+    takes = inspect.signature(index).parameters
+    if not any(name.startswith("image_grid") for name in batch):
+        return plain.expand(3, *plain.shape)
+    given: dict[str, Any] = {name: value for name, value in batch.items() if name in takes}
+    positions: Tensor = index(**given)[0]
+    return positions[-3:]
+
+
+def _rope_index(model: Any) -> Any:
+    for owner in (model, getattr(model, "base_model", None), getattr(model, "model", None)):
+        found = getattr(owner, "get_rope_index", None)
+        if found is not None:
+            return found
+    return None
+
+
+def collate(rows: Sequence[Row], pad: int, *, left: bool = False) -> dict[str, Tensor]:
+    """Rows as a padded batch: what the processor made, without the images, and with ``position_ids``."""
+    length = max(row.length for row in rows)
+    fill = {"input_ids": pad, "labels": -100}
+    batch = {
+        name: torch.stack([padded(row.tokens[name], length, fill.get(name, 0), left) for row in rows])
+        for name in rows[0].tokens
+    }
+    ones = [torch.ones(row.length, dtype=torch.long) for row in rows]
+    batch["attention_mask"] = torch.stack([padded(one, length, 0, left) for one in ones])
+    batch["position_ids"] = stack_positions([row.positions for row in rows], length, left)
+    return batch
+
+
+def padded(values: Tensor, length: int, fill: int, left: bool) -> Tensor:
+    """``values [..., n]`` as ``[..., length]``."""
+    missing = length - values.shape[-1]
+    return torch.nn.functional.pad(values, (missing, 0) if left else (0, missing), value=fill)
+
+
+def stack_positions(positions: Sequence[Tensor], length: int, left: bool) -> Tensor:
+    """``[rows, length]`` or ``[3, rows, length]``; a row without an image counts alike in all three dimensions."""
+    three = any(one.ndim == 2 for one in positions)
+    alike = [one.expand(3, -1) if three and one.ndim == 1 else one for one in positions]
+    return torch.stack([padded(one, length, 0, left) for one in alike], dim=-2)

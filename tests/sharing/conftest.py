@@ -1,0 +1,56 @@
+"""Models with real processors, and questions of which several are about one image."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from holdfast.data.examples import Example, Turn, image_key
+from holdfast.models.anatomy import resolve_anatomy
+from holdfast.models.loading import Loaded, load_model
+from tests.processors import save
+
+_KEPT: dict[str, Loaded] = {}
+
+
+@pytest.fixture
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Loaded]:
+    """``kit(family)``: a tiny random model in float32, a fresh copy each time."""
+
+    def get(family: str) -> Loaded:
+        if family not in _KEPT:
+            _KEPT[family] = load_model(str(save(tmp_path_factory.mktemp(family), family, _template())), device="cpu")
+        kept = _KEPT[family]
+        model = copy.deepcopy(kept.model)
+        return Loaded(kept.name, model, kept.chat, resolve_anatomy(model))
+
+    return get
+
+
+def _template() -> str:
+    from tests.tiny import ROLES
+
+    return ROLES
+
+
+def questions(images: int = 1, *, pictures: int = 2, each: int = 3, seed: int = 0) -> list[Example]:
+    """``each`` questions of different length about each of ``pictures`` sets of ``images`` images, mixed up, with one
+    question about no image among them.
+    """
+    random = np.random.default_rng(seed)
+    made = [Example("text", (), (Turn("what is red ?", ("a colour",)),))]
+    for index in range(pictures):
+        shown = tuple(random.integers(0, 255, (16 + 8 * index, 24, 3), dtype=np.uint8) for _ in range(images))
+        for number in range(each):
+            text = "what is it ? "[: 6 + 3 * number] + "é" * index
+            turns = (Turn(text, (("yes", "a red one", "no")[number % 3],)),)
+            if number == 1:
+                turns = (Turn("first ?", ("one",)), *turns)
+            if images > 1:  # Qwen-VL's positions take two images without a token between them for one
+                opening = turns[0].question
+                turns = (Turn("<image> and <image> : " + opening, turns[0].answers), *turns[1:])
+            made.append(Example(f"{index}-{number}", shown, turns, image_key(shown)))
+    return [made[int(i)] for i in random.permutation(len(made))]
