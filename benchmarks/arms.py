@@ -67,12 +67,14 @@ class Timed:
         marks: Seconds from the call's beginning to the end of each step.
         losses: Mean loss a supervised token of each step, where it was logged.
         supervised: Answer tokens of all steps.
+        engaged: What our loop says of each speed-up: whether it engaged, and why not.
     """
 
     seconds: float = 0.0
     marks: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     supervised: int = 0
+    engaged: dict[str, Any] = field(default_factory=dict)
 
     def facts(self, epochs: int) -> dict[str, Any]:
         """As JSON: the whole, the first pass (with what fills caches) and a later pass."""
@@ -88,6 +90,7 @@ class Timed:
             "gaps": [round(gap, 4) for gap in gaps],
             "supervised": self.supervised,
             "per_second": self.supervised / self.seconds,
+            "engaged": self.engaged,
         }
 
 
@@ -129,6 +132,8 @@ def ours(loaded: Any, job: Job, speed: dict[str, Any], *, cache: str | None = No
             timed.marks.append(time.perf_counter() - begun)
             timed.losses.append(facts["loss"])
             timed.supervised += facts["tokens"]
+        elif event == "engaged":
+            timed.engaged = {name: str(value) for name, value in facts["report"].items()}
 
     begun = time.perf_counter()
     trainer = Trainer(loaded, recipe, config.train, job.examples, (), seed=0, speed=config.speed, listen=listen)

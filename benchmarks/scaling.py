@@ -42,6 +42,7 @@ from common import (
 from setting import PATCH, Shape, shape_arguments, shape_of
 
 ARMS = ("plain", "ours")
+MATRIX = 2048
 SWEEPS = ("questions", "image_tokens", "vocabulary", "images")
 
 
@@ -77,6 +78,7 @@ def points(options: argparse.Namespace) -> list[tuple[str, int, dict[str, Any]]]
     """
     shape = shape_of(options)
     usual = {"questions": options.usual_questions, "images": options.usual_images, "threads": options.threads}
+    usual["matrix"] = MATRIX
     found = []
     for sweep in options.sweeps:
         if sweep == "questions":
@@ -143,7 +145,7 @@ def run_arm(task: dict[str, Any]) -> dict[str, Any]:
         warm = make_examples(shape, folder, images=1, questions=k, name="warm")
         made = make_examples(shape, folder, images=task["images"], questions=k)
         run(arm, loaded, Job(tuple(warm), k), cache=str(caches[0]))
-        rate = matrix_rate(2048, seconds=0.5)
+        rate = matrix_rate(task["matrix"], seconds=0.5 * (task["matrix"] == MATRIX))
         timed = run(arm, loaded, Job(tuple(made), k), cache=str(caches[1]))
         operations = 0.0
         for begin in range(0, len(made), k):

@@ -164,6 +164,7 @@ def summarise(rounds: Rounds) -> dict[str, dict[str, Any]]:
             "total_seconds": median(rounds, arm, "seconds"),
             "first_epoch": median(rounds, arm, "first_epoch"),
             "later_epoch": None,
+            "engaged": rounds[0][arm]["engaged"],
         }
         later = rounds[0][arm]["later_epoch"] is not None
         if later:
@@ -195,6 +196,10 @@ def as_text(report: dict[str, Any]) -> str:
     header = ["arm"] + [text for base in bases for text in (f"/ {base}", "range", "later")]
     keys = [name for base in bases for name in (f"times_{base}", f"times_{base}_range", f"times_{base}_later")]
     lines += table(header, [[arm, *(row[key] for key in keys)] for arm, row in arms.items()])
+    lines.append("")
+    for arm, row in arms.items():
+        if row["engaged"]:
+            lines.append(f"{arm}: " + "; ".join(f"{name}: {text}" for name, text in row["engaged"].items()))
     return "\n".join(lines)
 
 

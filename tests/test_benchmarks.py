@@ -94,7 +94,7 @@ def test_memory_arms_compute_the_same() -> None:
 
 def test_scaling_measures_beside_a_floor() -> None:
     scaling = script("scaling")
-    task = {"questions": 2, "images": 2, "threads": 1, "shape": TINY}
+    task = {"questions": 2, "images": 2, "threads": 1, "matrix": 64, "shape": TINY}
     found = {arm: scaling.run_arm({**task, "arm": arm}) for arm in scaling.ARMS}
     assert found["plain"]["operations"] == found["ours"]["operations"] > 0
     assert found["plain"]["supervised"] == found["ours"]["supervised"]
