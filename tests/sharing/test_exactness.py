@@ -15,7 +15,7 @@ from holdfast.methods.registry import make_method
 from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher, model_inputs
 from holdfast.training.loss import answer_loss
-from tests.sharing.conftest import questions
+from tests.questions import questions
 
 FAMILIES = ("llava", "llava_next", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "internvl")
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {

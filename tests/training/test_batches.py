@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.training.batches import Stream, parts, text_length
 from tests.methods.bench import examples
-from tests.sharing.conftest import questions
+from tests.questions import questions
 
 
 def epoch(stream: Stream, number: int = 0) -> list[Any]:

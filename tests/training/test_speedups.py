@@ -22,7 +22,7 @@ from holdfast.training.loop import Trainer
 from holdfast.training.loss import answer_loss
 from holdfast.training.speedups import blocks_of
 from tests.methods.bench import examples, fresh
-from tests.sharing.conftest import questions
+from tests.questions import questions
 
 LORA = {"llm": {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "lr": 1e-2}}
 

@@ -13,7 +13,9 @@ from torch import nn
 from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.features.cache import FeatureCache, NotPossible, default_folder
+from holdfast.features.cache import FeatureCache
+from holdfast.features.folder import default_folder
+from holdfast.features.refusal import NotPossible
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import decoder_of
 from holdfast.models.loading import Loaded
@@ -117,15 +119,14 @@ def _cache(
             if size < WORTH:
                 raise NotPossible(f"an encoder of {size:,} parameters is faster than reading its features")
         cache = open_cache(loaded, frozen, speed)
-        cache.check(examples)
-    except NotPossible as reason:
+        fill(cache, examples, listen)
+    except NotPossible as refused:
         if speed.feature_cache == "on":
             raise HoldfastError(
-                f"speed.feature_cache is on, and {reason}", remedy="set speed.feature_cache: auto"
-            ) from reason
-        return None, said(False, str(reason))
-    fill(cache, examples, listen)
-    return cache, said(True, f"features behind the {cache.stage}")
+                f"speed.feature_cache is on, and {refused.reason}", remedy="set speed.feature_cache: auto"
+            ) from refused
+        return None, said(False, refused.reason)
+    return cache, said(True, cache.note or f"features behind the {cache.stage}, compared with pixels on one batch")
 
 
 def open_cache(loaded: Loaded, frozen: Collection[str], speed: Speed) -> FeatureCache:
@@ -139,7 +140,13 @@ def open_cache(loaded: Loaded, frozen: Collection[str], speed: Speed) -> Feature
 
 
 def fill(cache: FeatureCache, examples: Sequence[Example], listen: Callable[..., None]) -> None:
-    """Compute what is missing, with progress."""
+    """Prove that features change nothing, then compute what is missing, with progress.
+
+    Raises:
+        NotPossible: With the reason.
+    """
+    cache.missing(examples)  # told first what the run needs, the cache throws none of it away
+    cache.check(examples)
     missing = cache.missing(examples)
     if missing:
         listen("caching", total=len(missing))

@@ -1,39 +1,10 @@
-"""Models with real processors, and questions of which several are about one image."""
+"""Questions of which several are about one image."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-
 import numpy as np
-import pytest
 
 from holdfast.data.examples import Example, Turn, image_key
-from holdfast.models.anatomy import resolve_anatomy
-from holdfast.models.loading import Loaded, load_model
-from tests.processors import save
-
-_KEPT: dict[str, Loaded] = {}
-
-
-@pytest.fixture
-def kit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Loaded]:
-    """``kit(family)``: a tiny random model in float32, a fresh copy each time."""
-
-    def get(family: str) -> Loaded:
-        if family not in _KEPT:
-            _KEPT[family] = load_model(str(save(tmp_path_factory.mktemp(family), family, _template())), device="cpu")
-        kept = _KEPT[family]
-        model = copy.deepcopy(kept.model)
-        return Loaded(kept.name, model, kept.chat, resolve_anatomy(model))
-
-    return get
-
-
-def _template() -> str:
-    from tests.tiny import ROLES
-
-    return ROLES
 
 
 def questions(images: int = 1, *, pictures: int = 2, each: int = 3, seed: int = 0) -> list[Example]:
