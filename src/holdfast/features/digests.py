@@ -78,7 +78,7 @@ def weights(model: nn.Module, anatomy: Anatomy, components: Collection[str]) -> 
 
 
 def _tensor(tensor: Tensor) -> bytes:
-    digest = hashlib.blake2b(f"{tensor.dtype} {tuple(tensor.shape)}".encode(), digest_size=32)
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())  # twice as fast here: processors have it
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     digest.update(flat.view(torch.uint8).numpy().data)
     return digest.digest()

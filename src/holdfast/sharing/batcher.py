@@ -13,6 +13,7 @@ from holdfast.data.examples import Example
 from holdfast.features.cache import FeatureCache
 from holdfast.models.chat import per_token
 from holdfast.models.loading import Loaded
+from holdfast.sharing.attention import mark
 from holdfast.sharing.gate import longest
 from holdfast.sharing.packing import as_additive, block_mask, pack, shared_length
 from holdfast.sharing.rows import Row, Rows, collate
@@ -57,7 +58,11 @@ class Batcher:
             HoldfastError: An example cannot be encoded.
         """
         packed = self.pack(examples)
-        return to_device(self.separate(examples) if packed is None else packed, self.loaded.device)
+        if packed is None:
+            return to_device(self.separate(examples), self.loaded.device)
+        batch = to_device(packed, self.loaded.device)
+        mark(batch["attention_mask"], packed["owner"])
+        return batch
 
     def separate(self, examples: Sequence[Example]) -> Inputs:
         """The batch with a row for each example, on the CPU."""

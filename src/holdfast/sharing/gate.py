@@ -26,7 +26,7 @@ def refusal(model: nn.Module, chat: ChatProcessor | None = None) -> str | None:
     text = config.get_text_config()
     takes = inspect.signature(model.forward).parameters
     name = type(model).__name__
-    attention = str(text._attn_implementation or "eager").removesuffix("_with_prefix")
+    attention = str(text._attn_implementation or "eager").removesuffix("_with_prefix").removesuffix("_shared")
     if attention not in MASKABLE:
         return f"attention '{attention}' takes no block mask; load the model with sdpa"
     if "position_ids" not in takes:

@@ -25,6 +25,7 @@ from holdfast.methods.recipe import Recipe
 from holdfast.methods.stabilisers.base import Stabiliser
 from holdfast.models.frozen import without_graph
 from holdfast.models.loading import Loaded
+from holdfast.sharing.attention import in_two_pieces
 from holdfast.training import fused
 from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -107,6 +108,7 @@ class Trainer:
             with (
                 without_graph(self.loaded.model, self.loaded.anatomy, frozen),
                 without_kv_cache(self.loaded.model),
+                in_two_pieces(self.loaded.model),
                 compiled(blocks, self.speed.compile),
             ):
                 self.engaged = self._engage()
@@ -153,7 +155,7 @@ class Trainer:
             )  # fmt: skip
         engaged.report |= {
             "precision": self.accelerator.mixed_precision,
-            "attention": str(self.loaded.model.config.get_text_config()._attn_implementation),  # type: ignore[union-attr, operator]
+            "attention": str(self.loaded.model.config.get_text_config()._attn_implementation).removesuffix("_shared"),  # type: ignore[union-attr, operator]
             "compile": said(self.speed.compile, "the blocks of the llm" if self.speed.compile else "switched off"),
             "split_on_oom": said(False, "memory has sufficed" if self.speed.split_on_oom else "switched off"),
         }
