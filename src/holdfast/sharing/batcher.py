@@ -75,6 +75,8 @@ class Batcher:
         if not self.share or len(examples) < 2 or not repeated(examples):
             return None
         rows = self.rows(examples)
+        if self.longest is not None and max(row.length for row in rows) > self.longest:
+            return None  # the block mask would take the place of the window in every row of the batch
         groups = self.groups(examples, rows)
         if len(groups) == len(examples):
             return None
@@ -85,9 +87,8 @@ class Batcher:
     def groups(self, examples: Sequence[Example], rows: Sequence[Row]) -> list[list[int]]:
         """Indices of examples that become one row, in the order of their first members."""
         by_image: dict[Any, list[int]] = {}
-        for index, (example, row) in enumerate(zip(examples, rows, strict=True)):
-            fits = self.longest is None or row.length <= self.longest
-            by_image.setdefault(images_of(example) if fits else index, []).append(index)
+        for index, example in enumerate(examples):
+            by_image.setdefault(images_of(example), []).append(index)
         groups: list[list[int]] = []
         for members in by_image.values():
             together = len(members) > 1 and shared_length([rows[i] for i in members], self.marks) > 0
