@@ -95,9 +95,15 @@ class Batcher:
             groups += [members] if together else [[index] for index in members]
         return sorted(groups)
 
-    def mask(self, owner: Tensor) -> Tensor:
-        """The block mask of packed rows, in the form that the model's attention takes."""
-        mask = block_mask(owner, owner)
+    def mask(self, owner: Tensor, key: Tensor | None = None) -> Tensor:
+        """The block mask of packed rows, in the form that the model's attention takes.
+
+        Args:
+            owner: Of the tokens that look, ``[rows, queries]``.
+            key: Of all tokens, those that look last, ``[rows, keys]``; default: they are all.
+        """
+        key = owner if key is None else key
+        mask = block_mask(owner, key, key.shape[1] - owner.shape[1])
         text: Any = self.loaded.model.config.get_text_config()  # type: ignore[union-attr, operator]
         if str(text._attn_implementation or "eager").startswith("eager"):
             return as_additive(mask, next(self.loaded.model.parameters()).dtype)
