@@ -80,6 +80,10 @@ class Batcher:
         groups = self.groups(examples, rows)
         if len(groups) == len(examples):
             return None
+        return self.packed(examples, rows, groups)
+
+    def packed(self, examples: Sequence[Example], rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> Inputs:
+        """A row for each group of indices into ``examples``, on the CPU."""
         batch: Inputs = dict(pack(groups, rows, self.marks, self.pad, left=self.left))
         batch["attention_mask"] = self.mask(batch["owner"])
         return batch | self.images([examples[group[0]] for group in groups])

@@ -34,6 +34,14 @@ class Row:
         """Number of tokens."""
         return self.tokens["input_ids"].shape[0]
 
+    def entries(self, name: str) -> Tensor:
+        """One input of every token; zeros where this row has none.
+
+        A text encoded without images beside it comes without the types that tell image tokens from others.
+        """
+        found = self.tokens.get(name)
+        return torch.zeros_like(self.tokens["input_ids"]) if found is None else found
+
     def bytes(self) -> int:
         """Memory that remembering it takes."""
         return sum(t.numel() * t.element_size() for t in (*self.tokens.values(), self.positions))
@@ -104,13 +112,18 @@ def _rope_index(model: Any) -> Any:
     return None
 
 
+def names(rows: Sequence[Row]) -> list[str]:
+    """The per-token inputs that any of the rows has."""
+    return list(dict.fromkeys(name for row in rows for name in row.tokens))
+
+
 def collate(rows: Sequence[Row], pad: int, *, left: bool = False) -> dict[str, Tensor]:
     """Rows as a padded batch: what the processor made, without the images, and with ``position_ids``."""
     length = max(row.length for row in rows)
     fill = {"input_ids": pad, "labels": -100}
     batch = {
-        name: torch.stack([padded(row.tokens[name], length, fill.get(name, 0), left) for row in rows])
-        for name in rows[0].tokens
+        name: torch.stack([padded(row.entries(name), length, fill.get(name, 0), left) for row in rows])
+        for name in names(rows)
     }
     ones = [torch.ones(row.length, dtype=torch.long) for row in rows]
     batch["attention_mask"] = torch.stack([padded(one, length, 0, left) for one in ones])
