@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.processors import save
+from tests.tiny import BARE
 
 from holdfast.data.examples import Example, Turn
 from holdfast.models.anatomy import resolve_anatomy
 from holdfast.models.loading import Loaded, load_model
 from holdfast.tasks.task import Task
-from tests.processors import save
-from tests.tiny import BARE
 
 FIRST = BARE
 """A template that shows images first, so that questions about one image begin alike."""

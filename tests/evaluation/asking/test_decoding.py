@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.evaluation.asking.shop import MIXED, alone, ending, family
 
 from holdfast.config.schema import Speed
 from holdfast.evaluation.asking import asking
@@ -16,7 +17,6 @@ from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
 from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher
-from tests.evaluation.asking.shop import MIXED, alone, ending, family
 
 FAMILIES = ["llava", "llava_next", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "internvl"]
 LIMIT = 6

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.evaluation.asking.shop import MIXED, ONE, TWO, ending, family, question, task
 
 from holdfast.config.schema import Speed
 from holdfast.data.examples import Example, Turn
@@ -17,7 +18,6 @@ from holdfast.evaluation.predictions import read_predictions
 from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher
 from holdfast.tasks.options import options_of, yes_or_no
-from tests.evaluation.asking.shop import MIXED, ONE, TWO, ending, family, question, task
 
 COLOURS = ("red", "dark blue", "red and blue")
 CLOSED = tuple(

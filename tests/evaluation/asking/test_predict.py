@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evaluation.asking.shop import MIXED, ending, family, task
 
 from holdfast.config.schema import Speed
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.predict import batches, in_order, predict
 from holdfast.evaluation.predictions import read_predictions
 from holdfast.models.loading import Loaded
-from tests.evaluation.asking.shop import MIXED, ending, family, task
 
 LIMIT = 6
 OFF = Speed(share_images="off")
