@@ -16,7 +16,7 @@ from holdfast.evaluation.likelihood import candidates, likeliest
 from holdfast.evaluation.predictions import Prediction, PredictionWriter
 from holdfast.features.cache import FeatureCache
 from holdfast.models.loading import Loaded
-from holdfast.sharing.batcher import images_of
+from holdfast.sharing.rows import images_of
 from holdfast.tasks.options import options_of, yes_or_no
 from holdfast.tasks.task import Task
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,11 +10,11 @@ from torch import Tensor
 
 from holdfast.data.examples import Example
 from holdfast.features.cache import FeatureCache
-from holdfast.models.chat import per_token
 from holdfast.models.loading import Loaded
 from holdfast.sharing.gate import longest
 from holdfast.sharing.packing import as_additive, block_mask, pack, shared_length
 from holdfast.sharing.rows import Row, Rows, collate
+from holdfast.sharing.rows import images_of as images_of
 
 Inputs = dict[str, Any]
 """Model inputs by name; beside them ``labels``, ``owner`` (see :func:`holdfast.sharing.packing.pack`) and
@@ -121,15 +120,7 @@ class Batcher:
         shown = [example for example in leaders if example.images]
         if not shown:
             return {}
-        encoded = self.loaded.chat.encode(shown, with_answers=self.answers, max_length=self.max_length)
-        return {name: value for name, value in encoded.items() if not per_token(name)}
-
-
-def images_of(example: Example) -> Any:
-    """What examples about the same images have in common; an example without images shares with none."""
-    if not example.images:
-        return id(example)
-    return example.image_key or tuple(str(i) if isinstance(i, Path) else id(i) for i in example.images)
+        return dict(self.rows.pixels(shown))
 
 
 def repeated(examples: Sequence[Example]) -> bool:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from holdfast.data.examples import Example
-from holdfast.sharing.batcher import Batcher, images_of, model_inputs, to_device
+from holdfast.sharing.batcher import Batcher, model_inputs, to_device
+from holdfast.sharing.rows import images_of
 
 GROUPS, MEMBERS = 2, 3
 """How many images, and questions about each, are compared."""

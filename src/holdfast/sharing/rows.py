@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,6 +55,7 @@ class Rows:
         self.model, self.chat, self.answers, self.max_length = model, chat, answers, max_length
         self._kept: dict[int, tuple[Example, Row]] = {}  # by identity; the example is held, or its id could be reused
         self._bytes = 0
+        self._pixels: tuple[list[Example], dict[str, Tensor]] = ([], {})
 
     def __call__(self, examples: Sequence[Example]) -> list[Row]:
         """Rows in the order of the examples.
@@ -62,16 +64,54 @@ class Rows:
             HoldfastError: An example cannot be encoded, see :meth:`holdfast.models.chat.ChatProcessor.encode`.
         """
         absent = {id(example): example for example in examples if id(example) not in self._kept}
-        fresh: dict[int, Row] = {}
-        if absent:
-            batch = self.chat.encode(list(absent.values()), with_answers=self.answers, max_length=self.max_length)
-            fresh = dict(zip(absent, rows_of(self.model, batch), strict=True))
+        fresh = self._leaders(absent.values())
+        rest = [example for key, example in absent.items() if key not in fresh]
+        if rest:
+            fresh |= zip((id(e) for e in rest), rows_of(self.model, self._encode(rest)), strict=True)
         rows = [fresh[id(e)] if id(e) in fresh else self._kept[id(e)][1] for e in examples]
         for key, row in fresh.items():
             if self._bytes < LIMIT:
                 self._kept[key] = (absent[key], row)
                 self._bytes += row.bytes()
         return rows
+
+    def pixels(self, leaders: Sequence[Example]) -> dict[str, Tensor]:
+        """What ``forward`` needs of the images of ``leaders``, each of which has some.
+
+        Where they are the first examples about their images in the last call, it was made there, for preparing images
+        is the dearest part of a batch.
+        """
+        known, made = self._pixels
+        if len(known) == len(leaders) and all(one is other for one, other in zip(known, leaders, strict=True)):
+            return dict(made)
+        return _images(self._encode(leaders))
+
+    def _leaders(self, absent: Iterable[Example]) -> dict[int, Row]:
+        """Rows of the first example about each image, by identity; what was made of their images is kept."""
+        first: dict[Any, Example] = {}
+        for example in absent:
+            if example.images:
+                first.setdefault(images_of(example), example)
+        leaders = list(first.values())
+        if not leaders:
+            return {}
+        batch = self._encode(leaders)
+        self._pixels = (leaders, _images(batch))
+        return dict(zip(map(id, leaders), rows_of(self.model, batch), strict=True))
+
+    def _encode(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        return self.chat.encode(examples, with_answers=self.answers, max_length=self.max_length)
+
+
+def _images(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in batch.items() if not per_token(name)}
+
+
+def images_of(example: Example) -> Any:
+    """What examples about the same images have in common; an example without images shares with none."""
+    if not example.images:
+        return id(example)
+    return example.image_key or tuple(str(i) if isinstance(i, Path) else id(i) for i in example.images)
 
 
 def rows_of(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Row]:
