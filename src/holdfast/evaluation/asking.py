@@ -19,8 +19,9 @@ from holdfast.evaluation.generation import end_ids, generate, obstacle, repetiti
 from holdfast.evaluation.likelihood import option_scores
 from holdfast.features.cache import FeatureCache
 from holdfast.models.chat import per_token
+from holdfast.models.head import logits_at
 from holdfast.models.loading import Loaded
-from holdfast.sharing.batcher import Batcher, repeated
+from holdfast.sharing.batcher import Batcher, repeated, to_device
 from holdfast.sharing.check import TOLERANCE, check, some
 from holdfast.sharing.gate import refusal
 
@@ -86,7 +87,8 @@ def asking(
 ) -> Asking:
     """Decide how ``examples`` are asked, after comparing numbers on the first of them.
 
-    ``share_images: off`` is the library's own ``generate`` from end to end.
+    ``share_images: off`` is the library's own ``generate`` from end to end. So is a model whose generation settings ask
+    for more than our decoding does, also under ``on``: training may well share there, and is not to be lost over it.
 
     Raises:
         HoldfastError: Sharing is switched on, and the model cannot.
@@ -95,13 +97,14 @@ def asking(
     if speed.share_images == "off":
         made.report = {"share_images": said(False, "switched off"), "early_stop": said(False, "switched off")}
         return made
-    why = refusal(loaded.model, loaded.chat) or obstacle(loaded.model)
-    apart = None if why else nothing_shared(loaded, examples, batch_size)
-    if why is None:
+    why, unfollowed = refusal(loaded.model, loaded.chat), obstacle(loaded.model)
+    apart = None if why or unfollowed else nothing_shared(loaded, examples, batch_size)
+    if why is None and unfollowed is None:
         batcher = Batcher(loaded, answers=False, share=apart is None, cache=cache)
         decoder = Decoder(batcher, end_ids(loaded), repetition_penalty(loaded.model))
         why = (check(batcher, examples) if batcher.share else None) or check_steps(decoder, examples)
     _insist(speed, why)
+    why = why or unfollowed
     if why is None:
         made.decoder = decoder
     made.report = {
@@ -207,8 +210,9 @@ def _whole(loaded: Loaded, example: Example, token: int) -> Any:
     more = {"input_ids": token, "attention_mask": 1}
     for key in [key for key in batch if per_token(key)]:
         batch[key] = torch.nn.functional.pad(batch[key], (0, 1), value=more.get(key, 0))
-    batch = {key: value.to(loaded.device) for key, value in batch.items()}
-    return loaded.model(**batch).logits[0, -1].float().cpu()
+    last = torch.zeros(batch["input_ids"].shape, dtype=torch.bool)
+    last[0, -1] = True
+    return logits_at(loaded.model, to_device(batch, loaded.device), last)[0].float().cpu()
 
 
 def _insist(speed: Speed, why: str | None) -> None:

@@ -137,7 +137,7 @@ def test_other_generation_settings_fall_back(setting: str, value: Any, place: Pa
     loaded = family("llava", place)
     assert obstacle(loaded.model) is None
     setattr(loaded.model.generation_config, setting, value)
-    ask = asking(loaded, MIXED, 3, speed=Speed(), batch_size=32)
+    ask = asking(loaded, MIXED, 3, speed=Speed(share_images="on"), batch_size=32)
     assert ask.decoder is None and setting in ask.report["early_stop"]["why"]
 
 
