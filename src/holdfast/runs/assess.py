@@ -83,7 +83,7 @@ def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tok
             raise HoldfastError("the folder holds answers of another model", file=folder.path, remedy=remedy)
         other = [name for name, key in asked.items() if before.get("tasks", {}).get(name, key) != key]
         if other:
-            raise HoldfastError(f"the folder holds answers to other items of '{other[0]}', or asked in another way",
+            raise HoldfastError(f"the folder holds answers to other items of '{other[0]}', of another length, or asked in another way",
                                 file=folder.path, remedy=remedy)  # fmt: skip
         record = before | record | {"tasks": before.get("tasks", {}) | asked}
     elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
