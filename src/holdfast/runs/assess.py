@@ -83,8 +83,8 @@ def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tok
             raise HoldfastError("the folder holds answers of another model", file=folder.path, remedy=remedy)
         other = [name for name, key in asked.items() if before.get("tasks", {}).get(name, key) != key]
         if other:
-            raise HoldfastError(f"the folder holds answers to other items of '{other[0]}', of another length, or asked in another way",
-                                file=folder.path, remedy=remedy)  # fmt: skip
+            what = f"answers to other items of '{other[0]}', of another length, or asked in another way"
+            raise HoldfastError(f"the folder holds {what}", file=folder.path, remedy=remedy)
         record = before | record | {"tasks": before.get("tasks", {}) | asked}
     elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise HoldfastError("this exists and is not the folder of an evaluation", file=folder.path, remedy=remedy)
