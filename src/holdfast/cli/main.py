@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "methods": ("holdfast.cli.methods:methods", "List every method, stabiliser and fusion."),
     "data": ("holdfast.cli.data:app", "Check your examples; turn official downloads into examples."),
     "pocket": ("holdfast.cli.pocket:app", "Rebuild the shipped pocket model."),
+    "cache": ("holdfast.cli.cache:app", "Show or clear the stored image features of frozen vision encoders."),
     "doctor": ("holdfast.cli.doctor:doctor", "What this machine has, and what will be slow or missing."),
 }
 """Command -> where it lives and what it does. A place named ``app`` is a group of commands."""

@@ -121,7 +121,9 @@ class Decoder:
         width = max(len(row) for row in state.branches)
         padding = [[-1] * (width - len(row)) for row in state.branches]
         filled = [row + more for row, more in zip(state.branches, padding, strict=True)]
-        ids = torch.tensor([[tokens.get(index, self.batcher.pad) for index in row] for row in filled], device=device)
+        ids = torch.tensor(
+            [[tokens.get(index, self.batcher.padding) for index in row] for row in filled], device=device
+        )
         places = torch.tensor([[state.places.get(index, 0) for index in row] for row in filled], device=device)
         fed = torch.tensor([[index if index >= 0 else PADDING for index in row] for row in filled], device=device)
         state.owner = torch.cat([state.owner, fed], dim=1)

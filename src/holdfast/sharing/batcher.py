@@ -56,16 +56,17 @@ class Batcher:
             HoldfastError: An example cannot be encoded.
         """
         packed = self.pack(examples)
-        if packed is not None:
-            batch = packed
-        elif self.cache is not None and (cached := self.cache.batch(examples)) is not None:
-            batch = collate(self.rows(examples), self.pad, left=self.left) | {"cached_images": cached}
-        else:
-            batch = self.loaded.chat.encode(examples, with_answers=self.answers, max_length=self.max_length)
-        return to_device(batch, self.loaded.device)
+        return to_device(self.separate(examples) if packed is None else packed, self.loaded.device)
+
+    def separate(self, examples: Sequence[Example]) -> Inputs:
+        """The batch with a row for each example, on the CPU."""
+        cached = None if self.cache is None else self.cache.batch(examples)
+        if cached is not None:
+            return collate(self.rows(examples), self.padding, left=self.left) | {"cached_images": cached}
+        return dict(self.loaded.chat.encode(examples, with_answers=self.answers, max_length=self.max_length))
 
     @property
-    def pad(self) -> int:
+    def padding(self) -> int:
         """Id of the padding token."""
         return int(self.loaded.chat.tokenizer.pad_token_id)
 
@@ -83,7 +84,7 @@ class Batcher:
 
     def packed(self, examples: Sequence[Example], rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> Inputs:
         """A row for each group of indices into ``examples``, on the CPU."""
-        batch: Inputs = dict(pack(groups, rows, self.marks, self.pad, left=self.left))
+        batch: Inputs = dict(pack(groups, rows, self.marks, self.padding, left=self.left))
         batch["attention_mask"] = self.mask(batch["owner"])
         return batch | self.images([examples[group[0]] for group in groups])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -12,9 +13,6 @@ from holdfast.data.examples import Example
 from holdfast.models.head import logits_at
 from holdfast.sharing.batcher import Batcher, model_inputs, to_device
 from holdfast.sharing.rows import images_of
-
-GROUPS, MEMBERS = 2, 3
-"""How many images, and questions about each, are compared."""
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 """Largest deviation of a logit, as a share of the largest logit; half precision rounds more than that."""
@@ -26,14 +24,14 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
 
     Args:
         batcher: That shares.
-        examples: What it is to be used for; those of the first few repeated images are compared.
+        examples: What it is to be used for; two about one image and one about another are compared.
     """
     chosen = some(examples)
     packed = batcher.pack(chosen)
     if packed is None:
         return "no two examples of a batch show the same image and begin alike"
     loaded = batcher.loaded
-    plain = loaded.chat.encode(chosen, with_answers=batcher.answers, max_length=batcher.max_length)
+    plain = batcher.separate(chosen)
     # A row of its own ends with what its branch holds; only there are logits compared, and made.
     counts = torch.tensor([int((packed["owner"] == index).sum()) for index in range(len(chosen))])[:, None]
     behind = plain["attention_mask"].flip(1).cumsum(1).flip(1)  # tokens from here on
@@ -60,12 +58,13 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
 
 
 def some(examples: Sequence[Example]) -> list[Example]:
-    """A few questions about a few images."""
+    """Two questions about one image and one about another: a row of branches, a row of one, and padding."""
     by_image: dict[Any, list[Example]] = {}
     for example in examples:
         by_image.setdefault(images_of(example), []).append(example)
-    repeated = [members[:MEMBERS] for members in by_image.values() if len(members) > 1][:GROUPS]
-    return [example for members in repeated for example in members]
+    pair = next((members[:2] for members in by_image.values() if len(members) > 1), [])
+    others = (members[0] for members in by_image.values() if members[0].images and members[0] is not pair[0])
+    return pair and [*pair, *islice(others, 1)]
 
 
 def _logits(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Tensor]:

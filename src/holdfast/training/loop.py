@@ -30,7 +30,7 @@ from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from holdfast.training.loss import answer_logits, answer_loss
 from holdfast.training.memory import Randomness, clean_up, out_of_memory
-from holdfast.training.speedups import SpeedUps, compiled, engage, frozen_components, said
+from holdfast.training.speedups import SpeedUps, blocks_of, compiled, engage, frozen_components, said, without_kv_cache
 
 
 class Listener(Protocol):
@@ -102,9 +102,13 @@ class Trainer:
             HoldfastError: The loss is not a number.
         """
         frozen = frozen_components(self.recipe) if self.speed.frozen_no_grad else set()
-        blocks = [block for _, block in self.loaded.anatomy.llm.layers()]
+        blocks = blocks_of(self.loaded.model)
         try:
-            with without_graph(self.loaded.model, self.loaded.anatomy, frozen), compiled(blocks, self.speed.compile):
+            with (
+                without_graph(self.loaded.model, self.loaded.anatomy, frozen),
+                without_kv_cache(self.loaded.model),
+                compiled(blocks, self.speed.compile),
+            ):
                 self.engaged = self._engage()
                 self.listen("engaged", report=self.engaged.report)
                 return self._fit()

@@ -13,8 +13,11 @@ from torch import nn
 from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.features.cache import FeatureCache, NotPossible, default_folder
+from holdfast.features.cache import FeatureCache
+from holdfast.features.folder import default_folder
+from holdfast.features.refusal import NotPossible
 from holdfast.methods.recipe import Recipe
+from holdfast.models.anatomy import decoder_of
 from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher, repeated
 from holdfast.sharing.check import check
@@ -67,8 +70,8 @@ def engage(
     """
     frozen = frozen_components(recipe)
     cache, cache_report = _cache(loaded, frozen, speed, [*examples, *validation], passes, listen)
-    share, share_report = _sharing(loaded, speed, train, examples)
-    batcher = Batcher(loaded, max_length=train.max_length, share=share, cache=cache)
+    batcher = Batcher(loaded, max_length=train.max_length, share=speed.share_images != "off", cache=cache)
+    batcher.share, share_report = _sharing(batcher, speed, train, examples)
     report: Report = {"share_images": share_report, "feature_cache": cache_report}
     report["frozen_no_grad"] = said(
         speed.frozen_no_grad and bool(frozen), "frozen: " + (", ".join(sorted(frozen)) or "no encoder is")
@@ -81,10 +84,10 @@ def frozen_components(recipe: Recipe) -> set[str]:
     return {name for name in ("vision", "connector") if name not in recipe.active}
 
 
-def _sharing(loaded: Loaded, speed: Speed, train: Train, examples: Sequence[Example]) -> tuple[bool, dict[str, Any]]:
+def _sharing(batcher: Batcher, speed: Speed, train: Train, examples: Sequence[Example]) -> tuple[bool, dict[str, Any]]:
     if speed.share_images == "off":
         return False, said(False, "switched off")
-    why = refusal(loaded.model, loaded.chat)
+    why = refusal(batcher.loaded.model, batcher.loaded.chat)
     if why is None and not repeated(examples):
         why = "every image has one question"
     elif why is None and train.order == "random":
@@ -92,7 +95,7 @@ def _sharing(loaded: Loaded, speed: Speed, train: Train, examples: Sequence[Exam
     elif why is None and train.batch_size == 1:
         why = "a batch of one has nothing to share"
     if why is None:
-        why = check(Batcher(loaded, max_length=train.max_length, share=True), examples)
+        why = check(batcher, examples)
     if why is not None and speed.share_images == "on":
         raise HoldfastError(f"speed.share_images is on, and {why}", remedy="set speed.share_images: auto")
     return why is None, said(why is None, why or "compared with separate rows before the first step")
@@ -116,15 +119,14 @@ def _cache(
             if size < WORTH:
                 raise NotPossible(f"an encoder of {size:,} parameters is faster than reading its features")
         cache = open_cache(loaded, frozen, speed)
-        cache.check(examples)
-    except NotPossible as reason:
+        fill(cache, examples, listen)
+    except NotPossible as refused:
         if speed.feature_cache == "on":
             raise HoldfastError(
-                f"speed.feature_cache is on, and {reason}", remedy="set speed.feature_cache: auto"
-            ) from reason
-        return None, said(False, str(reason))
-    fill(cache, examples, listen)
-    return cache, said(True, f"features behind the {cache.stage}")
+                f"speed.feature_cache is on, and {refused.reason}", remedy="set speed.feature_cache: auto"
+            ) from refused
+        return None, said(False, refused.reason)
+    return cache, said(True, cache.note or f"features behind the {cache.stage}, compared with pixels on one batch")
 
 
 def open_cache(loaded: Loaded, frozen: Collection[str], speed: Speed) -> FeatureCache:
@@ -138,7 +140,13 @@ def open_cache(loaded: Loaded, frozen: Collection[str], speed: Speed) -> Feature
 
 
 def fill(cache: FeatureCache, examples: Sequence[Example], listen: Callable[..., None]) -> None:
-    """Compute what is missing, with progress."""
+    """Prove that features change nothing, then compute what is missing, with progress.
+
+    Raises:
+        NotPossible: With the reason.
+    """
+    cache.missing(examples)  # told first what the run needs, the cache throws none of it away
+    cache.check(examples)
     missing = cache.missing(examples)
     if missing:
         listen("caching", total=len(missing))
@@ -146,8 +154,26 @@ def fill(cache: FeatureCache, examples: Sequence[Example], listen: Callable[...,
 
 
 @contextmanager
+def without_kv_cache(model: Any) -> Iterator[None]:
+    """Inside, forward passes keep no keys and values for tokens that are never generated."""
+    config = model.config.get_text_config()
+    before = getattr(config, "use_cache", None)
+    config.use_cache = False
+    try:
+        yield
+    finally:
+        config.use_cache = before
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """The repeated blocks of the llm, whatever was added to them."""
+    lists = [module for module in decoder_of(model).modules() if isinstance(module, nn.ModuleList)]
+    return list(max(lists, key=lambda blocks: sum(p.numel() for p in blocks.parameters()), default=()))
+
+
+@contextmanager
 def compiled(blocks: Sequence[nn.Module], wanted: bool) -> Iterator[None]:
-    """Inside, the blocks are compiled one by one: they are alike, and hooks around them stay as they are."""
+    """Inside, the blocks are compiled one by one: alike as they are, one compilation serves them all."""
     if not wanted:
         yield
         return

@@ -1,0 +1,193 @@
+"""The folder of the cache: one group a model, stage and setting, one file an image set. Needs no torch.
+
+``<folder>/<group>/group.json`` names the group for people; ``<folder>/<group>/<image set>.safetensors`` holds the
+features. A file's modification time says when it was last used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+DEFAULT_CAP = 20_000_000_000
+"""Bytes that the cache may take unless the caller says otherwise."""
+
+SUFFIX = ".safetensors"
+PART = ".part"
+"""Ending of a file that is being written; a killed process leaves one behind."""
+
+_CARD = "group.json"
+_PROOF = "proof.json"
+_STALE = 3600.0
+"""Seconds after which an unfinished file belongs to nobody."""
+
+
+def default_folder() -> Path:
+    """``$HOLDFAST_CACHE``, else ``$XDG_CACHE_HOME/holdfast/features``, else ``~/.cache/holdfast/features``."""
+    named = os.environ.get("HOLDFAST_CACHE")
+    if named:
+        return Path(named).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home).expanduser() if home else Path.home() / ".cache") / "holdfast" / "features"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a group is, for people; nothing is decided by it."""
+
+    model: str
+    kind: str
+    stage: str
+    dtype: str
+    transformers: str
+
+    def write(self, group: Path) -> None:
+        """Put the card into the group's folder, which is made where it is missing."""
+        group.mkdir(parents=True, exist_ok=True)
+        file = group / _CARD
+        if not file.is_file():
+            part = file.with_name(f"{_CARD}.{os.getpid()}{PART}")
+            part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+            part.replace(file)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found out about a group's model on its first batch, so that it need not be found out again.
+
+    Attributes:
+        rows: Rows of the batch on which features and pixels gave the same; 0 where they were never compared.
+        fields: The fields of the features that the forward reads; None where not known.
+    """
+
+    rows: int = 0
+    fields: tuple[str, ...] | None = None
+
+    @staticmethod
+    def read(group: Path) -> Proof:
+        """The proof of a group; an empty one where there is none, or none that can be read."""
+        try:
+            found = json.loads((group / _PROOF).read_text(encoding="utf-8"))
+            return Proof(int(found["rows"]), tuple(map(str, found["fields"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            return Proof()
+
+    def write(self, group: Path) -> None:
+        """Put it into the group's folder; where that cannot be written it is found out again next time."""
+        part = group / f"{_PROOF}.{os.getpid()}{PART}"
+        with suppress(OSError):
+            part.write_text(json.dumps({"rows": self.rows, "fields": list(self.fields or ())}), encoding="utf-8")
+            part.replace(group / _PROOF)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file of features: its size in bytes and when it was last used (seconds since 1970)."""
+
+    path: Path
+    size: int
+    used: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """The features of one model at one stage."""
+
+    path: Path
+    card: Card
+    files: tuple[Stored, ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def used(self) -> float:
+        """When one of its files was last used."""
+        return max((file.used for file in self.files), default=0.0)
+
+
+def groups(folder: Path) -> list[Group]:
+    """Every group that holds features, the last used first."""
+    found = []
+    for path in _folders(folder):
+        files = tuple(_files(path))
+        if files:
+            found.append(Group(path, _card(path), files))
+    return sorted(found, key=lambda group: -group.used)
+
+
+def stored(folder: Path) -> list[Stored]:
+    """Every file of features, the least recently used first."""
+    return sorted((file for path in _folders(folder) for file in _files(path)), key=lambda file: file.used)
+
+
+def clear(folder: Path, *, older_than: float = 0.0) -> tuple[int, int]:
+    """Remove features that were not used for ``older_than`` seconds, and what killed processes left.
+
+    Returns:
+        Number of files and of bytes removed. Only files that this room wrote are touched.
+    """
+    files = freed = 0
+    for file in stored(folder):
+        if time.time() - file.used >= older_than and remove(file.path):
+            files, freed = files + 1, freed + file.size
+    sweep(folder, older_than=min(older_than, _STALE))
+    for path in _folders(folder):
+        if not any(_files(path)):
+            with suppress(OSError):  # something else lies in it, or another process has just begun to fill it
+                (path / _CARD).unlink(missing_ok=True)
+                path.rmdir()
+    return files, freed
+
+
+def remove(path: Path) -> bool:
+    """Delete one file; False where another process was faster or the file is not ours to delete."""
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def sweep(folder: Path, *, older_than: float = _STALE) -> None:
+    """Delete unfinished files that no process can still be writing."""
+    for path in _folders(folder):
+        for file in path.glob(f"*{PART}"):
+            with suppress(OSError):
+                if time.time() - file.stat().st_mtime >= older_than:
+                    file.unlink()
+
+
+def touch(path: Path) -> None:
+    """Note that a file was used now."""
+    with suppress(OSError):  # a cache that may only be read is still of use
+        os.utime(path)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        yield from (Path(entry.path) for entry in entries if entry.is_dir() and (Path(entry.path) / _CARD).is_file())
+
+
+def _files(group: Path) -> Iterator[Stored]:
+    with suppress(OSError), os.scandir(group) as entries:
+        for entry in entries:
+            if entry.name.endswith(SUFFIX):
+                with suppress(OSError):  # gone since the folder was read
+                    facts = entry.stat()
+                    yield Stored(Path(entry.path), facts.st_size, facts.st_mtime)
+
+
+def _card(group: Path) -> Card:
+    try:
+        facts = json.loads((group / _CARD).read_text(encoding="utf-8"))
+        return Card(**{name: str(facts[name]) for name in Card.__dataclass_fields__})
+    except (OSError, ValueError, KeyError, TypeError):
+        return Card("?", "?", "?", "?", "?")

@@ -1,0 +1,143 @@
+"""The speed benchmarks at toy size: every arm that needs no peer package runs, and all arms compute the same."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+SCRIPTS = ("training", "evaluation", "memory", "scaling", "gpu", "selective_memory")
+TINY = {"tower": "tiny", "image": 28, "layers": 2, "width": 64, "vocabulary": 64}
+POCKET = {"model": "pocket"}
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The scripts find each other as they do when they run by themselves; the threads are given back."""
+    threads = torch.get_num_threads()
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield
+    torch.set_num_threads(threads)
+
+
+def script(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help_says_what_is_measured(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        script(name).main()
+    said = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert "--rounds" in said and "--json" in said
+    assert f"python benchmarks/{name}.py" in (script(name).__doc__ or "")
+
+
+@pytest.mark.parametrize("shape", [TINY, POCKET], ids=["llava", "pocket"])
+def test_training_arms_do_the_same(shape: dict[str, Any]) -> None:
+    training = script("training")
+    task = {"questions": 2, "images": 2, "images_per_batch": 1, "epochs": 2, "threads": 1, "shape": shape}
+    found = {arm: training.run_arm({**task, "arm": arm}) for arm in ("trainer", "ours", "ours_off")}
+    training.check([found])
+    assert {len(one["gaps"]) for one in found.values()} == {4}
+    text = training.as_text({"settings": task, "arms": training.summarise([found])})
+    assert "ours_off" in text and "/ trainer" in text
+
+
+def test_training_refuses_arms_that_differ() -> None:
+    training = script("training")
+    same = {"loss": 1.0, "supervised": 9, "warm_supervised": 3}
+    training.check([{"a": same, "b": same | {"loss": 1.00001}}])
+    for change in ({"loss": 1.001}, {"supervised": 8}, {"warm_supervised": 4}):
+        with pytest.raises(SystemExit, match="b:"):
+            training.check([{"a": same, "b": same | change}])
+
+
+@pytest.mark.parametrize("shape", [TINY, POCKET], ids=["llava", "pocket"])
+def test_evaluation_arms_answer_alike(shape: dict[str, Any]) -> None:
+    evaluation = script("evaluation")
+    task = {"questions": 3, "images": 2, "max_new_tokens": 3, "big": 6, "threads": 1, "shape": shape}
+    found = {arm: evaluation.run_arm({**task, "arm": arm}) for arm in evaluation.GENERATING}
+    evaluation.check([found])
+    assert all(len(one["answers"]) == 6 for one in found.values())
+    found["big"]["answers"] = dict.fromkeys(found["one"]["answers"], "something else")
+    with pytest.raises(SystemExit, match="big answers 6 of 6"):
+        evaluation.check([found])
+
+
+def test_options_are_scored_as_rows() -> None:
+    evaluation = script("evaluation")
+    task = {"questions": 2, "images": 1, "max_new_tokens": 3, "big": 2, "threads": 1, "shape": TINY}
+    found = evaluation.run_arm({**task, "arm": "options_loop"})
+    assert set(found["answers"].values()) <= {"yes", "no"} and len(found["answers"]) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's /proc")
+def test_memory_arms_compute_the_same() -> None:
+    memory = script("memory")
+    task = {"questions": 2, "answer_tokens": 5, "threads": 1, "shape": TINY}
+    found = {arm: memory.run_arm({**task, "arm": arm}) for arm in ("plain", "ours")}
+    memory.check([found])
+    assert found["plain"]["supervised"] == 2 * (5 + 1)
+
+
+def test_scaling_measures_beside_a_floor() -> None:
+    scaling = script("scaling")
+    task = {"questions": 2, "images": 2, "threads": 1, "matrix": 64, "shape": TINY}
+    found = {arm: scaling.run_arm({**task, "arm": arm}) for arm in scaling.ARMS}
+    assert found["plain"]["operations"] == found["ours"]["operations"] > 0
+    assert found["plain"]["supervised"] == found["ours"]["supervised"]
+
+
+def test_floor_counts_what_a_pencil_counts() -> None:
+    floors, setting = script("floors"), script("setting")
+    shape = setting.Shape(tower="tiny", image=28, layers=3, width=64, vocabulary=100)
+    parts = floors.count(shape, [7, 9], 5, prefix=6, trained="all", encoder=False)
+    inner = 64 * 8 // 3
+    matrices = 3 * (4 * 64 * 64 + 3 * 64 * inner)
+    assert parts["llm"] == pytest.approx(3 * 2 * matrices * (6 + 7 + 9), rel=0.05)  # nobody wants the first input's
+    pairs = 21 + (7 * 6 + 28) + (9 * 6 + 45)
+    assert parts["attention"] == 4 * 64 * pairs * 3 * 3
+    assert parts["head"] == 4 * 64 * 100 * 5
+    frozen = floors.count(shape, [7, 9], 5, prefix=6, trained="last2", encoder=False)
+    assert frozen["llm"] < parts["llm"]
+    assert math.isclose(parts["total"], sum(value for name, value in parts.items() if name != "total"))
+    seen = floors.count(shape, [7, 9], 5, prefix=6)["encoder"]
+    assert seen > 2 * 4 * 3 * 14 * 14 * 32  # more than the patches alone
+
+
+def test_gpu_runs_on_a_toy_and_refuses_without_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    gpu = script("gpu")
+    task = {"questions": 2, "images": 1, "images_per_batch": 1, "epochs": 1, "threads": 1, "matrix": 64}
+    task["shape"] = vars(gpu.replace(gpu.TINY, device="cpu", image=28))
+    found = {arm: gpu.run_arm({**task, "arm": arm}) for arm in ("layers:ours_plain", "random_mask:ours")}
+    gpu.check([found], 0.05)
+    assert "random_mask:ours" in gpu.as_text({"arms": gpu.summarise([found])})
+    with pytest.raises(SystemExit) as stopped:
+        gpu.require("cpu", tiny=False)
+    assert stopped.value.code == 2
+    assert len(capsys.readouterr().err.strip().split("\n")) == 1
+
+
+def test_rounds_are_paired_and_begin_with_another_arm() -> None:
+    common = script("common")
+    order: list[str] = []
+
+    def run(arm: str) -> dict[str, float]:
+        order.append(arm)
+        return {"seconds": {"a": 2.0, "b": 1.0}[arm] * len(order)}
+
+    rounds = common.play(2, ("a", "b"), run)
+    assert order == ["a", "b", "b", "a"]
+    assert common.ratio(rounds, "a", "b", "seconds") == pytest.approx((2 / 2 + 8 / 3) / 2)
