@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.compare import compare
 
 if TYPE_CHECKING:
+    from holdfast.config.schema import Speed
     from holdfast.evaluation.items import Score
     from holdfast.models.loading import Loaded
     from holdfast.training.loop import Listener
@@ -97,6 +98,8 @@ def evaluate(
     max_new_tokens: int = 32,
     metric: str | None = None,
     root: str | None = None,
+    options: Literal["generate", "likelihood"] = "generate",
+    speed: Speed | None = None,
     listen: Listener | None = None,
 ) -> dict[str, Score]:
     """Predict and score tasks; ``out/predictions/<task>.jsonl`` is appended item by item and resumed.
@@ -110,10 +113,12 @@ def evaluate(
         max_new_tokens: Longest answer.
         metric: Metric for example files; default: exact match.
         root: Folder of their images; default: that of each file.
+        options: ``likelihood``: of given options the likeliest is the answer; other items are generated.
+        speed: Speed-ups, which change no answer; ``evaluation.json`` says which engaged.
         listen: Called with events; default: silence.
 
     Raises:
-        HoldfastError: Unknown task, bad data, or nothing to load.
+        HoldfastError: Unknown task, bad data, or nothing to load; ``speed.share_images`` is on and the model cannot.
     """
     from holdfast.runs.assess import assess
 
@@ -127,6 +132,8 @@ def evaluate(
         metric=metric,
         root=root,
         listen=listen or _silence,
+        speed=speed,
+        options=options,
     )
 
 

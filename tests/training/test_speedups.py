@@ -81,7 +81,7 @@ def test_a_model_that_fails_the_comparison_keeps_its_rows_apart(tiny_llava: Path
     from holdfast.sharing import batcher
 
     monkeypatch.setattr(
-        batcher, "block_mask", lambda query, key: torch.ones(*query.shape, key.shape[1])[:, None].bool()
+        batcher, "block_mask", lambda query, key, offset=0: torch.ones(*query.shape, key.shape[1])[:, None].bool()
     )
     shared, plain = (fit(tiny_llava, {"share_images": wanted}) for wanted in ("auto", "off"))
     assert not shared[2]["share_images"]["on"] and "other logits" in shared[2]["share_images"]["why"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +17,15 @@ def evaluate(
     max_new_tokens: Annotated[int, typer.Option(help="longest answer", min=1)] = 32,
     root: Annotated[str | None, typer.Option(help="folder of the images; default: that of the example file")] = None,
     metric: Annotated[str | None, typer.Option(help="metric of example files; default: exact_match")] = None,
+    options: Annotated[
+        Literal["generate", "likelihood"], typer.Option(help="likelihood: the likeliest of given options is the answer")
+    ] = "generate",
+    share_images: Annotated[
+        bool | None,
+        typer.Option(
+            "--share-images/--no-share-images", help="ask questions about one image together; default: where exact"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Predict and score tasks; an interrupted call goes on item by item."""
@@ -24,19 +33,21 @@ def evaluate(
 
     from holdfast import api
     from holdfast.cli.terminal import Terminal, console, points
+    from holdfast.config.schema import Speed
 
+    speed = Speed(share_images="auto" if share_images is None else "on" if share_images else "off")
     names = [name for group in tasks for name in group.split(",") if name]
     if as_json:
         scores = api.evaluate(
             run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens, metric=metric,
-            root=root,
+            root=root, options=options, speed=speed,
         )  # fmt: skip
         print(json.dumps({"tasks": {name: score.to_json() for name, score in scores.items()}}, indent=1))
         return
     with Terminal() as terminal:
         scores = api.evaluate(
             run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens,
-            metric=metric, root=root, listen=terminal,
+            metric=metric, root=root, options=options, speed=speed, listen=terminal,
         )  # fmt: skip
     for name, score in scores.items():
         extra = "".join(f", {getattr(score, k)} {k}" for k in ("missing", "unparsed", "truncated") if getattr(score, k))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from holdfast.config.schema import TaskSpec
+from holdfast.config.schema import Speed, TaskSpec
 from holdfast.errors import HoldfastError
 from holdfast.evaluation.items import Score
 from holdfast.evaluation.metrics.registry import get_metric
-from holdfast.evaluation.predict import predict
+from holdfast.evaluation.predict import Options, predict
 from holdfast.evaluation.scorecard import score_file
 from holdfast.models.loading import Loaded
 from holdfast.runs.folder import RunFolder, safe_name
@@ -32,6 +33,8 @@ def assess(
     metric: str | None,
     root: str | None,
     listen: Listener,
+    speed: Speed | None = None,
+    options: Options = "generate",
 ) -> dict[str, Score]:
     """See :func:`holdfast.api.evaluate`.
 
@@ -50,25 +53,29 @@ def assess(
         get_metric(task.metric, task.variant)
         if names.count(safe_name(task.name)) > 1:
             raise HoldfastError(f"two tasks are called '{task.name}'", remedy="ask them in two calls")
-    _claim(folder, loaded, asked_tasks, max_new_tokens)
+    _claim(folder, loaded, asked_tasks, max_new_tokens, options)
     scores: dict[str, Score] = {}
     for asked in asked_tasks:
         listen("predicting", task=asked.name, who="model", total=len(asked.test))
-        predict(
+        report = predict(
             loaded, asked, folder.predictions(asked.name), batch_size=batch_size, max_new_tokens=max_new_tokens,
-            advance=_counter(listen, asked.name),
+            advance=_counter(listen, asked.name), speed=speed, options=options,
         )  # fmt: skip
+        if report:
+            record = folder.read_json(FILE)
+            folder.write_json(FILE, record | {"engaged": record.get("engaged", {}) | {asked.name: report}})
         scores[asked.name] = score_file(folder.predictions(asked.name), metric=asked.metric, variant=asked.variant)
     earlier = folder.read_json("scores.json")["tasks"] if folder.scores.exists() else {}
     folder.write_json("scores.json", {"tasks": earlier | {name: score.to_json() for name, score in scores.items()}})
     return scores
 
 
-def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tokens: int) -> None:
+def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tokens: int, options: Options) -> None:
     """Record whose answers to what the folder holds, or refuse if it holds others."""
     identity = _identity(loaded)
-    asked = {task.name: f"{task.key()}-{task.max_new_tokens or max_new_tokens}" for task in tasks}
-    record = {"identity": identity, "model": loaded.name, "tasks": asked}
+    way = "" if options == "generate" else f"-{options}"
+    asked = {task.name: f"{task.key()}-{task.max_new_tokens or max_new_tokens}{way}" for task in tasks}
+    record: dict[str, Any] = {"identity": identity, "model": loaded.name, "tasks": asked}
     remedy = "choose another --out"
     if (folder.path / FILE).exists():
         before = folder.read_json(FILE)
@@ -76,9 +83,9 @@ def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tok
             raise HoldfastError("the folder holds answers of another model", file=folder.path, remedy=remedy)
         other = [name for name, key in asked.items() if before.get("tasks", {}).get(name, key) != key]
         if other:
-            raise HoldfastError(f"the folder holds answers to other items of '{other[0]}', or of another length",
-                                file=folder.path, remedy=remedy)  # fmt: skip
-        record["tasks"] = before.get("tasks", {}) | asked
+            what = f"answers to other items of '{other[0]}', of another length, or asked in another way"
+            raise HoldfastError(f"the folder holds {what}", file=folder.path, remedy=remedy)
+        record = before | record | {"tasks": before.get("tasks", {}) | asked}
     elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise HoldfastError("this exists and is not the folder of an evaluation", file=folder.path, remedy=remedy)
     folder.write_json(FILE, record)

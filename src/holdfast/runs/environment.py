@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from holdfast.runs.folder import RunFolder
+
 PACKAGES = ("holdfast", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
 
 
@@ -33,3 +35,15 @@ def environment(**engaged: Any) -> dict[str, Any]:
         "gpu": gpu,
         "engaged": engaged,
     }
+
+
+def with_evaluation(folder: RunFolder, task: str, who: str, report: dict[str, Any]) -> dict[str, Any]:
+    """``environment.json`` of a run with what engaged while ``who`` (base or tuned) answered ``task``.
+
+    What training wrote there is kept; a run that took its training over from another one has no such file yet.
+    """
+    file = folder.path / "environment.json"
+    record: dict[str, Any] = folder.read_json(file.name) if file.exists() else environment()
+    evaluation = record.setdefault("engaged", {}).setdefault("evaluation", {})
+    evaluation.setdefault(task, {})[who] = report
+    return record

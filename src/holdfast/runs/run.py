@@ -21,7 +21,7 @@ from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.begun import check_begun
-from holdfast.runs.environment import environment
+from holdfast.runs.environment import environment, with_evaluation
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.lengths import fitting
 from holdfast.runs.scores import recipe_scores
@@ -217,7 +217,8 @@ class Run:
         settings = self.config.evaluate
         limit = task.max_new_tokens or settings.max_new_tokens
         place = self.folder.path.parent / ".base" / loaded.identity
-        shared = place / f"{safe_name(task.name)}-{task.key()}-{limit}.jsonl"
+        way = "" if settings.options == "generate" else f"-{settings.options}"
+        shared = place / f"{safe_name(task.name)}-{task.key()}-{limit}{way}.jsonl"
         own = self.folder.base_predictions(task.name)
         if own.exists():
             return
@@ -233,11 +234,14 @@ class Run:
     def _predict(self, loaded: Loaded, task: Task, file: Path, who: str) -> None:
         settings = self.config.evaluate
         self.listen("predicting", task=task.name, who=who, total=len(task.test))
-        predict(
+        report = predict(
             loaded, task, file,
             batch_size=settings.batch_size, max_new_tokens=settings.max_new_tokens,
             advance=lambda count: self.listen("predicted", task=task.name, who=who, count=count),
+            speed=self.config.speed, options=settings.options,
         )  # fmt: skip
+        if report:
+            self.folder.write_json("environment.json", with_evaluation(self.folder, task.name, who, report))
         score_file(file, metric=task.metric, variant=task.variant)
 
 

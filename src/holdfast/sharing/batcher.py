@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,12 +10,12 @@ from torch import Tensor
 
 from holdfast.data.examples import Example
 from holdfast.features.cache import FeatureCache
-from holdfast.models.chat import per_token
 from holdfast.models.loading import Loaded
 from holdfast.sharing.attention import mark
 from holdfast.sharing.gate import longest
 from holdfast.sharing.packing import as_additive, block_mask, pack, shared_length
 from holdfast.sharing.rows import Row, Rows, collate
+from holdfast.sharing.rows import images_of as images_of
 
 Inputs = dict[str, Any]
 """Model inputs by name; beside them ``labels``, ``owner`` (see :func:`holdfast.sharing.packing.pack`) and
@@ -81,9 +80,15 @@ class Batcher:
         if not self.share or len(examples) < 2 or not repeated(examples):
             return None
         rows = self.rows(examples)
+        if self.longest is not None and max(row.length for row in rows) > self.longest:
+            return None  # the block mask would take the place of the window in every row of the batch
         groups = self.groups(examples, rows)
         if len(groups) == len(examples):
             return None
+        return self.packed(examples, rows, groups)
+
+    def packed(self, examples: Sequence[Example], rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> Inputs:
+        """A row for each group of indices into ``examples``, on the CPU."""
         batch: Inputs = dict(pack(groups, rows, self.marks, self.padding, left=self.left))
         batch["attention_mask"] = self.mask(batch["owner"])
         return batch | self.images([examples[group[0]] for group in groups])
@@ -91,18 +96,23 @@ class Batcher:
     def groups(self, examples: Sequence[Example], rows: Sequence[Row]) -> list[list[int]]:
         """Indices of examples that become one row, in the order of their first members."""
         by_image: dict[Any, list[int]] = {}
-        for index, (example, row) in enumerate(zip(examples, rows, strict=True)):
-            fits = self.longest is None or row.length <= self.longest
-            by_image.setdefault(images_of(example) if fits else index, []).append(index)
+        for index, example in enumerate(examples):
+            by_image.setdefault(images_of(example), []).append(index)
         groups: list[list[int]] = []
         for members in by_image.values():
             together = len(members) > 1 and shared_length([rows[i] for i in members], self.marks) > 0
             groups += [members] if together else [[index] for index in members]
         return sorted(groups)
 
-    def mask(self, owner: Tensor) -> Tensor:
-        """The block mask of packed rows, in the form that the model's attention takes."""
-        mask = block_mask(owner, owner)
+    def mask(self, owner: Tensor, key: Tensor | None = None) -> Tensor:
+        """The block mask of packed rows, in the form that the model's attention takes.
+
+        Args:
+            owner: Of the tokens that look, ``[rows, queries]``.
+            key: Of all tokens, those that look last, ``[rows, keys]``; default: they are all.
+        """
+        key = owner if key is None else key
+        mask = block_mask(owner, key, key.shape[1] - owner.shape[1])
         text: Any = self.loaded.model.config.get_text_config()  # type: ignore[union-attr, operator]
         if str(text._attn_implementation or "eager").startswith("eager"):
             return as_additive(mask, next(self.loaded.model.parameters()).dtype)
@@ -116,15 +126,7 @@ class Batcher:
         shown = [example for example in leaders if example.images]
         if not shown:
             return {}
-        encoded = self.loaded.chat.encode(shown, with_answers=self.answers, max_length=self.max_length)
-        return {name: value for name, value in encoded.items() if not per_token(name)}
-
-
-def images_of(example: Example) -> Any:
-    """What examples about the same images have in common; an example without images shares with none."""
-    if not example.images:
-        return id(example)
-    return example.image_key or tuple(str(i) if isinstance(i, Path) else id(i) for i in example.images)
+        return dict(self.rows.pixels(shown))
 
 
 def repeated(examples: Sequence[Example]) -> bool:

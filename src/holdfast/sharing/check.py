@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from holdfast.data.examples import Example
-from holdfast.sharing.batcher import Batcher, images_of, model_inputs, to_device
+from holdfast.models.head import logits_at
+from holdfast.sharing.batcher import Batcher, model_inputs, to_device
+from holdfast.sharing.rows import images_of
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 """Largest deviation of a logit, as a share of the largest logit; half precision rounds more than that."""
@@ -30,8 +32,11 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
         return "no two examples of a batch show the same image and begin alike"
     loaded = batcher.loaded
     plain = batcher.separate(chosen)
-    plain["owner"] = torch.arange(len(chosen))[:, None].expand_as(plain["input_ids"])
-    plain["owner"] = plain["owner"].masked_fill(plain["attention_mask"] == 0, -1)
+    # A row of its own ends with what its branch holds; only there are logits compared, and made.
+    counts = torch.tensor([int((packed["owner"] == index).sum()) for index in range(len(chosen))])[:, None]
+    behind = plain["attention_mask"].flip(1).cumsum(1).flip(1)  # tokens from here on
+    own = (plain["attention_mask"] != 0) & (behind <= counts)
+    plain["owner"] = torch.arange(len(chosen))[:, None].expand_as(own).masked_fill(~own, -1)
     training = loaded.model.training
     loaded.model.eval()
     try:
@@ -41,7 +46,7 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
     finally:
         loaded.model.train(training)
     worst = max(
-        float((one - other[-one.shape[0] :]).abs().max() / other.abs().max().clamp(min=1e-6))
+        float((one - other).abs().max() / other.abs().max().clamp(min=1e-6))
         for one, other in zip(shared, alone, strict=True)
     )
     allowed = TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2)
@@ -66,5 +71,6 @@ def _logits(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Tensor]
     """Each example's logits in its own branch ``[tokens, vocabulary]``."""
     model = batcher.loaded.model
     owner = batch["owner"]
-    logits: Tensor = model(**model_inputs(model, to_device(batch, batcher.loaded.device))).logits.float().cpu()
-    return [logits[owner == index] for index in range(count)]
+    places = owner >= 0
+    logits = logits_at(model, model_inputs(model, to_device(batch, batcher.loaded.device)), places).float().cpu()
+    return [logits[owner[places] == index] for index in range(count)]

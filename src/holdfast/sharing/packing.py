@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from holdfast.sharing.rows import Row, padded, stack_positions
+from holdfast.sharing.rows import Row, names, padded, stack_positions
 
 PREFIX, PADDING = -1, -2
 """Owners of tokens that belong to all branches of a row, and to none."""
@@ -58,14 +58,14 @@ def pack(
         The per-token inputs ``[groups, length]``, ``position_ids``, and ``owner`` ``[groups, length]``: whose branch a
         token belongs to, as index into ``rows``, :data:`PREFIX` or :data:`PADDING`.
     """
-    tokens: dict[str, list[Tensor]] = {name: [] for name in rows[groups[0][0]].tokens}
+    tokens: dict[str, list[Tensor]] = {name: [] for name in names(rows)}
     positions: list[Tensor] = []
     owners: list[Tensor] = []
     for group in groups:
         members = [rows[index] for index in group]
         shared = shared_length(members, marks) if len(members) > 1 else 0
         for name, parts in tokens.items():
-            values = [row.tokens[name] for row in members]
+            values = [row.entries(name) for row in members]
             parts.append(torch.cat([values[0][:shared], *(value[shared:] for value in values)]))
         places = [row.positions for row in members]
         positions.append(torch.cat([places[0][..., :shared], *(place[..., shared:] for place in places)], dim=-1))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +35,14 @@ class Row:
         """Number of tokens."""
         return self.tokens["input_ids"].shape[0]
 
+    def entries(self, name: str) -> Tensor:
+        """One input of every token; zeros where this row has none.
+
+        A text encoded without images beside it comes without the types that tell image tokens from others.
+        """
+        found = self.tokens.get(name)
+        return torch.zeros_like(self.tokens["input_ids"]) if found is None else found
+
     def bytes(self) -> int:
         """Memory that remembering it takes."""
         return sum(t.numel() * t.element_size() for t in (*self.tokens.values(), self.positions))
@@ -46,6 +55,7 @@ class Rows:
         self.model, self.chat, self.answers, self.max_length = model, chat, answers, max_length
         self._kept: dict[int, tuple[Example, Row]] = {}  # by identity; the example is held, or its id could be reused
         self._bytes = 0
+        self._pixels: tuple[list[Example], dict[str, Tensor]] = ([], {})
 
     def __call__(self, examples: Sequence[Example]) -> list[Row]:
         """Rows in the order of the examples.
@@ -54,16 +64,54 @@ class Rows:
             HoldfastError: An example cannot be encoded, see :meth:`holdfast.models.chat.ChatProcessor.encode`.
         """
         absent = {id(example): example for example in examples if id(example) not in self._kept}
-        fresh: dict[int, Row] = {}
-        if absent:
-            batch = self.chat.encode(list(absent.values()), with_answers=self.answers, max_length=self.max_length)
-            fresh = dict(zip(absent, rows_of(self.model, batch), strict=True))
+        fresh = self._leaders(absent.values())
+        rest = [example for key, example in absent.items() if key not in fresh]
+        if rest:
+            fresh |= zip((id(e) for e in rest), rows_of(self.model, self._encode(rest)), strict=True)
         rows = [fresh[id(e)] if id(e) in fresh else self._kept[id(e)][1] for e in examples]
         for key, row in fresh.items():
             if self._bytes < LIMIT:
                 self._kept[key] = (absent[key], row)
                 self._bytes += row.bytes()
         return rows
+
+    def pixels(self, leaders: Sequence[Example]) -> dict[str, Tensor]:
+        """What ``forward`` needs of the images of ``leaders``, each of which has some.
+
+        Where they are the first examples about their images in the last call, it was made there, for preparing images
+        is the dearest part of a batch.
+        """
+        known, made = self._pixels
+        if len(known) == len(leaders) and all(one is other for one, other in zip(known, leaders, strict=True)):
+            return dict(made)
+        return _images(self._encode(leaders))
+
+    def _leaders(self, absent: Iterable[Example]) -> dict[int, Row]:
+        """Rows of the first example about each image, by identity; what was made of their images is kept."""
+        first: dict[Any, Example] = {}
+        for example in absent:
+            if example.images:
+                first.setdefault(images_of(example), example)
+        leaders = list(first.values())
+        if not leaders:
+            return {}
+        batch = self._encode(leaders)
+        self._pixels = (leaders, _images(batch))
+        return dict(zip(map(id, leaders), rows_of(self.model, batch), strict=True))
+
+    def _encode(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        return self.chat.encode(examples, with_answers=self.answers, max_length=self.max_length)
+
+
+def _images(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in batch.items() if not per_token(name)}
+
+
+def images_of(example: Example) -> Any:
+    """What examples about the same images have in common; an example without images shares with none."""
+    if not example.images:
+        return id(example)
+    return example.image_key or tuple(str(i) if isinstance(i, Path) else id(i) for i in example.images)
 
 
 def rows_of(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Row]:
@@ -104,13 +152,18 @@ def _rope_index(model: Any) -> Any:
     return None
 
 
+def names(rows: Sequence[Row]) -> list[str]:
+    """The per-token inputs that any of the rows has."""
+    return list(dict.fromkeys(name for row in rows for name in row.tokens))
+
+
 def collate(rows: Sequence[Row], pad: int, *, left: bool = False) -> dict[str, Tensor]:
     """Rows as a padded batch: what the processor made, without the images, and with ``position_ids``."""
     length = max(row.length for row in rows)
     fill = {"input_ids": pad, "labels": -100}
     batch = {
-        name: torch.stack([padded(row.tokens[name], length, fill.get(name, 0), left) for row in rows])
-        for name in rows[0].tokens
+        name: torch.stack([padded(row.entries(name), length, fill.get(name, 0), left) for row in rows])
+        for name in names(rows)
     }
     ones = [torch.ones(row.length, dtype=torch.long) for row in rows]
     batch["attention_mask"] = torch.stack([padded(one, length, 0, left) for one in ones])
