@@ -29,6 +29,7 @@ class Terminal:
             transient=True,
         )
         self.bar: Any = None
+        self.told = False
         self.what = ""
 
     def __enter__(self) -> Terminal:
@@ -88,6 +89,22 @@ class Terminal:
     def _on_validation(self, step: int, loss: float, exact: float) -> None:
         if not self.quiet:
             console.print(f"[dim]step {step}: validation loss {loss:.4f}, {exact:.1f} % answered exactly[/]")
+
+    def _on_caching(self, total: int) -> None:
+        self._begin("image features", total)
+
+    def _on_cached(self, count: int) -> None:
+        self.progress.advance(self.bar, count)
+
+    def _on_split(self, step: int, largest: int) -> None:
+        console.print(f"[yellow]Out of memory at step {step}[/]: done again, {largest} examples a forward pass.")
+
+    def _on_engaged(self, report: dict[str, Any]) -> None:
+        if self.quiet or self.told:
+            return
+        self.told = True
+        on = [name.replace("_", " ") for name, fact in report.items() if isinstance(fact, dict) and fact["on"]]
+        console.print(f"[dim]Speed-ups: {', '.join(on) or 'none'}; environment.json says why others are off.[/]")
 
     def _on_predicting(self, task: str, who: str, total: int) -> None:
         self._begin(f"asking {who}: {escape(task)}", total)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from holdfast.data.examples import Example
 from holdfast.models.head import logits_at
+from holdfast.sharing.attention import mark
 from holdfast.sharing.batcher import Batcher, model_inputs, to_device
 from holdfast.sharing.packing import PADDING
 
@@ -109,6 +110,7 @@ class Decoder:
         places = dict(zip((i for group in groups for i in group), (following[ends] + 1).tolist(), strict=True))
         # Without a configuration every layer keeps everything, also one that would forget what a window has passed.
         batch = to_device(batch, batcher.loaded.device)
+        mark(batch["attention_mask"], owner)
         state = Started(DynamicCache(), batch["owner"], [list(group) for group in groups], places, positions.ndim == 3)
         inputs = model_inputs(model, batch) | {str(cache_argument(model)): state.cache, "use_cache": True}
         logits = logits_at(model, inputs, ends)

@@ -16,6 +16,7 @@ from holdfast.evaluation.likelihood import candidates, likeliest
 from holdfast.evaluation.predictions import Prediction, PredictionWriter
 from holdfast.features.cache import FeatureCache
 from holdfast.models.loading import Loaded
+from holdfast.sharing.attention import in_two_pieces
 from holdfast.sharing.rows import images_of
 from holdfast.tasks.options import options_of, yes_or_no
 from holdfast.tasks.task import Task
@@ -80,11 +81,12 @@ def predict(
             ask, score, report = _prepare(loaded, groups, choices, limit, speed, batch_size, cache)
             if options == "likelihood":
                 report["likelihood"] = said(bool(choices), f"{len(choices)} of {len(left)} items have options")
-            for examples in batches(groups, batch_size):
-                for prediction in _answered(task, examples, choices, ask, score):
-                    writer.write(prediction)
-                if advance is not None:
-                    advance(len(examples))
+            with in_two_pieces(loaded.model):
+                for examples in batches(groups, batch_size):
+                    for prediction in _answered(task, examples, choices, ask, score):
+                        writer.write(prediction)
+                    if advance is not None:
+                        advance(len(examples))
             return report
     finally:
         loaded.model.train(was_training)

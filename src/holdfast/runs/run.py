@@ -16,6 +16,7 @@ from holdfast.errors import HoldfastError
 from holdfast.evaluation.metrics.registry import get_metric
 from holdfast.evaluation.predict import predict
 from holdfast.evaluation.scorecard import score_file
+from holdfast.features.cache import FeatureCache
 from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.models.loading import Loaded, load_model
@@ -29,6 +30,7 @@ from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Listener, Outcome, Trainer
 from holdfast.training.pools import Pools
+from holdfast.training.speedups import feature_cache
 
 
 @dataclass
@@ -205,14 +207,27 @@ class Run:
         """Base and tuned predictions on every task; ``loaded`` is the untouched base when this is called."""
         artifacts, record = load_artifacts(self.folder.artifact)
         check_base(loaded, record, self.folder.artifact)
+        cache = self._features(loaded, tasks)
         for task in tasks.all:
             save_drawn_images(task, self.folder.path.parent / ".base" / "images")
-            self._base_predictions(loaded, task)
+            self._base_predictions(loaded, task, cache)
         restore(loaded, artifacts)
         for task in tasks.all:
-            self._predict(loaded, task, self.folder.predictions(task.name), "tuned")
+            self._predict(loaded, task, self.folder.predictions(task.name), "tuned", cache)
 
-    def _base_predictions(self, loaded: Loaded, task: Task) -> None:
+    def _features(self, loaded: Loaded, tasks: Tasks) -> FeatureCache | None:
+        """Features of the test images, which base and tuned model both look at; by itself on a CPU only.
+
+        On a GPU, where towers are quick in batches and features are filled one by one, it waits to be switched on.
+        """
+        speed = self.config.speed
+        frozen = {name for name in ("vision", "connector") if getattr(self.config.tune, name).method == "frozen"}
+        if "vision" not in frozen or (speed.feature_cache == "auto" and loaded.device.type != "cpu"):
+            return None
+        examples = [example for task in tasks.all for example in task.test]
+        return feature_cache(loaded, frozen, speed, examples, 2, self.listen)[0]
+
+    def _base_predictions(self, loaded: Loaded, task: Task, cache: FeatureCache | None) -> None:
         """Made once per model and task, beside the run folders, and linked into each run."""
         settings = self.config.evaluate
         limit = task.max_new_tokens or settings.max_new_tokens
@@ -224,23 +239,24 @@ class Run:
             return
         done = shared.with_suffix(".done")
         if not done.exists():
-            self._predict(loaded, task, shared, "base")
+            self._predict(loaded, task, shared, "base", cache)
             done.touch()
         own.parent.mkdir(parents=True, exist_ok=True)
         partial = own.with_name(own.name + ".partial")
         shutil.copyfile(shared, partial)
         partial.replace(own)
 
-    def _predict(self, loaded: Loaded, task: Task, file: Path, who: str) -> None:
+    def _predict(self, loaded: Loaded, task: Task, file: Path, who: str, cache: FeatureCache | None) -> None:
         settings = self.config.evaluate
         self.listen("predicting", task=task.name, who=who, total=len(task.test))
         report = predict(
             loaded, task, file,
             batch_size=settings.batch_size, max_new_tokens=settings.max_new_tokens,
             advance=lambda count: self.listen("predicted", task=task.name, who=who, count=count),
-            speed=self.config.speed, options=settings.options,
+            speed=self.config.speed, options=settings.options, cache=cache,
         )  # fmt: skip
         if report:
+            report["feature_cache"] = {"on": cache is not None, "why": f"stage {cache.stage}" if cache else "not used"}
             self.folder.write_json("environment.json", with_evaluation(self.folder, task.name, who, report))
         score_file(file, metric=task.metric, variant=task.variant)
 

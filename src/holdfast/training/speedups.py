@@ -69,7 +69,7 @@ def engage(
         HoldfastError: A speed-up that was switched on cannot engage.
     """
     frozen = frozen_components(recipe)
-    cache, cache_report = _cache(loaded, frozen, speed, [*examples, *validation], passes, listen)
+    cache, cache_report = feature_cache(loaded, frozen, speed, [*examples, *validation], passes, listen)
     batcher = Batcher(loaded, max_length=train.max_length, share=speed.share_images != "off", cache=cache)
     batcher.share, share_report = _sharing(batcher, speed, train, examples)
     report: Report = {"share_images": share_report, "feature_cache": cache_report}
@@ -101,7 +101,7 @@ def _sharing(batcher: Batcher, speed: Speed, train: Train, examples: Sequence[Ex
     return why is None, said(why is None, why or "compared with separate rows before the first step")
 
 
-def _cache(
+def feature_cache(
     loaded: Loaded,
     frozen: Collection[str],
     speed: Speed,
@@ -109,6 +109,19 @@ def _cache(
     passes: float,
     listen: Callable[..., None],
 ) -> tuple[FeatureCache | None, dict[str, Any]]:
+    """The cache with the features of all examples in it, or None, and what is to be said of it.
+
+    Args:
+        loaded: The model.
+        frozen: Components that do not change, of ``vision`` and ``connector``.
+        speed: What is wanted.
+        examples: Whose images will be looked at.
+        passes: How often.
+        listen: Hears ``caching`` and ``cached``.
+
+    Raises:
+        HoldfastError: It was switched on and cannot engage.
+    """
     if speed.feature_cache == "off":
         return None, said(False, "switched off")
     try:
