@@ -13,10 +13,11 @@ import numpy as np
 
 TOWERS: dict[str, dict[str, int]] = {
     "vit-l": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+    "vit-b": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
     "small": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024},
     "tiny": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
 }
-"""Image encoders; ``vit-l`` is the one of LLaVA-1.5 (CLIP ViT-L/14)."""
+"""Image encoders; ``vit-l`` is the one of LLaVA-1.5 (CLIP ViT-L/14), ``vit-b`` has the size of SmolVLM-256M's."""
 
 PATCH = 14
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "USER:", "ASSISTANT:", "yes", "no")
@@ -33,13 +34,13 @@ class Shape:
     """A LLaVA by its sizes; ``model: pocket`` is the shipped model and ignores them."""
 
     model: str = "llava"
-    tower: str = "vit-l"
+    tower: str = "vit-b"
     image: int = 336
-    layers: int = 12
-    width: int = 768
+    layers: int = 8
+    width: int = 512
     inner: int = 0
     heads: int = 0
-    vocabulary: int = 32000
+    vocabulary: int = 49152
     dtype: str = "float32"
     device: str = "cpu"
 

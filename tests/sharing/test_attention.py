@@ -10,7 +10,7 @@ import torch
 
 from holdfast.models.loading import Loaded
 from holdfast.sharing.attention import _SPLIT, in_two_pieces, mark
-from holdfast.sharing.batcher import Batcher
+from holdfast.sharing.batcher import Batcher, model_inputs
 from holdfast.sharing.packing import PADDING, PREFIX
 from holdfast.training.loss import answer_loss
 from tests.questions import questions
@@ -58,3 +58,18 @@ def test_loss_and_gradients_in_two_pieces(family: str, kit: Callable[[str], Load
     for name, gradient in found[0][1].items():
         assert float((gradient - found[1][1][name]).abs().max()) <= 1e-5 * largest
     assert loaded.model.config.get_text_config()._attn_implementation == "sdpa"  # type: ignore[union-attr, operator]
+
+
+def test_rows_that_share_nothing_need_no_mask_at_all(kit: Callable[[str], Loaded]) -> None:
+    loaded = kit("llava")
+    batcher = Batcher(loaded, answers=False)
+    chosen = [example for example in questions(each=1) if example.images][:1]
+    batch = batcher.packed(chosen, batcher.rows(chosen), [[0]])
+    found = []
+    for pieces in (False, True):
+        if pieces:
+            mark(batch["attention_mask"], batch["owner"])
+            assert getattr(batch["attention_mask"], _SPLIT) == batch["input_ids"].shape[1]
+        with in_two_pieces(loaded.model), torch.no_grad():
+            found.append(loaded.model(**model_inputs(loaded.model, batch)).logits)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
 
     Args:
         batcher: That shares.
-        examples: What it is to be used for; two about one image and one about another are compared.
+        examples: What it is to be used for; the first two about one image are compared.
     """
     chosen = some(examples)
     packed = batcher.pack(chosen)
@@ -58,13 +57,13 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
 
 
 def some(examples: Sequence[Example]) -> list[Example]:
-    """Two questions about one image and one about another: a row of branches, a row of one, and padding."""
-    by_image: dict[Any, list[Example]] = {}
+    """Two questions about one image, the first that there are."""
+    first: dict[Any, Example] = {}
     for example in examples:
-        by_image.setdefault(images_of(example), []).append(example)
-    pair = next((members[:2] for members in by_image.values() if len(members) > 1), [])
-    others = (members[0] for members in by_image.values() if members[0].images and members[0] is not pair[0])
-    return pair and [*pair, *islice(others, 1)]
+        other = first.setdefault(images_of(example), example)
+        if other is not example:
+            return [other, example]
+    return []
 
 
 def _logits(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Tensor]:
