@@ -37,6 +37,7 @@ from common import (
     progress,
     ratio,
     spawn,
+    split_names,
     spread,
     table,
     versions,
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=8, help="longest answer (default 8)")
     parser.add_argument("--big", type=int, default=24, help="questions of a large batch (default 24)")
     parser.add_argument("--likelihood", action="store_true", help="the scoring arms, too")
+    parser.add_argument("--arms", type=split_names, help="comma-separated; default: all")
     common_arguments(parser)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -72,7 +74,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All rounds and what they come to."""
-    arms = GENERATING + (SCORING if options.likelihood else ())
+    arms = tuple(options.arms or ()) or GENERATING + (SCORING if options.likelihood else ())
     task = {name: getattr(options, name) for name in ("images", "questions", "max_new_tokens", "big", "threads")}
     task["shape"] = vars(shape_of(options))
     rounds = play(

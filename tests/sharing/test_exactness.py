@@ -66,11 +66,11 @@ def test_every_token_of_a_branch_has_the_logits_of_its_own_row(
         close(branch, row[-branch.shape[0] :])
 
 
-@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize(("images", "left"), [(1, False), (2, False), (2, True)])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("family", ["llava", "qwen2_5_vl", "qwen3_vl", "idefics3", "internvl"])
 def test_loss_and_gradients_are_those_of_separate_rows(
-    family: str, method: str, images: int, kit: Callable[[str], Loaded]
+    family: str, method: str, images: int, left: bool, kit: Callable[[str], Loaded]
 ) -> None:
     loaded = kit(family)
     loaded.model.requires_grad_(False)
@@ -83,7 +83,7 @@ def test_loss_and_gradients_are_those_of_separate_rows(
     made.after_step(0)
     loaded.model.eval()  # dropout draws per token, and there are fewer of them
     found = []
-    for batch in batches(loaded, questions(images), left=False):
+    for batch in batches(loaded, questions(images), left=left):
         result = answer_loss(loaded.model, batch)
         result.total.backward()
         grads = {n: p.grad.clone() for n, p in made.named_trainable().items() if p.grad is not None}

@@ -24,6 +24,7 @@ from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher, repeated, to_device
 from holdfast.sharing.check import TOLERANCE, check, some
 from holdfast.sharing.gate import refusal
+from holdfast.sharing.proved import proved, remember
 
 Report = dict[str, Any]
 Answer = tuple[str, bool]
@@ -183,6 +184,9 @@ def nothing_shared(
 def check_steps(decoder: Decoder, examples: Sequence[Example]) -> str | None:
     """Why tokens fed behind a cache get other logits than in a row of their own; None where they get the same."""
     batcher, loaded = decoder.batcher, decoder.batcher.loaded
+    what = f"steps behind a cache, {'shared' if batcher.share else 'separate'} rows"
+    if proved(loaded.model, what):
+        return None
     chosen = (some(examples) if batcher.share else []) or list(examples[:2])
     bound = batcher.longest
     if bound is not None:
@@ -200,6 +204,7 @@ def check_steps(decoder: Decoder, examples: Sequence[Example]) -> str | None:
         return f"{name} does not answer row by row ({' '.join(str(error).split())[:120]})"
     worst = float(((behind - whole).abs().amax(-1) / whole.abs().amax(-1).clamp(min=1e-6)).max())
     if worst <= TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2):
+        remember(loaded.model, what)
         return None
     return f"{name} gives other logits behind a cache (by {worst:.2g} of the largest)"
 

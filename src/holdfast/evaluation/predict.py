@@ -11,11 +11,13 @@ import torch
 
 from holdfast.config.schema import Speed
 from holdfast.data.examples import Example
+from holdfast.errors import HoldfastError
 from holdfast.evaluation.asking import Asking, Report, Scoring, asking, said, scoring
 from holdfast.evaluation.likelihood import candidates, likeliest
 from holdfast.evaluation.predictions import Prediction, PredictionWriter
 from holdfast.features.cache import FeatureCache
 from holdfast.models.loading import Loaded
+from holdfast.models.memory import give_back, out_of_memory
 from holdfast.sharing.attention import in_two_pieces
 from holdfast.sharing.rows import images_of
 from holdfast.tasks.options import options_of, yes_or_no
@@ -83,10 +85,13 @@ def predict(
                 report["likelihood"] = said(bool(choices), f"{len(choices)} of {len(left)} items have options")
             with in_two_pieces(loaded.model):
                 for examples in batches(groups, batch_size):
-                    for prediction in _answered(task, examples, choices, ask, score):
-                        writer.write(prediction)
-                    if advance is not None:
-                        advance(len(examples))
+                    for part, made in fitting(examples, lambda part: _answered(task, part, choices, ask, score), speed):
+                        for prediction in made:
+                            writer.write(prediction)
+                        if advance is not None:
+                            advance(len(part))
+                        if len(part) < len(examples):
+                            report["split_on_oom"] = said(True, f"{len(part)} of {len(examples)} questions at a time")
             return report
     finally:
         loaded.model.train(was_training)
@@ -112,6 +117,32 @@ def batches(groups: Sequence[Sequence[Example]], size: int) -> Iterator[list[Exa
             batch += part
     if batch:
         yield batch
+
+
+def fitting(
+    examples: Sequence[Example], answer: Callable[[Sequence[Example]], Iterator[Prediction]], speed: Speed
+) -> Iterator[tuple[Sequence[Example], list[Prediction]]]:
+    """What ``answer`` says of the examples, in as many parts as memory asks for.
+
+    Raises:
+        HoldfastError: One example alone does not fit.
+    """
+    try:
+        made = list(answer(examples))
+    except (RuntimeError, MemoryError) as error:
+        if not speed.split_on_oom or not out_of_memory(error):
+            raise
+        if len(examples) == 1:
+            raise HoldfastError(
+                "one question alone does not fit into memory", item=examples[0].id, remedy="lower max_new_tokens"
+            ) from error
+    else:
+        yield examples, made
+        return
+    give_back()
+    half = (len(examples) + 1) // 2
+    yield from fitting(examples[:half], answer, speed)
+    yield from fitting(examples[half:], answer, speed)
 
 
 def _options(task: Task, examples: Sequence[Example]) -> dict[str, tuple[str, ...]]:

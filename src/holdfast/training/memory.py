@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so: CUDA has a type for it, the CPU a sentence."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
+from holdfast.models.memory import give_back
 
 
 class Randomness:
@@ -32,5 +27,4 @@ def clean_up(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad(set_to_none=True)
     for parameter in model.parameters():
         parameter.grad = None
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    give_back()

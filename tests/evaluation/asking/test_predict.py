@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tests.evaluation.asking.shop import MIXED, ending, family, task
 
 from holdfast.config.schema import Speed
@@ -118,3 +119,27 @@ def test_rows_that_differ_are_not_relied_on(loaded: Loaded, tmp_path: Path, monk
     assert not report["share_images"]["on"] and "other logits" in report["share_images"]["why"]
     with pytest.raises(HoldfastError, match="other logits"):
         written(loaded, tmp_path, "refused", speed=Speed(share_images="on"))
+
+
+def test_a_batch_that_does_not_fit_is_asked_in_parts(loaded: Loaded, tmp_path: Path, monkeypatch: Any) -> None:
+    expected, _ = written(loaded, tmp_path, "whole")
+    forward, room = loaded.model.forward, [120]
+    sizes: list[int] = []
+
+    def scarce(*args: Any, **kwargs: Any) -> Any:
+        sizes.append(kwargs["input_ids"].numel())
+        if sizes[-1] > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(loaded.model, "forward", scarce)
+    largest = max(len(loaded.chat.encode([e], with_answers=False)["input_ids"][0]) for e in MIXED)
+    assert largest <= room[0], "each question fits alone"
+    found, report = written(loaded, tmp_path, "parts")
+    assert found == expected
+    assert report["split_on_oom"]["on"] and max(sizes) > room[0]
+    with pytest.raises(torch.OutOfMemoryError):
+        written(loaded, tmp_path, "off", speed=Speed(split_on_oom=False))
+    room[0] = 8
+    with pytest.raises(HoldfastError, match="one question alone does not fit into memory"):
+        written(loaded, tmp_path, "none")

@@ -1,0 +1,57 @@
+"""The comparison before shared rows are relied on: what it notices, and when it is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from holdfast.methods.contract import Context
+from holdfast.methods.registry import make_method
+from holdfast.models.loading import Loaded
+from holdfast.sharing import batcher as batcher_module
+from holdfast.sharing.batcher import Batcher
+from holdfast.sharing.check import check
+from tests.questions import questions
+
+
+def test_it_is_made_once_for_a_model_as_it_is_built(kit: Callable[[str], Loaded]) -> None:
+    loaded = kit("llava")
+    ran: list[int] = []
+    loaded.model.register_forward_hook(lambda *args: ran.append(1))
+    batcher = Batcher(loaded, share=True)
+    assert check(batcher, questions()) is None and len(ran) == 2
+    assert check(Batcher(loaded, share=True), questions(seed=1)) is None and len(ran) == 2
+    make_method("adapter", {"bottleneck": 8}).attach(loaded.anatomy.llm, Context(torch.Generator().manual_seed(0)))
+    assert check(batcher, questions()) is None and len(ran) == 4, "something was added to the model"
+    assert check(Batcher(kit("llava"), share=True), questions()) is None
+
+
+def test_a_mask_that_is_not_obeyed_is_noticed_every_time(kit: Callable[[str], Loaded], monkeypatch: Any) -> None:
+    def everything(query: torch.Tensor, key: torch.Tensor, offset: int = 0) -> torch.Tensor:
+        return torch.ones(query.shape[0], 1, query.shape[1], key.shape[1], dtype=torch.bool).tril()
+
+    monkeypatch.setattr(batcher_module, "block_mask", everything)
+    loaded = kit("llava")
+    for _ in range(2):
+        reason = check(Batcher(loaded, share=True), questions())
+        assert reason is not None and "gives other logits in shared rows" in reason
+
+
+def test_positions_that_run_on_are_noticed(kit: Callable[[str], Loaded], monkeypatch: Any) -> None:
+    pack = batcher_module.pack
+
+    def running_on(*args: Any, **kwargs: Any) -> Any:
+        batch = pack(*args, **kwargs)
+        batch["position_ids"] = torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"])
+        return batch
+
+    monkeypatch.setattr(batcher_module, "pack", running_on)
+    reason = check(Batcher(kit("llava"), share=True), questions())
+    assert reason is not None and "other logits" in reason
+
+
+def test_questions_that_do_not_begin_alike_have_nothing_to_compare(kit: Callable[[str], Loaded]) -> None:
+    reason = check(Batcher(kit("llava"), share=True), questions(each=1))
+    assert reason is not None and "no two examples" in reason
