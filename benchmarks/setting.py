@@ -40,7 +40,7 @@ class Shape:
     width: int = 512
     inner: int = 0
     heads: int = 0
-    vocabulary: int = 49152
+    vocabulary: int = 128256
     dtype: str = "float32"
     device: str = "cpu"
 

@@ -14,9 +14,13 @@ from tests.families import FAMILIES, build, model_class
 from tests.processors import KITS
 
 from holdfast.errors import HoldfastError
+from holdfast.features.refusal import NotPossible
+from holdfast.features.seam import check_forward
+from holdfast.features.towers import inside
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import Anatomy, Component, resolve_anatomy
+from holdfast.sharing.gate import refusal
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 BEGIN, END = "<!-- tested families -->", "<!-- end of tested families -->"
@@ -48,7 +52,10 @@ for bit, and give the same weights on a fresh model. It shows that the parts are
 full-size checkpoint was run.
 
 *processor*: labels of one and several turns and images, padding, text-only rows and length limits were tested
-through the family's own processor; "no" means that the model was fed tensors made by hand.
+through the family's own processor; "no" means that the model was fed tensors made by hand. *shared rows*:
+questions about one image may stand in one row, with the logits of separate rows (`src/holdfast/sharing/gate.py` has
+the reasons for "no"). *features*: behind which frozen part the feature cache can cut; the connector of the families
+with one entry stands inside the tower, so both must be frozen.
 """
 
 TAIL = """
@@ -113,15 +120,25 @@ def prefix_of(parts: Anatomy) -> str:
     return "yes" if layers == blocks else "attention layers"
 
 
+def features_of(model: Any, parts: Anatomy) -> str:
+    """Behind which part features can be kept."""
+    try:
+        check_forward(model)
+    except NotPossible:
+        return "no"
+    return "connector" if inside(model, parts) else "connector, tower"
+
+
 def table() -> str:
     """The table between the marks."""
-    rows = ["| family | vision | connector | llm | processor | prefix |", "|---|---|---|---|---|---|"]
+    rows = ["| family | vision | connector | llm | processor | prefix | shared rows | features |", "|---|" + "---|" * 7]
     for name in FAMILIES:
         model = build(name)
         parts = resolve_anatomy(model)
         cells = [modules_of(component) for component in parts]
         processor = PROCESSORS_ALIKE.get(name, "yes" if name in KITS else "no")
-        rows.append(f"| {name} | {' | '.join(cells)} | {processor} | {prefix_of(parts)} |")
+        cells += [processor, prefix_of(parts), "no" if refusal(model) else "yes", features_of(model, parts)]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([BEGIN, *rows, END])
 
 

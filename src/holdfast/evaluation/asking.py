@@ -25,17 +25,13 @@ from holdfast.sharing.batcher import Batcher, repeated, to_device
 from holdfast.sharing.check import TOLERANCE, check, some
 from holdfast.sharing.gate import refusal
 from holdfast.sharing.proved import proved, remember
+from holdfast.sharing.report import said
 
 Report = dict[str, Any]
 Answer = tuple[str, bool]
 """The text, and whether it ran into the length limit."""
 
 CHECKED = "compared with separate rows before the first question"
-
-
-def said(on: bool, why: str) -> dict[str, Any]:
-    """One line of a report."""
-    return {"on": on, "why": why}
 
 
 @dataclass

@@ -12,13 +12,14 @@ import torch
 from holdfast.config.schema import Speed
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.asking import Asking, Report, Scoring, asking, said, scoring
+from holdfast.evaluation.asking import Asking, Report, Scoring, asking, scoring
 from holdfast.evaluation.likelihood import candidates, likeliest
 from holdfast.evaluation.predictions import Prediction, PredictionWriter
 from holdfast.features.cache import FeatureCache
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import give_back, out_of_memory
 from holdfast.sharing.attention import in_two_pieces
+from holdfast.sharing.report import said
 from holdfast.sharing.rows import images_of
 from holdfast.tasks.options import options_of, yes_or_no
 from holdfast.tasks.task import Task

@@ -26,6 +26,7 @@ from holdfast.runs.environment import environment, with_evaluation
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.lengths import fitting
 from holdfast.runs.scores import recipe_scores
+from holdfast.sharing.report import said
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Listener, Outcome, Trainer
@@ -256,7 +257,7 @@ class Run:
             speed=self.config.speed, options=settings.options, cache=cache,
         )  # fmt: skip
         if report:
-            report["feature_cache"] = {"on": cache is not None, "why": f"stage {cache.stage}" if cache else "not used"}
+            report["feature_cache"] = said(cache is not None, f"behind the {cache.stage}" if cache else "not used")
             self.folder.write_json("environment.json", with_evaluation(self.folder, task.name, who, report))
         score_file(file, metric=task.metric, variant=task.variant)
 

@@ -27,12 +27,13 @@ from holdfast.models.frozen import without_graph
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import out_of_memory
 from holdfast.sharing.attention import in_two_pieces
+from holdfast.sharing.report import said
 from holdfast.training import fused
 from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from holdfast.training.loss import answer_logits, answer_loss
 from holdfast.training.memory import Randomness, clean_up
-from holdfast.training.speedups import SpeedUps, blocks_of, compiled, engage, frozen_components, said, without_kv_cache
+from holdfast.training.speedups import SpeedUps, blocks_of, compiled, engage, frozen_components, without_kv_cache
 
 
 class Listener(Protocol):

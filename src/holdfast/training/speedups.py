@@ -22,6 +22,7 @@ from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher, repeated
 from holdfast.sharing.check import check
 from holdfast.sharing.gate import refusal
+from holdfast.sharing.report import said
 
 WORTH = 5_000_000
 """Parameters from which on ``auto`` keeps a vision encoder's features: a smaller one is faster than a file."""
@@ -35,11 +36,6 @@ class SpeedUps:
 
     batcher: Batcher
     report: Report = field(default_factory=dict)
-
-
-def said(on: bool, why: str) -> dict[str, Any]:
-    """One line of the report."""
-    return {"on": on, "why": why}
 
 
 def engage(
