@@ -8,8 +8,9 @@
     python benchmarks/training.py --model pocket --images 8
 
 LoRA (rank 16, attention and MLP of the llm, no dropout) on a LLaVA with random weights: a CLIP ViT-B/14 at 336 pixels
-(576 image tokens) before a Llama of 8 layers of width 512 with the 128,256 words of Llama 3.2. float32, frozen encoder, AdamW, no gradient checkpointing, batches of whole pictures. TRL's own default for
-checkpointing is on; here it is off in every arm, as is all logging.
+(576 image tokens) before a Llama of 8 layers of width 512 with the 128,256 words of Llama 3.2. float32, frozen encoder,
+AdamW, no gradient checkpointing, batches of whole pictures. TRL's own default for checkpointing is on; here it is off
+in every arm, as is all logging.
 
 Arms: ``trl``; ``trainer`` (transformers' Trainer, ``get_peft_model``, a collator by hand); ``ours`` (every speed-up by
 itself); ``ours_plain`` (no sharing, no cache; the head where labels are, the frozen encoder outside the graph);

@@ -88,8 +88,9 @@ def test_every_command_runs(workplace: Path) -> None:
     assert (workplace / "runs" / "first" / "report.html").exists()
 
 
-def test_the_recipe_is_valid_as_it_stands(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
+@pytest.mark.parametrize("index", [0, 1], ids=["recipe", "speed"])
+def test_the_configurations_are_valid_as_they_stand(index: int, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(blocks("yaml")[index], encoding="utf-8")
     Recipe(load_config(tmp_path / "recipe.yaml"))
 
 

@@ -68,6 +68,13 @@ def test_sharing_images_engages_and_trains_to_the_same_values(tiny_llava: Path) 
     same(shared, plain)
 
 
+def test_distillation_sees_the_same_tokens_in_shared_rows(tiny_llava: Path) -> None:
+    keep = [{"stabiliser": "distillation", "strength": 5.0}]
+    shared, plain = (fit(tiny_llava, {"share_images": wanted}, keep=keep) for wanted in ("on", "off"))
+    same(shared, plain)
+    assert plain[0][-1] != pytest.approx(fit(tiny_llava, {"share_images": "off"})[0][-1], rel=1e-4)
+
+
 def test_sharing_says_why_it_does_not_engage(tiny_llava: Path) -> None:
     alone = list(examples(6))
     assert "one question" in fit(tiny_llava, {}, data=alone)[2]["share_images"]["why"]

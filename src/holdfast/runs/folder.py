@@ -50,14 +50,16 @@ class RunFolder:
         """Make the folder, or check that it holds the same run.
 
         A folder in which nothing was trained yet takes a new configuration: the first try may have held a mistake.
+        Other speed-ups are no other run: they change no result, and the machine may be another today.
 
         Raises:
             HoldfastError: Another configuration, or something that is not a run, stands there.
         """
         if self.config.exists():
-            if load_config(self.config) == config:
+            before = load_config(self.config)
+            if before == config:
                 return
-            if self.has_work:
+            if self.has_work and before.model_copy(update={"speed": config.speed}) != config:
                 raise HoldfastError(
                     "the folder holds a run of another configuration", file=self.path,
                     remedy="choose another --out, or delete it",
