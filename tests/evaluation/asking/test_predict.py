@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tests.evaluation.asking.shop import MIXED, ending, family, task
 
 from holdfast.config.schema import Speed
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.predict import batches, in_order, predict
+from holdfast.evaluation.predict import batches, fitting, in_order, predict
 from holdfast.evaluation.predictions import read_predictions
 from holdfast.models.loading import Loaded
 
@@ -108,12 +109,14 @@ def test_on_refuses_where_the_model_cannot(loaded: Loaded, tmp_path: Path) -> No
 def test_rows_that_differ_are_not_relied_on(loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mask that lets questions see each other is noticed before the first answer."""
     import holdfast.sharing.batcher as place
+    from holdfast.sharing import proved
 
     def everything(query: Any, key: Any, offset: int = 0) -> Any:
         return (key[:, None] >= -1).expand(-1, query.shape[1], -1)[:, None].clone().tril(offset)
 
     expected, _ = written(loaded, tmp_path, "right")
     monkeypatch.setattr(place, "block_mask", everything)
+    monkeypatch.setattr(proved, "_PROVED", WeakKeyDictionary())  # a proof of the code that was replaced
     found, report = written(loaded, tmp_path, "noticed")
     assert found == expected
     assert not report["share_images"]["on"] and "other logits" in report["share_images"]["why"]
@@ -121,25 +124,19 @@ def test_rows_that_differ_are_not_relied_on(loaded: Loaded, tmp_path: Path, monk
         written(loaded, tmp_path, "refused", speed=Speed(share_images="on"))
 
 
-def test_a_batch_that_does_not_fit_is_asked_in_parts(loaded: Loaded, tmp_path: Path, monkeypatch: Any) -> None:
-    expected, _ = written(loaded, tmp_path, "whole")
-    forward, room = loaded.model.forward, [120]
-    sizes: list[int] = []
+def test_a_batch_that_does_not_fit_is_asked_in_parts() -> None:
+    asked: list[int] = []
 
-    def scarce(*args: Any, **kwargs: Any) -> Any:
-        sizes.append(kwargs["input_ids"].numel())
-        if sizes[-1] > room[0]:
+    def answer(room: int, part: Any) -> Any:
+        asked.append(len(part))
+        if len(part) > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(*args, **kwargs)
+        return iter([example.id for example in part])
 
-    monkeypatch.setattr(loaded.model, "forward", scarce)
-    largest = max(len(loaded.chat.encode([e], with_answers=False)["input_ids"][0]) for e in MIXED)
-    assert largest <= room[0], "each question fits alone"
-    found, report = written(loaded, tmp_path, "parts")
-    assert found == expected
-    assert report["split_on_oom"]["on"] and max(sizes) > room[0]
+    found = list(fitting(MIXED, lambda part: answer(2, part), Speed()))
+    assert [item for _, made in found for item in made] == [example.id for example in MIXED]
+    assert asked[0] == len(MIXED) and max(len(part) for part, _ in found) == 2
     with pytest.raises(torch.OutOfMemoryError):
-        written(loaded, tmp_path, "off", speed=Speed(split_on_oom=False))
-    room[0] = 8
+        list(fitting(MIXED, lambda part: answer(2, part), Speed(split_on_oom=False)))
     with pytest.raises(HoldfastError, match="one question alone does not fit into memory"):
-        written(loaded, tmp_path, "none")
+        list(fitting(MIXED, lambda part: answer(0, part), Speed()))
