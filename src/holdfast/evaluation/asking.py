@@ -95,9 +95,11 @@ def asking(
         made.report = {"share_images": said(False, "switched off"), "early_stop": said(False, "switched off")}
         return made
     why, unfollowed = refusal(loaded.model, loaded.chat), obstacle(loaded.model)
-    apart = None if why or unfollowed else nothing_shared(loaded, examples, batch_size)
+    apart = None
     if why is None and unfollowed is None:
-        batcher = Batcher(loaded, answers=False, share=apart is None, cache=cache)
+        batcher = Batcher(loaded, answers=False, share=True, cache=cache)
+        apart = nothing_shared(batcher, examples, batch_size)
+        batcher.share = apart is None
         decoder = Decoder(batcher, end_ids(loaded), repetition_penalty(loaded.model))
         why = (check(batcher, examples) if batcher.share else None) or check_steps(decoder, examples)
     _insist(speed, why)
@@ -150,28 +152,27 @@ def scoring(
     Raises:
         HoldfastError: Sharing is switched on, and the model cannot.
     """
+    batcher = Batcher(loaded, share=True, cache=cache)
     if speed.share_images == "off":
         why: str | None = "switched off"
     else:
         why = refusal(loaded.model, loaded.chat)
-        apart = None if why else nothing_shared(loaded, examples, len(examples), answers=True)
+        apart = None if why else nothing_shared(batcher, examples, len(examples))
         if why is None and apart is None:
-            why = check(Batcher(loaded, share=True, cache=cache), examples)
+            why = check(batcher, examples)
         _insist(speed, why)
         why = why or apart
-    batcher = Batcher(loaded, share=why is None, cache=cache)
+    batcher.share = why is None
     return Scoring(batcher, batch_size, {"share_images": said(why is None, why or CHECKED)})
 
 
-def nothing_shared(
-    loaded: Loaded, examples: Sequence[Example], batch_size: int, *, answers: bool = False
-) -> str | None:
+def nothing_shared(batcher: Batcher, examples: Sequence[Example], batch_size: int) -> str | None:
     """Why these questions have nothing in common, whatever the model; no mistake, so never refused."""
     if not repeated(examples):
         return "every image has one question"
     if batch_size == 1:
         return "a batch of one has nothing to share"
-    if Batcher(loaded, answers=answers, share=True).pack(some(examples)) is None:
+    if batcher.pack(some(examples)) is None:
         return "questions about an image do not begin alike, or are longer than the model's window"
     return None
 

@@ -20,7 +20,7 @@ from holdfast.models.loading import Loaded
 from holdfast.models.memory import give_back, out_of_memory
 from holdfast.sharing.attention import in_two_pieces
 from holdfast.sharing.report import said
-from holdfast.sharing.rows import images_of
+from holdfast.sharing.rows import by_images
 from holdfast.tasks.options import options_of, yes_or_no
 from holdfast.tasks.task import Task
 
@@ -100,10 +100,9 @@ def predict(
 
 def in_order(examples: Sequence[Example]) -> list[list[Example]]:
     """Examples by their images, few and short questions first."""
-    by_images: dict[Any, list[Example]] = {}
-    for example in sorted(examples, key=lambda example: (len(example.question), example.id)):
-        by_images.setdefault(images_of(example), []).append(example)
-    return sorted(by_images.values(), key=lambda one: (len(one[0].images), len(one[-1].question), one[-1].id))
+    ordered = sorted(examples, key=lambda example: (len(example.question), example.id))
+    groups = [[ordered[index] for index in group] for group in by_images(ordered)]
+    return sorted(groups, key=lambda one: (len(one[0].images), len(one[-1].question), one[-1].id))
 
 
 def batches(groups: Sequence[Sequence[Example]], size: int) -> Iterator[list[Example]]:

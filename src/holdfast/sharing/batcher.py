@@ -14,8 +14,7 @@ from holdfast.models.loading import Loaded
 from holdfast.sharing.attention import mark
 from holdfast.sharing.gate import longest
 from holdfast.sharing.packing import as_additive, block_mask, pack, shared_length
-from holdfast.sharing.rows import Row, Rows, collate
-from holdfast.sharing.rows import images_of as images_of
+from holdfast.sharing.rows import Row, Rows, by_images, collate
 
 Inputs = dict[str, Any]
 """Model inputs by name; beside them ``labels``, ``owner`` (see :func:`holdfast.sharing.packing.pack`) and
@@ -95,11 +94,8 @@ class Batcher:
 
     def groups(self, examples: Sequence[Example], rows: Sequence[Row]) -> list[list[int]]:
         """Indices of examples that become one row, in the order of their first members."""
-        by_image: dict[Any, list[int]] = {}
-        for index, example in enumerate(examples):
-            by_image.setdefault(images_of(example), []).append(index)
         groups: list[list[int]] = []
-        for members in by_image.values():
+        for members in by_images(examples):
             together = len(members) > 1 and shared_length([rows[i] for i in members], self.marks) > 0
             groups += [members] if together else [[index] for index in members]
         return sorted(groups)
@@ -131,8 +127,7 @@ class Batcher:
 
 def repeated(examples: Sequence[Example]) -> bool:
     """Whether two of them show the same images."""
-    keys = [images_of(example) for example in examples]
-    return len(set(keys)) < len(keys)
+    return len(by_images(examples)) < len(examples)
 
 
 def to_device(batch: Inputs, device: torch.device) -> Inputs:

@@ -12,7 +12,7 @@ from holdfast.data.examples import Example
 from holdfast.models.head import logits_at
 from holdfast.sharing.batcher import Batcher, model_inputs, to_device
 from holdfast.sharing.proved import proved, remember
-from holdfast.sharing.rows import images_of
+from holdfast.sharing.rows import by_images
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 """Largest deviation of a logit, as a share of the largest logit; half precision rounds more than that."""
@@ -61,13 +61,9 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
 
 
 def some(examples: Sequence[Example]) -> list[Example]:
-    """Two questions about one image, the first that there are."""
-    first: dict[Any, Example] = {}
-    for example in examples:
-        other = first.setdefault(images_of(example), example)
-        if other is not example:
-            return [other, example]
-    return []
+    """Two questions about one image, the first that has several."""
+    pair = next((group[:2] for group in by_images(examples) if len(group) > 1), [])
+    return [examples[index] for index in pair]
 
 
 def _logits(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Tensor]:

@@ -114,6 +114,14 @@ def images_of(example: Example) -> Any:
     return example.image_key or tuple(str(i) if isinstance(i, Path) else id(i) for i in example.images)
 
 
+def by_images(examples: Iterable[Example]) -> list[list[int]]:
+    """Places of the examples about each set of images, in the order of their first."""
+    groups: dict[Any, list[int]] = {}
+    for index, example in enumerate(examples):
+        groups.setdefault(images_of(example), []).append(index)
+    return list(groups.values())
+
+
 def rows_of(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Row]:
     """The rows of a padded batch with their positions.
 

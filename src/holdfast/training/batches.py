@@ -12,7 +12,7 @@ import numpy as np
 
 from holdfast.config.schema import Train
 from holdfast.data.examples import Example
-from holdfast.sharing.batcher import images_of
+from holdfast.sharing.rows import by_images
 
 WINDOW = 50
 """Batches whose examples are sorted by length together."""
@@ -65,10 +65,7 @@ class Stream:
 
     @cached_property
     def _groups(self) -> list[Indices]:
-        by_image: dict[Any, list[int]] = {}
-        for index, example in enumerate(self.examples):
-            by_image.setdefault(images_of(example), []).append(index)
-        return [np.array(group) for group in by_image.values()]
+        return [np.array(group) for group in by_images(self.examples)]
 
     def _by_length(self, groups: list[Indices], generator: np.random.Generator) -> list[Indices]:
         mean = len(self.examples) / len(groups)
@@ -94,10 +91,8 @@ def parts(examples: Sequence[Example], size: int) -> list[list[Example]]:
 
     The step's gradient is a sum over its examples, so how they are divided changes nothing but time and memory.
     """
-    by_image: dict[Any, list[Example]] = {}
-    for example in examples:
-        by_image.setdefault(images_of(example), []).append(example)
-    groups = sorted(by_image.values(), key=lambda group: max(map(text_length, group)))
+    together = [[examples[index] for index in group] for group in by_images(examples)]
+    groups = sorted(together, key=lambda group: max(map(text_length, group)))
     ordered = [example for group in groups for example in group]
     return [ordered[begin : begin + size] for begin in range(0, len(ordered), size)]
 
