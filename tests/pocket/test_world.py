@@ -46,6 +46,17 @@ def test_parts_of_different_tasks_and_the_pool_share_no_picture() -> None:
     assert not seen & {picture.image.tobytes() for picture in pictures}
 
 
+def test_the_scans_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read from its file or by its function, the same."""
+    from sklearn.datasets import load_digits
+
+    images, digits, _ = targets.scanned_digits()
+    data = load_digits()
+    assert np.array_equal(images, data.images / 16.0) and np.array_equal(digits, data.target)
+    monkeypatch.setattr(targets, "find_spec", lambda name: None)
+    assert np.array_equal(targets._digits_table(), np.column_stack([data.data, data.target]))
+
+
 def test_the_digits_are_all_of_the_scans_once() -> None:
     images, digits, _ = targets.scanned_digits()
     parts = {part: draw("digits", part, 5000) for part in ("train", "validation", "test")}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from holdfast.data.examples import Example
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
+from holdfast.models.expansion import BLANK, Expansion, expansions, listening, replaying
 
 IGNORED = -100
 """The label of a token that is not trained on."""
@@ -120,6 +120,32 @@ class ChatProcessor:
             HoldfastError: An image span or a whole answer would be cut by ``max_length``, or the prompt does not have
                 one image mark an image.
         """
+        return self.encode_knowing(examples, None, with_answers=with_answers, max_length=max_length)[0]
+
+    def encode_knowing(
+        self,
+        examples: Sequence[Example],
+        known: Sequence[Expansion] | None,
+        *,
+        with_answers: bool,
+        max_length: int | None = None,
+    ) -> tuple[dict[str, torch.Tensor], list[Expansion] | None]:
+        """:meth:`encode`, and what was written in place of each example's images.
+
+        Args:
+            examples: What to encode.
+            known: What an earlier call wrote in place of the same images. They are not opened then, and only the
+                per-token inputs of the batch mean anything.
+            with_answers: See :meth:`encode`.
+            max_length: See :meth:`encode`.
+
+        Returns:
+            The batch, and the texts; None in their place where the processor does not tell them.
+
+        Raises:
+            HoldfastError: As :meth:`encode`. With ``known``, a processor that reads more from images than their texts
+                may raise anything.
+        """
         rendered = [self.render(example, with_answer=with_answers) for example in examples]
         texts = [item.text for item in rendered]
         bos = self.tokenizer.bos_token
@@ -132,9 +158,8 @@ class ChatProcessor:
         }
         if with_answers:
             options |= {"return_offsets_mapping": True}
-        images = [[open_image(source) for source in example.images] for example in examples]
         self._check_marks(texts, examples)
-        data = self._call(texts, images, options, offsets=with_answers)
+        data = self._call(texts, examples, options, known)
         offsets = data.pop("offset_mapping", None)
         replaced = data.pop("text_replacement_offsets", None)
         data.pop("labels", None)  # PaliGemma's processor makes labels of its own
@@ -143,7 +168,7 @@ class ChatProcessor:
         self._mark_types(data)
         if max_length is not None and data["input_ids"].shape[1] > max_length:
             data = self._truncate(data, examples, max_length)
-        return data
+        return data, expansions(replaced, [len(example.images) for example in examples])
 
     def _check_marks(self, texts: Sequence[str], examples: Sequence[Example]) -> None:
         mark = getattr(self.processor, "image_token", None)
@@ -158,22 +183,33 @@ class ChatProcessor:
                 )
 
     def _call(
-        self, texts: list[str], images: list[list[Any]], options: dict[str, Any], *, offsets: bool
+        self,
+        texts: list[str],
+        examples: Sequence[Example],
+        options: dict[str, Any],
+        known: Sequence[Expansion] | None,
     ) -> dict[str, Any]:
+        if known is not None:
+            blank = [[BLANK] * len(example.images) for example in examples]
+            with replaying(self.processor, known):
+                return self._process(texts, blank, options)
+        return self._process(
+            texts, [[open_image(source) for source in example.images] for example in examples], options
+        )
+
+    def _process(self, texts: list[str], images: list[list[Any]], options: dict[str, Any]) -> dict[str, Any]:
         if not any(images) or self.processor is self.tokenizer:
             return dict(self.tokenizer(texts, **options))
         if self._is("PaliGemma"):
             return self._expand(texts, images, options)
-        if not offsets:
-            return dict(self.processor(text=texts, images=images, **options))
-        with _listening(self.processor) as heard:
+        with listening(self.processor) as heard:
             data = dict(self.processor(text=texts, images=images, **options))
-        if not heard:
+        if not heard and "return_offsets_mapping" in options:
             raise HoldfastError(
                 f"{type(self.processor).__name__} does not say where it puts image tokens",
                 remedy="use a model whose processor comes with transformers",
             )
-        return data | {"text_replacement_offsets": heard[-1]}
+        return data | {"text_replacement_offsets": heard[-1] if heard else None}
 
     def _expand(self, texts: list[str], images: list[list[Any]], options: dict[str, Any]) -> dict[str, Any]:
         """Image tokens by hand, for a processor that would rewrite the text: PaliGemma's adds a begin token behind
@@ -249,28 +285,6 @@ class ChatProcessor:
             text = f"[{len(tokens)} image tokens]" if kind == "image" else str(self.tokenizer.decode(tokens))
             shown.append((text, kind == "answer"))
         return shown
-
-
-@contextmanager
-def _listening(processor: Any) -> Iterator[list[Any]]:
-    """Hears by how much each image mark grows, row by row.
-
-    The library's own option for this (``return_text_replacement_offsets``) fails in some processors as soon as the
-    first row has no image, because they try to make a tensor of it.
-    """
-    heard: list[Any] = []
-    original = processor.get_text_with_replacements
-
-    def listen(*args: Any, **kwargs: Any) -> Any:
-        texts, replaced = original(*args, **kwargs)
-        heard.append(replaced)
-        return texts, replaced
-
-    processor.get_text_with_replacements = listen
-    try:
-        yield heard
-    finally:
-        del processor.get_text_with_replacements
 
 
 def per_token(key: str) -> bool:

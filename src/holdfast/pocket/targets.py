@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +23,25 @@ DIGIT_PARTS = {"train": (0, 1000), "validation": (1000, 1297), "test": (1297, 17
 @lru_cache(maxsize=1)
 def scanned_digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """scikit-learn's 1797 scans ``[1797, 8, 8]`` in 0-1, their digits, and the fixed permutation."""
+    table = _digits_table()
+    order = np.random.default_rng(1797).permutation(len(table))
+    return table[:, :-1].reshape(-1, 8, 8) / 16.0, table[:, -1].astype(np.int64), order
+
+
+def _digits_table() -> npt.NDArray[np.float64]:
+    """``[1797, 65]``: 64 pixels and the digit, as scikit-learn ships them.
+
+    Its file is read where it lies: importing ``sklearn.datasets`` for it takes longer than everything else that is
+    done before the first step of a small run.
+    """
+    found = find_spec("sklearn")
+    file = Path(found.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if found else Path()
+    if file.is_file():
+        return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    order = np.random.default_rng(1797).permutation(len(data.target))
-    return data.images / 16.0, data.target.astype(np.int64), order
+    return np.column_stack([data.data, data.target])
 
 
 def draw_digit(position: int) -> Drawn:

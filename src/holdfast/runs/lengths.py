@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.models.loading import Loaded
+from holdfast.sharing.memo import Rows
 
 
 def fitting(
@@ -25,10 +26,12 @@ def fitting(
     """
     kept: list[Example] = []
     problems: list[HoldfastError] = []
+    if max_length is None:
+        return tuple(examples), problems
+    rows = Rows(loaded.model, loaded.chat, answers=True, max_length=max_length)
     for example in examples:
         try:
-            if max_length is not None:
-                loaded.chat.encode([example], with_answers=True, max_length=max_length)
+            rows([example])
             kept.append(example)
         except HoldfastError as error:
             if not skip:

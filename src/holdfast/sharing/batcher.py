@@ -13,8 +13,9 @@ from holdfast.features.cache import FeatureCache
 from holdfast.models.loading import Loaded
 from holdfast.sharing.attention import mark
 from holdfast.sharing.gate import longest
+from holdfast.sharing.memo import Rows
 from holdfast.sharing.packing import as_additive, block_mask, pack, shared_length
-from holdfast.sharing.rows import Row, Rows, by_images, collate
+from holdfast.sharing.rows import Row, by_images, collate
 
 Inputs = dict[str, Any]
 """Model inputs by name; beside them ``labels``, ``owner`` (see :func:`holdfast.sharing.packing.pack`) and

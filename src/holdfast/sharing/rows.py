@@ -1,4 +1,4 @@
-"""An example as a row of tokens, whose images need not be opened again."""
+"""An example as a row of tokens without padding, and rows as a batch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.data.examples import Example
-from holdfast.models.chat import ChatProcessor, per_token
-
-LIMIT = 1 << 29
-"""Bytes of rows that are remembered; beyond them examples are simply encoded again."""
+from holdfast.models.chat import per_token
 
 
 @dataclass(frozen=True)
@@ -48,65 +45,6 @@ class Row:
         return sum(t.numel() * t.element_size() for t in (*self.tokens.values(), self.positions))
 
 
-class Rows:
-    """Rows of examples, each encoded once."""
-
-    def __init__(self, model: nn.Module, chat: ChatProcessor, *, answers: bool, max_length: int | None = None) -> None:
-        self.model, self.chat, self.answers, self.max_length = model, chat, answers, max_length
-        self._kept: dict[int, tuple[Example, Row]] = {}  # by identity; the example is held, or its id could be reused
-        self._bytes = 0
-        self._pixels: tuple[list[Example], dict[str, Tensor]] = ([], {})
-
-    def __call__(self, examples: Sequence[Example]) -> list[Row]:
-        """Rows in the order of the examples.
-
-        Raises:
-            HoldfastError: An example cannot be encoded, see :meth:`holdfast.models.chat.ChatProcessor.encode`.
-        """
-        absent = {id(example): example for example in examples if id(example) not in self._kept}
-        fresh = self._leaders(absent.values())
-        rest = [example for key, example in absent.items() if key not in fresh]
-        if rest:
-            fresh |= zip((id(e) for e in rest), rows_of(self.model, self._encode(rest)), strict=True)
-        rows = [fresh[id(e)] if id(e) in fresh else self._kept[id(e)][1] for e in examples]
-        for key, row in fresh.items():
-            if self._bytes < LIMIT:
-                self._kept[key] = (absent[key], row)
-                self._bytes += row.bytes()
-        return rows
-
-    def pixels(self, leaders: Sequence[Example]) -> dict[str, Tensor]:
-        """What ``forward`` needs of the images of ``leaders``, each of which has some.
-
-        Where they are the first examples about their images in the last call, it was made there, for preparing images
-        is the dearest part of a batch.
-        """
-        known, made = self._pixels
-        if len(known) == len(leaders) and all(one is other for one, other in zip(known, leaders, strict=True)):
-            return dict(made)
-        return _images(self._encode(leaders))
-
-    def _leaders(self, absent: Iterable[Example]) -> dict[int, Row]:
-        """Rows of the first example about each image, by identity; what was made of their images is kept."""
-        first: dict[Any, Example] = {}
-        for example in absent:
-            if example.images:
-                first.setdefault(images_of(example), example)
-        leaders = list(first.values())
-        if not leaders:
-            return {}
-        batch = self._encode(leaders)
-        self._pixels = (leaders, _images(batch))
-        return dict(zip(map(id, leaders), rows_of(self.model, batch), strict=True))
-
-    def _encode(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        return self.chat.encode(examples, with_answers=self.answers, max_length=self.max_length)
-
-
-def _images(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in batch.items() if not per_token(name)}
-
-
 def images_of(example: Example) -> Any:
     """What examples about the same images have in common; an example without images shares with none."""
     if not example.images:
@@ -131,11 +69,14 @@ def rows_of(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Row]:
     """
     kept = batch["attention_mask"].bool()
     positions = positions_of(model, batch)
+    return [Row(tokens, positions[..., row, :][..., kept[row]]) for row, tokens in enumerate(without_padding(batch))]
+
+
+def without_padding(batch: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The per-token inputs of each row of a padded batch, ``[length]`` each."""
+    kept = batch["attention_mask"].bool()
     names = [name for name in batch if per_token(name) and name != "attention_mask"]
-    return [
-        Row({name: batch[name][row][kept[row]] for name in names}, positions[..., row, :][..., kept[row]])
-        for row in range(kept.shape[0])
-    ]
+    return [{name: batch[name][row][kept[row]] for name in names} for row in range(kept.shape[0])]
 
 
 def positions_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from tests.evaluation.asking.shop import MIXED, ONE, family, question
 
+from holdfast.models import chat
 from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher, model_inputs
 
@@ -43,19 +44,21 @@ def test_a_row_beyond_the_window_is_not_packed(loaded: Loaded) -> None:
 
 def test_images_are_prepared_once_a_batch(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    encode = loaded.chat.encode
+    real = chat.open_image
 
-    def counted(examples: Any, **options: Any) -> Any:
-        seen.append(sum(bool(example.images) for example in examples))
-        return encode(examples, **options)
+    def counted(source: Any) -> Any:
+        seen.append(1)
+        return real(source)
 
-    monkeypatch.setattr(loaded.chat, "encode", counted)
+    monkeypatch.setattr(chat, "open_image", counted)
+    Batcher(loaded, answers=False, share=True).pack(MIXED)  # compares rows without images, as is done once
+    seen.clear()
     batcher = Batcher(loaded, answers=False, share=True)
     batch = batcher.pack(MIXED)
-    assert batch is not None and sum(seen) == 8, "once for each of eight questions, and none again for the pixels"
+    assert batch is not None and len(seen) == 5, "once for each set of images, and none again for the pixels"
     seen.clear()
     again = batcher.pack([MIXED[3], MIXED[0], MIXED[1]])
-    assert again is not None and sum(seen) == 2, "other leaders need their own pixels"
+    assert again is not None and len(seen) == 2, "other leaders need their own pixels"
     with torch.no_grad():
         loaded.model(**model_inputs(loaded.model, batch))
         loaded.model(**model_inputs(loaded.model, again))
