@@ -192,9 +192,7 @@ def by_predict(
     from holdfast.tasks.task import Task
 
     speed = Speed.model_validate(OFF if arm == "ours_off" else {})
-    more: dict[str, Any] = {}
-    if arm == "options_ours":  # OPTIONAL: needs predict's likelihood mode
-        more["options"] = "likelihood"
+    more: dict[str, Any] = {"options": "likelihood"} if arm == "options_ours" else {}
     task = Task("pope-like", (), (), tuple(examples))
     predict(loaded, task, file, batch_size=batch_size, max_new_tokens=limit, speed=speed, **more)
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SCRIPTS = ("training", "evaluation", "memory", "scaling", "gpu", "selective_memory")
+SCRIPTS = ("training", "evaluation", "memory", "scaling", "gpu", "selective_memory", "startup")
 TINY = {"tower": "tiny", "image": 28, "layers": 2, "width": 64, "vocabulary": 64}
 POCKET = {"model": "pocket"}
 
@@ -141,3 +142,18 @@ def test_rounds_are_paired_and_begin_with_another_arm() -> None:
     rounds = common.play(2, ("a", "b"), run)
     assert order == ["a", "b", "b", "a"]
     assert common.ratio(rounds, "a", "b", "seconds") == pytest.approx((2 / 2 + 8 / 3) / 2)
+
+
+def test_starting_ends_where_it_says(tmp_path: Path) -> None:
+    """``tune`` ends with its first step, ``compare`` with a verdict, and what fails is not timed."""
+    startup = script("startup")
+    for name, period in (("base", 3), ("tuned", 4)):
+        startup.write_predictions(tmp_path / f"{name}.jsonl", 12, period)
+    (tmp_path / "recipe.json").write_text(json.dumps(startup.RECIPE), encoding="utf-8")
+    found = {arm: startup.run_arm(arm, tmp_path, 1) for arm in ("help", "compare", "tune")}
+    assert all(one["seconds"] > 0 for one in found.values())
+    assert "mine" in (tmp_path / "compare.txt").read_text(encoding="utf-8")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "recipe.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit, match="tune failed"):
+        startup.run_arm("tune", tmp_path, 1)

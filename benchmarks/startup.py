@@ -1,0 +1,143 @@
+"""Seconds from starting a command to its first result, beside the imports that none can do without.
+
+    python benchmarks/startup.py
+
+Arms: ``help`` (``holdfast --help``); ``compare`` (two small prediction files, to the printed verdict); ``tune`` (from
+the command to the end of the first training step of the pocket model on scanned digits, one source, nothing cached);
+``imports`` (a process that imports torch and what transformers needs to build and read a LLaVA, and ends).
+
+Each arm is a fresh process once a round, interleaved; files are in the page cache after an unmeasured round. Seconds
+are medians over rounds; ``tune / imports`` is the median of the ratio within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from common import (
+    common_arguments,
+    heading,
+    machine,
+    median,
+    play,
+    progress,
+    ratio,
+    spread,
+    table,
+    versions,
+    workshop,
+)
+
+ARMS = ("help", "compare", "tune", "imports")
+IMPORTS = (
+    "import torch, transformers\n"
+    "from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration, LlavaProcessor"
+)
+RECIPE = {
+    "model": "pocket",
+    "tune": {"vision": "frozen", "connector": "frozen", "llm": {"method": "lora", "r": 8, "lr": 1e-3}},
+    "target": "pocket:digits",
+    "sources": ["pocket:color"],
+    "train": {"steps": 20, "batch_size": 16},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--items", type=int, default=1000, help="lines of each prediction file (default 1000)")
+    common_arguments(parser)
+    options = parser.parse_args()
+    report = measure(options)
+    print(json.dumps(report, indent=1) if options.json else as_text(report))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All rounds and what they come to."""
+    with workshop("startup") as folder:
+        for name, period in (("base", 3), ("tuned", 4)):
+            write_predictions(folder / f"{name}.jsonl", options.items, period)
+        (folder / "recipe.json").write_text(json.dumps(RECIPE), encoding="utf-8")  # JSON is YAML
+
+        def run(arm: str) -> dict[str, Any]:
+            return run_arm(arm, folder, options.threads)
+
+        play(1, ARMS, run)
+        rounds = play(options.rounds, ARMS, run, progress)
+    settings = {"items": options.items, "threads": options.threads, "rounds": options.rounds}
+    arms: dict[str, dict[str, Any]] = {arm: {"seconds": median(rounds, arm, "seconds")} for arm in ARMS}
+    arms["tune"]["times_imports"] = ratio(rounds, "tune", "imports", "seconds")
+    arms["tune"]["times_imports_range"] = spread(rounds, "tune", "imports", "seconds")
+    about = {"settings": settings, "machine": machine(options.threads), "versions": versions()}
+    return {**about, "arms": arms, "rounds": rounds}
+
+
+def write_predictions(path: Path, items: int, period: int) -> None:
+    """A task of ``items`` questions of which every ``period``-th is answered wrongly."""
+    rows = (
+        {"id": f"q{i}", "task": "mine", "prediction": "no" if i % period == 0 else "yes", "answers": ["yes"]}
+        for i in range(items)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def run_arm(arm: str, folder: Path, threads: int) -> dict[str, Any]:
+    """Seconds of one process, for ``tune`` until the first step stands in the run's log.
+
+    Raises:
+        SystemExit: The process failed; with the end of what it wrote.
+    """
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    run = folder / "run"
+    commands = {
+        "help": ["-m", "holdfast", "--help"],
+        "compare": ["-m", "holdfast", "compare", *(str(folder / f"{name}.jsonl") for name in ("base", "tuned"))],
+        "tune": ["-m", "holdfast", "tune", str(folder / "recipe.json"), "--out", str(run)],
+        "imports": ["-c", IMPORTS],
+    }
+    said = folder / f"{arm}.txt"
+    with said.open("wb") as stream:
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *commands[arm]], env=environment, cwd=folder, stdout=stream, stderr=subprocess.STDOUT
+        )
+        code = _until(process, run / "train.jsonl") if arm == "tune" else process.wait()
+        seconds = time.perf_counter() - begun
+    if code:
+        raise SystemExit(f"{arm} failed:\n{said.read_text(encoding='utf-8')[-3000:]}")
+    shutil.rmtree(run, ignore_errors=True)
+    return {"seconds": seconds}
+
+
+def _until(process: subprocess.Popen[bytes], log: Path) -> int:
+    """Wait for a line in ``log`` and end the process; 0, or how the process ended without one."""
+    while not (log.exists() and log.read_bytes().endswith(b"\n")):
+        code = process.poll()
+        if code is not None:
+            return code or 1
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    return 0
+
+
+def as_text(report: dict[str, Any]) -> str:
+    """A table for reading."""
+    rows = [
+        [arm, row["seconds"], row.get("times_imports"), row.get("times_imports_range")]
+        for arm, row in report["arms"].items()
+    ]
+    return "\n".join([*heading(report), "", *table(["arm", "s", "/ imports", "range"], rows)])
+
+
+if __name__ == "__main__":
+    main()
