@@ -83,9 +83,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def write_predictions(path: Path, items: int, period: int) -> None:
     """A task of ``items`` questions of which every ``period``-th is answered wrongly."""
+    right = [i % period != 0 for i in range(items)]
     rows = (
-        {"id": f"q{i}", "task": "mine", "prediction": "no" if i % period == 0 else "yes", "answers": ["yes"]}
-        for i in range(items)
+        {"id": f"q{i}", "task": "mine", "prediction": "yes" if yes else "no", "score": float(yes)}
+        for i, yes in enumerate(right)
     )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
