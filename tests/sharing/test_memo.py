@@ -10,13 +10,13 @@ import torch
 
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
-from holdfast.models import chat as chat_module
-from holdfast.models.loading import Loaded
+from holdfast.models.loading import Loaded, load_model
 from holdfast.sharing import memo
 from holdfast.sharing.memo import Rows
 from holdfast.sharing.rows import Row, rows_of
-from tests.evaluation.asking.shop import MIXED, family, picture
-from tests.processors import KITS
+from tests.evaluation.asking.shop import MIXED, count_opened, family, picture
+from tests.processors import KITS, save
+from tests.tiny import ROLES
 
 UNTOLD = {"paligemma"}
 """Written out by hand, see ``ChatProcessor._expand``; its rows are not shared either."""
@@ -25,15 +25,7 @@ UNTOLD = {"paligemma"}
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each image that was opened."""
-    seen: list[int] = []
-    real = chat_module.open_image
-
-    def counted(source: Any) -> Any:
-        seen.append(1)
-        return real(source)
-
-    monkeypatch.setattr(chat_module, "open_image", counted)
-    return seen
+    return count_opened(monkeypatch)
 
 
 def alone(loaded: Loaded, example: Example, answers: bool) -> Row:
@@ -95,9 +87,9 @@ def test_a_processor_that_reads_more_from_images_is_asked_again(tmp_path: Path, 
             memo._RIGHT.pop(loaded.chat, None)
 
 
-def test_positions_in_three_dimensions_need_the_same_beginning(tmp_path: Path) -> None:
-    """Where text stands before the image, later positions are not those of the first row: the images are opened."""
-    loaded = family("qwen2_5_vl", tmp_path)
+def test_positions_in_three_dimensions_need_the_same_beginning(tmp_path: Path, opened: list[int]) -> None:
+    """Where other text stands before the image, later positions are not those of the first row: it is opened again."""
+    loaded = load_model(str(save(tmp_path / "qwen", "qwen2_5_vl", ROLES)), device="cpu")  # images where the text says
     image = picture(4, 40, 24)
     asked = [
         Example("a", (image,), (Turn("<image> what is it ?", ("red",)),), "one"),
@@ -105,6 +97,8 @@ def test_positions_in_three_dimensions_need_the_same_beginning(tmp_path: Path) -
         Example("c", (image,), (Turn("look here , what is <image> ?", ("red",)),), "one"),
     ]
     made = Rows(loaded.model, loaded.chat, answers=True)(asked)
+    assert len(opened) == 3, "for a, for the comparison of b, and for c"
+    assert made[2].tokens["input_ids"].tolist() != made[0].tokens["input_ids"].tolist()
     for row, example in zip(made, asked, strict=True):
         assert row.positions.shape == (3, row.length)
         assert_equal(row, alone(loaded, example, True))

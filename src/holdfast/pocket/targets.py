@@ -31,8 +31,7 @@ def scanned_digits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], np
 def _digits_table() -> npt.NDArray[np.float64]:
     """``[1797, 65]``: 64 pixels and the digit, as scikit-learn ships them.
 
-    Its file is read where it lies: importing ``sklearn.datasets`` for it takes longer than everything else that is
-    done before the first step of a small run.
+    Its file is read where it lies, for importing ``sklearn.datasets`` brings SciPy and pandas along.
     """
     found = find_spec("sklearn")
     file = Path(found.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if found else Path()

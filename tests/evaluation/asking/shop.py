@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from tests.processors import save
 from tests.tiny import BARE
 
 from holdfast.data.examples import Example, Turn
+from holdfast.models import chat
 from holdfast.models.anatomy import resolve_anatomy
 from holdfast.models.loading import Loaded, load_model
 from holdfast.tasks.task import Task
@@ -37,6 +39,19 @@ def picture(seed: int, height: int = 20, width: int = 30) -> Any:
 
 
 ONE, TWO, THREE = picture(1), picture(2, 30, 20), picture(3, 16, 16)
+
+
+def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each image that a processor is given from now on."""
+    seen: list[int] = []
+    real = chat.open_image
+
+    def counted(source: Any) -> Any:
+        seen.append(1)
+        return real(source)
+
+    monkeypatch.setattr(chat, "open_image", counted)
+    return seen
 
 
 def question(name: str, text: str, images: tuple[Any, ...], key: str, **more: Any) -> Example:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.evaluation.asking.shop import MIXED, ONE, family, question
+from tests.evaluation.asking.shop import MIXED, ONE, count_opened, family, question
 
-from holdfast.models import chat
 from holdfast.models.loading import Loaded
 from holdfast.sharing.batcher import Batcher, model_inputs
 
@@ -43,14 +42,7 @@ def test_a_row_beyond_the_window_is_not_packed(loaded: Loaded) -> None:
 
 
 def test_images_are_prepared_once_a_batch(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    real = chat.open_image
-
-    def counted(source: Any) -> Any:
-        seen.append(1)
-        return real(source)
-
-    monkeypatch.setattr(chat, "open_image", counted)
+    seen = count_opened(monkeypatch)
     Batcher(loaded, answers=False, share=True).pack(MIXED)  # compares rows without images, as is done once
     seen.clear()
     batcher = Batcher(loaded, answers=False, share=True)
