@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
-    {"errors"},
+    {"errors", "importing"},
     {"config"},
     {"data"},
     {"models"},

@@ -25,6 +25,7 @@ def fuse(
     """Write a fused model with the base's layout; needs memory for a few pieces of a tensor, not for a model."""
     from rich.progress import Progress
 
+    from holdfast import importing
     from holdfast.cli.terminal import console
     from holdfast.config.loading import load_config
     from holdfast.errors import HoldfastError
@@ -32,6 +33,7 @@ def fuse(
     from holdfast.methods.fusion.folders import fuse_folders
     from holdfast.models.loading import POCKET
 
+    importing.done()
     options: dict[str, Any] = {}
     if set_:
         section = load_config({"fuse": {"method": method}}, [f"fuse.{item}" for item in set_]).fuse

@@ -7,6 +7,8 @@ import os
 import sys
 from importlib import import_module
 
+from holdfast import importing
+
 # Two processes whose OpenMP threads spin on the same cores ran 13 times slower; must be set before torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -48,8 +50,14 @@ ABOUT = "Specialise multimodal LLMs for a task without losing what they know, an
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, with 2 on a mistake in the input, with 130 when interrupted."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    sys.exit(run(words))
+    if arguments is not None:
+        sys.exit(run(list(arguments)))
+    importing.begin()  # the process is ours
+    try:
+        code = run(sys.argv[1:])
+    finally:
+        importing.done()
+    sys.exit(code)
 
 
 def run(words: list[str]) -> int:

@@ -22,6 +22,8 @@ def build(
     quick: Annotated[bool, typer.Option("--quick", help="a few steps only, to see that it runs")] = False,
 ) -> None:
     """Make the pocket model from nothing and print its table."""
+    from holdfast import importing
     from holdfast.pocket.command import build_command
 
+    importing.done()
     build_command(out, seed=seed, quick=quick)

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
+from holdfast import importing
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
@@ -63,7 +64,7 @@ def load_model(
     Raises:
         HoldfastError: Nothing there, not an image-text-to-text model, or weights that are not safetensors.
     """
-    from transformers import AutoModelForImageTextToText
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -73,6 +74,9 @@ def load_model(
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(type(config), None)  # imports its file while there are no weights
+        importing.done()
         model, found = AutoModelForImageTextToText.from_pretrained(
             place, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code, output_loading_info=True,
             attn_implementation=None if attention == "auto" else attention,
