@@ -141,7 +141,7 @@ def test_eager_attention_and_gradient_checkpointing_give_the_same_gradient() -> 
         method: Any = make_method("prefix", {"tokens": TOKENS})
         method.attach(resolve_anatomy(model).llm, Context(torch.Generator().manual_seed(0)))
         if setting == "checkpointing":
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
             model.train()
         model(**batch("llava", model)).logits[:, -1].square().sum().backward()
         gradients.append(method.prefix.table.grad.clone())

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from holdfast.data.examples import Example, Turn
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
+from holdfast.models.anatomy import output_head
 from holdfast.models.loading import Loaded
 from holdfast.sharing import batcher as batcher_module
 from holdfast.sharing.batcher import Batcher
-from holdfast.sharing.check import check
+from holdfast.sharing.check import COMPARED, check
 from tests.questions import questions
 
 
@@ -55,3 +58,33 @@ def test_positions_that_run_on_are_noticed(kit: Callable[[str], Loaded], monkeyp
 def test_questions_that_do_not_begin_alike_have_nothing_to_compare(kit: Callable[[str], Loaded]) -> None:
     reason = check(Batcher(kit("llava"), share=True), questions(each=1))
     assert reason is not None and "no two examples" in reason
+
+
+def in_detail() -> list[Example]:
+    """Questions with an answer of eighty words each."""
+    return [replace(one, turns=(Turn(one.question, ("red one " * 40,)),)) for one in questions() if one.images]
+
+
+def test_long_answers_are_compared_at_some_of_their_tokens(kit: Callable[[str], Loaded]) -> None:
+    loaded = kit("llava")
+    head = output_head(loaded.model)
+    assert head is not None
+    seen: list[int] = []
+    head.register_forward_hook(lambda module, given, result: seen.append(result.shape[:-1].numel()))
+    assert check(Batcher(loaded, share=True), in_detail()) is None
+    assert seen == [2 * COMPARED, 2 * COMPARED]
+
+
+def test_a_mistake_in_the_last_tokens_of_a_long_answer_is_noticed(
+    kit: Callable[[str], Loaded], monkeypatch: Any
+) -> None:
+    pack = batcher_module.pack
+
+    def late(*args: Any, **kwargs: Any) -> Any:
+        batch = pack(*args, **kwargs)
+        batch["position_ids"][..., -1] += 3
+        return batch
+
+    monkeypatch.setattr(batcher_module, "pack", late)
+    reason = check(Batcher(kit("llava"), share=True), in_detail())
+    assert reason is not None and "other logits" in reason

@@ -178,7 +178,7 @@ def test_a_frozen_tower_leaves_nothing_for_the_backward_pass(tiny_llava: Path, c
     for parameter in loaded.anatomy.llm.parameters.values():
         parameter.requires_grad_(True)
     if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     model.enable_input_require_grads()
     model.train()
     batch = loaded.chat.encode(examples(4), with_answers=True)

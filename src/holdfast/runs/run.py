@@ -147,7 +147,7 @@ class Run:
         pools = Pools(loaded, train, self.config.seed, examples, validation, sources, self.config.speed.head)
         recipe.attach(loaded, self.config.seed, pools, pools.loss)
         if train.gradient_checkpointing:
-            loaded.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            loaded.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
         ledger = write_ledger(recipe, loaded.anatomy)
         self.folder.write_json("ledger.json", ledger.to_json())
         self.listen("ledger", ledger=ledger)
@@ -159,7 +159,7 @@ class Run:
         if fingerprint(loaded.anatomy) != before:
             raise HoldfastError("the base was not restored after training", remedy="please report this fault")
         if train.gradient_checkpointing:
-            loaded.model.gradient_checkpointing_disable()  # type: ignore[operator]
+            loaded.model.activation_checkpointing_disable()  # type: ignore[operator]
         if recipe.fusion is not None:
             artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
         self.folder.write_json("training.json", {"steps": outcome.steps, "seconds": outcome.seconds,
