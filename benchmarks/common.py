@@ -139,6 +139,23 @@ def versions() -> dict[str, str]:
     return found
 
 
+def circumstances(task: Mapping[str, Any], *, rounds: int, threads: int) -> dict[str, Any]:
+    """What a report begins with: ``settings`` (what arms are told, the model's shape flat among it), machine, versions.
+
+    Args:
+        task: What arms are told; ``shape``, where there is one, holds the model's.
+        rounds: Of every arm.
+        threads: Of the processor.
+    """
+    shape = {name: value for name, value in task.get("shape", {}).items() if name not in ("inner", "heads")}
+    told = {name: value for name, value in task.items() if name != "shape"}
+    return {
+        "settings": {**shape, **told, "threads": threads, "rounds": rounds},
+        "machine": machine(threads),
+        "versions": versions(),
+    }
+
+
 def heading(report: Mapping[str, Any]) -> list[str]:
     """Settings, machine and versions as three lines."""
     return [

@@ -28,9 +28,9 @@ from typing import Any
 
 from common import (
     Rounds,
+    circumstances,
     common_arguments,
     heading,
-    machine,
     matrix_rate,
     median,
     play,
@@ -40,7 +40,6 @@ from common import (
     split_names,
     spread,
     table,
-    versions,
     workshop,
 )
 from setting import Shape
@@ -116,11 +115,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         options.rounds, arms, lambda arm: spawn(__file__, {**task, "arm": arm}, threads=options.threads), progress
     )
     check(rounds, options.tolerance)
-    settings = {**task.pop("shape"), **task, "rounds": options.rounds}
+    about = circumstances(task, rounds=options.rounds, threads=options.threads)
+    about["machine"] |= card(options.device)
     return {
-        "settings": settings,
-        "machine": {**machine(options.threads), **card(options.device)},
-        "versions": versions(),
+        **about,
         "arms": summarise(rounds),
         "rounds": rounds,
     }

@@ -24,11 +24,11 @@ from typing import Any
 from common import (
     MIB,
     Rounds,
+    circumstances,
     common_arguments,
     forget_highest,
     heading,
     highest,
-    machine,
     median,
     play,
     progress,
@@ -36,7 +36,6 @@ from common import (
     resident,
     spawn,
     table,
-    versions,
     workshop,
 )
 from setting import Shape, shape_arguments, shape_of
@@ -72,8 +71,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     rounds = play(options.rounds, ARMS, run, progress)
     check(rounds)
-    settings = {name: value for name, value in task["shape"].items() if name not in ("inner", "heads")}
-    settings |= {name: value for name, value in task.items() if name != "shape"} | {"rounds": options.rounds}
     arms = {
         arm: {
             "peak_mib": round(median(rounds, arm, "peak") / MIB, 1),
@@ -82,9 +79,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for arm in ARMS
     }
     return {
-        "settings": settings,
-        "machine": machine(options.threads),
-        "versions": versions(),
+        **circumstances(task, rounds=options.rounds, threads=options.threads),
         "tokens": {name: rounds[0]["plain"][name] for name in ("rows", "positions", "supervised")},
         "arms": arms,
         "rounds": rounds,

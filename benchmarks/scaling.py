@@ -24,9 +24,9 @@ from dataclasses import replace
 from typing import Any
 
 from common import (
+    circumstances,
     common_arguments,
     heading,
-    machine,
     matrix_rate,
     median,
     play,
@@ -36,7 +36,6 @@ from common import (
     split_names,
     split_numbers,
     table,
-    versions,
     workshop,
 )
 from setting import PATCH, Shape, shape_arguments, shape_of
@@ -121,10 +120,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         row["gflops_per_example"] = rounds[0]["ours"]["operations"] / 1e9
         row["rate_gflops"] = median(rounds, "ours", "rate") / 1e9
         rows.append(row)
-    settings = {key: value for key, value in vars(shape_of(options)).items() if key not in ("inner", "heads")}
-    settings |= {"usual_questions": options.usual_questions, "usual_images": options.usual_images}
-    settings |= {"rounds": options.rounds}
-    return {"settings": settings, "machine": machine(options.threads), "versions": versions(), "rows": rows}
+    usual = {name: getattr(options, name) for name in ("usual_questions", "usual_images")}
+    told = {"shape": vars(shape_of(options)), **usual}
+    return {**circumstances(told, rounds=options.rounds, threads=options.threads), "rows": rows}
 
 
 def run_arm(task: dict[str, Any]) -> dict[str, Any]:

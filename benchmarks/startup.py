@@ -23,16 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from common import (
+    circumstances,
     common_arguments,
     heading,
-    machine,
     median,
     play,
     progress,
     ratio,
     spread,
     table,
-    versions,
     workshop,
 )
 
@@ -73,11 +72,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
         play(1, ARMS, run)
         rounds = play(options.rounds, ARMS, run, progress)
-    settings = {"items": options.items, "threads": options.threads, "rounds": options.rounds}
     arms: dict[str, dict[str, Any]] = {arm: {"seconds": median(rounds, arm, "seconds")} for arm in ARMS}
     arms["tune"]["times_imports"] = ratio(rounds, "tune", "imports", "seconds")
     arms["tune"]["times_imports_range"] = spread(rounds, "tune", "imports", "seconds")
-    about = {"settings": settings, "machine": machine(options.threads), "versions": versions()}
+    about = circumstances({"items": options.items}, rounds=options.rounds, threads=options.threads)
     return {**about, "arms": arms, "rounds": rounds}
 
 

@@ -34,9 +34,9 @@ from typing import Any
 
 from common import (
     Rounds,
+    circumstances,
     common_arguments,
     heading,
-    machine,
     median,
     play,
     progress,
@@ -45,7 +45,6 @@ from common import (
     split_names,
     spread,
     table,
-    versions,
     workshop,
 )
 from setting import Shape, shape_arguments, shape_of
@@ -101,12 +100,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         options.rounds, arms, lambda arm: spawn(__file__, {**task, "arm": arm}, threads=options.threads), progress
     )
     check(rounds)
-    settings = {name: value for name, value in task["shape"].items() if name not in ("inner", "heads")}
-    settings |= {name: value for name, value in task.items() if name != "shape"} | {"rounds": options.rounds}
     return {
-        "settings": settings,
-        "machine": machine(options.threads),
-        "versions": versions(),
+        **circumstances(task, rounds=options.rounds, threads=options.threads),
         "arms": summarise(rounds),
         "rounds": rounds,
     }
