@@ -68,6 +68,15 @@ def test_strata_have_their_own_draws_and_repeat() -> None:
     assert percentile_interval(np.array([1.0, np.nan])) is None
 
 
+@pytest.mark.parametrize("count", [1, 2, 100, 2000])
+def test_the_middle_of_the_draws_is_numpys(count: int) -> None:
+    draws = np.random.default_rng(count).normal(size=count)
+    for confidence in (0.9, 0.95):
+        found = percentile_interval(draws, confidence)
+        wanted = np.quantile(draws, [0.5 - confidence / 2, 0.5 + confidence / 2])
+        assert found == pytest.approx(tuple(wanted), rel=1e-12)
+
+
 def coverage(make, interval, truth: float, rounds: int) -> float:
     inside = 0
     for _ in range(rounds):

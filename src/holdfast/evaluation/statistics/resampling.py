@@ -49,7 +49,9 @@ def percentile_interval(draws: NDArray[np.float64], confidence: float = 0.95) ->
     """The middle share of the draws; ``None`` when any draw is undefined (a ratio to a zero base score)."""
     if not np.isfinite(draws).all():
         return None
-    low, high = np.quantile(draws, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    # np.quantile gives the same numbers, and imports numpy.ma for it: a twentieth of all of `holdfast compare`.
+    shares = np.array([0.5 - confidence / 2, 0.5 + confidence / 2])
+    low, high = np.interp(shares * (len(draws) - 1), np.arange(len(draws)), np.sort(draws))
     return float(low), float(high)
 
 
