@@ -6,8 +6,9 @@ Arms: ``help`` (``holdfast --help``); ``compare`` (two small prediction files, t
 the command to the end of the first training step of the pocket model on scanned digits, one source, nothing cached);
 ``imports`` (a process that imports torch and what transformers needs to build and read a LLaVA, and ends).
 
-Each arm is a fresh process once a round, interleaved; files are in the page cache after an unmeasured round. Seconds
-are medians over rounds; ``tune / imports`` is the median of the ratio within a round.
+Each arm is a fresh process once a round, interleaved; an unmeasured round leaves files in the page cache and modules
+compiled, as an installation does. Seconds are medians over rounds; ``tune / imports`` is the median of the ratio within
+a round.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def run_arm(arm: str, folder: Path, threads: int) -> dict[str, Any]:
         SystemExit: The process failed; with the end of what it wrote.
     """
     environment = os.environ | {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # else every call would compile Holdfast anew
     run = folder / "run"
     commands = {
         "help": ["-m", "holdfast", "--help"],
