@@ -62,6 +62,14 @@ def draw(task: str, split: Split, n: int, seed: int = 0) -> list[Sample]:
     return [_sample(f"{name}-{i:05d}", draw_one(task, split, i, seed)) for i in range(n)]
 
 
+def available(task: str, split: Split) -> int | None:
+    """How many items a part has; None where it never ends."""
+    if task != "digits":
+        return None
+    start, end = DIGIT_PARTS[split]
+    return end - start
+
+
 def draw_one(task: str, split: Split, index: int, seed: int = 0) -> Drawn:
     """Item ``index`` of a drawn (not scanned) task, with what its floor is computed from."""
     make = SKILLS.get(task) or TARGET_DRAWS[task]

@@ -27,6 +27,7 @@ from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.lengths import fitting
 from holdfast.runs.scores import recipe_scores
 from holdfast.sharing.report import said
+from holdfast.tasks.drawn import Joined
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Listener, Outcome, Trainer
@@ -134,7 +135,7 @@ class Run:
         assert tasks.target is not None
         train, identity = self.config.train, loaded.identity
         examples: Sequence[Any] = tasks.target.train
-        sources = [example for task in tasks.sources for example in task.train]
+        sources = Joined(tuple(task.train for task in tasks.sources))
         for stabiliser in recipe.stabilisers:
             examples = stabiliser.mix(examples, sources, self.config.seed)
         skip = self.config.skip_bad
@@ -176,7 +177,7 @@ class Run:
         check_base(loaded, record, parent.artifact)
         begun = time.perf_counter()
         assert tasks.target is not None
-        sources = [example for task in tasks.sources for example in task.train]
+        sources = Joined(tuple(task.train for task in tasks.sources))
         pools = Pools(loaded, self.config.train, self.config.seed, tasks.target.train, tasks.target.validation, sources)
         artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
         training = parent.read_json("training.json")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from holdfast.config.schema import TaskSpec
-from holdfast.data.examples import Example, Turn, image_key
+from holdfast.data.examples import Example
 from holdfast.data.readers import Reading, read_examples
 from holdfast.errors import HoldfastError, nearest
+from holdfast.tasks.drawn import Drawn
 from holdfast.tasks.prepared import find_prepared, load_prepared
-from holdfast.tasks.task import Task, split_by_image, subsample, with_prompt
+from holdfast.tasks.task import AS_IT_IS, Task, split_by_image, subsample, with_prompt
 
 POCKET_SIZES = {"train": 2000, "validation": 200, "test": 200}
 """Examples drawn from the pocket world where the specification sets no limit."""
@@ -66,15 +65,21 @@ def resolve_task(
     limit = spec.test_limit or test_limit
     task = replace(
         task,
-        train=tuple(with_prompt(example, spec.prompt) for example in subsample(task.train, spec.limit, seed)),
-        validation=tuple(with_prompt(example, spec.prompt) for example in task.validation),
-        test=tuple(with_prompt(example, spec.prompt) for example in subsample(task.test, limit, seed)),
+        train=_asked(subsample(task.train, spec.limit, seed), spec.prompt),
+        validation=_asked(task.validation, spec.prompt),
+        test=_asked(subsample(task.test, limit, seed), spec.prompt),
         metric=spec.metric or task.metric,
         # A variant belongs to a metric: another metric than the card's starts from its own first variant.
         variant=spec.variant or (None if spec.metric not in (None, task.metric) else task.variant),
         max_new_tokens=spec.max_new_tokens or task.max_new_tokens,
     )
     return Resolved(task, skipped)
+
+
+def _asked(examples: Sequence[Example], prompt: str) -> Sequence[Example]:
+    if prompt == AS_IT_IS:
+        return examples
+    return tuple(with_prompt(example, prompt) for example in examples)
 
 
 def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
@@ -87,26 +92,9 @@ def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
     sizes["test"] = spec.test_limit or test_limit or (500 if name == "digits" else POCKET_SIZES["test"])
     return Task(
         spec.name or name,
-        _drawn(name, "train", sizes["train"]),
-        _drawn(name, "validation", sizes["validation"]),
-        _drawn(name, "test", sizes["test"]),
-    )
-
-
-@lru_cache(maxsize=128)
-def _drawn(name: str, split: Literal["train", "validation", "test"], count: int) -> tuple[Example, ...]:
-    """Examples of the pocket world; kept, because every recipe of a study asks for the same ones."""
-    from holdfast.pocket.tasks import draw
-
-    return tuple(
-        Example(
-            id=sample.id,
-            images=(sample.image,),
-            turns=(Turn(sample.question, (sample.answer,)),),
-            image_key=sample.image_id or image_key((sample.image,)),
-            choices=sample.choices,
-        )
-        for sample in draw(name, split, count, seed=0)
+        Drawn(name, "train", sizes["train"]),
+        Drawn(name, "validation", sizes["validation"]),
+        Drawn(name, "test", sizes["test"]),
     )
 
 

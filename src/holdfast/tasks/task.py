@@ -14,15 +14,18 @@ import numpy as np
 
 from holdfast.data.examples import Example, Turn
 
+AS_IT_IS = "{question}"
+"""The prompt that changes nothing."""
+
 
 @dataclass(frozen=True)
 class Task:
     """Examples in three parts that share no image, and how answers are scored."""
 
     name: str
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    test: Sequence[Example]
     metric: str = "exact_match"
     variant: str | None = None
     max_new_tokens: int | None = None
@@ -75,7 +78,7 @@ def split_by_image(
 
 def with_prompt(example: Example, prompt: str) -> Example:
     """The example with its last question written into ``prompt`` (``{question}``, ``{choices}``)."""
-    if prompt == "{question}":
+    if prompt == AS_IT_IS:
         return example
     last = example.turns[-1]
     words = {"{question}": last.question, "{choices}": ", ".join(example.choices)}
@@ -84,9 +87,9 @@ def with_prompt(example: Example, prompt: str) -> Example:
     return replace(example, turns=(*example.turns[:-1], Turn(text, last.answers)))
 
 
-def subsample(examples: Sequence[Example], limit: int | None, seed: int) -> tuple[Example, ...]:
-    """At most ``limit`` examples, drawn with ``seed`` and left in their order."""
+def subsample(examples: Sequence[Example], limit: int | None, seed: int) -> Sequence[Example]:
+    """At most ``limit`` examples, drawn with ``seed`` and left in their order; ``examples`` where all may stay."""
     if limit is None or limit >= len(examples):
-        return tuple(examples)
+        return examples
     chosen = np.random.default_rng((seed, 11)).permutation(len(examples))[:limit]
     return tuple(examples[int(index)] for index in np.sort(chosen))

@@ -1,0 +1,94 @@
+"""Examples of the pocket world, drawn when they are first looked at.
+
+A run names many pictures that it may never need, or not before its first step: what its sources could train on, what
+its tasks will be asked. Drawing them took a tenth of the time to the first step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from typing import Literal, overload
+
+from holdfast.data.examples import Example, Turn, image_key
+
+Part = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Drawn(Sequence[Example]):
+    """The first ``most`` examples of one part of a pocket task.
+
+    What they are follows from these three, so two of them are equal when their examples are.
+    """
+
+    task: str
+    part: Part
+    most: int
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """All of them."""
+        return _drawn(self.task, self.part, len(self))
+
+    def __len__(self) -> int:
+        from holdfast.pocket.tasks import available
+
+        there = available(self.task, self.part)
+        return self.most if there is None else min(self.most, there)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Example, ...]: ...
+    def __getitem__(self, index: int | slice) -> Example | tuple[Example, ...]:
+        return self.examples[index]
+
+    def __iter__(self) -> Iterator[Example]:
+        return iter(self.examples)
+
+
+@dataclass(frozen=True)
+class Joined(Sequence[Example]):
+    """Several sequences as one, none of which is looked at before its examples are."""
+
+    parts: tuple[Sequence[Example], ...]
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Example, ...]: ...
+    def __getitem__(self, index: int | slice) -> Example | tuple[Example, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        rest = range(len(self))[index]  # raises IndexError and counts from the end as a list does
+        for part in self.parts:
+            if rest < len(part):
+                return part[rest]
+            rest -= len(part)
+        raise IndexError(index)
+
+    def __iter__(self) -> Iterator[Example]:
+        return chain.from_iterable(self.parts)
+
+
+@lru_cache(maxsize=128)
+def _drawn(task: str, part: Part, count: int) -> tuple[Example, ...]:
+    """Kept, because every recipe of a study asks for the same ones."""
+    from holdfast.pocket.tasks import draw
+
+    return tuple(
+        Example(
+            id=sample.id,
+            images=(sample.image,),
+            turns=(Turn(sample.question, (sample.answer,)),),
+            image_key=sample.image_id or image_key((sample.image,)),
+            choices=sample.choices,
+        )
+        for sample in draw(task, part, count, seed=0)
+    )
