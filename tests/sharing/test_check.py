@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 
 from holdfast.data.examples import Example, Turn
@@ -15,7 +16,7 @@ from holdfast.models.anatomy import output_head
 from holdfast.models.loading import Loaded
 from holdfast.sharing import batcher as batcher_module
 from holdfast.sharing.batcher import Batcher
-from holdfast.sharing.check import COMPARED, check
+from holdfast.sharing.check import AT_ONCE, check, some
 from tests.questions import questions
 
 
@@ -65,26 +66,47 @@ def in_detail() -> list[Example]:
     return [replace(one, turns=(Turn(one.question, ("red one " * 40,)),)) for one in questions() if one.images]
 
 
-def test_long_answers_are_compared_at_some_of_their_tokens(kit: Callable[[str], Loaded]) -> None:
-    loaded = kit("llava")
+def test_long_answers_are_compared_whole_and_a_few_tokens_at_a_time(kit: Callable[[str], Loaded]) -> None:
+    loaded, long = kit("llava"), in_detail()
+    batcher = Batcher(loaded, share=True)
+    packed = batcher.pack(some(long))
+    assert packed is not None
+    behind = int((packed["owner"] >= 0).sum())
     head = output_head(loaded.model)
     assert head is not None
     seen: list[int] = []
     head.register_forward_hook(lambda module, given, result: seen.append(result.shape[:-1].numel()))
-    assert check(Batcher(loaded, share=True), in_detail()) is None
-    assert seen == [2 * COMPARED, 2 * COMPARED]
+    assert check(batcher, long) is None
+    forward = [1, 1]  # one token's logits of each of the two forwards
+    assert sum(seen) == sum(forward) + 2 * behind and max(seen) == AT_ONCE < behind // 2
 
 
-def test_a_mistake_in_the_last_tokens_of_a_long_answer_is_noticed(
-    kit: Callable[[str], Loaded], monkeypatch: Any
+@pytest.mark.parametrize("place", [-1, -60])
+def test_a_mistake_within_a_long_answer_is_noticed(
+    place: int, kit: Callable[[str], Loaded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack = batcher_module.pack
 
     def late(*args: Any, **kwargs: Any) -> Any:
         batch = pack(*args, **kwargs)
-        batch["position_ids"][..., -1] += 3
+        batch["position_ids"][..., place] += 3
         return batch
 
     monkeypatch.setattr(batcher_module, "pack", late)
     reason = check(Batcher(kit("llava"), share=True), in_detail())
     assert reason is not None and "other logits" in reason
+
+
+def test_a_logit_that_is_no_number_is_no_match(kit: Callable[[str], Loaded]) -> None:
+    loaded = kit("llava")
+    head = output_head(loaded.model)
+    assert head is not None
+    calls: list[int] = []
+
+    def spoil(module: Any, given: Any, result: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return result if len(calls) < 6 else result * float("nan")
+
+    head.register_forward_hook(spoil)
+    reason = check(Batcher(loaded, share=True), in_detail())
+    assert reason is not None and "other logits" in reason and len(calls) > 6

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast.data.examples import Example
-from holdfast.models.head import logits_at
+from holdfast.models.anatomy import output_head
+from holdfast.models.head import hidden_at, logits_at
 from holdfast.sharing.batcher import Batcher, model_inputs, to_device
 from holdfast.sharing.proved import proved, remember
 from holdfast.sharing.rows import by_images
@@ -17,9 +18,8 @@ from holdfast.sharing.rows import by_images
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 """Largest deviation of a logit, as a share of the largest logit; half precision rounds more than that."""
 
-COMPARED = 32
-"""Tokens of a branch whose logits are compared, evenly from its first to its last. A wrong mask or position shows in
-all that follows it, and all logits of two long answers may be larger than a whole step."""
+AT_ONCE = 32
+"""Tokens whose logits are made together: those of two long answers may be larger than a whole step."""
 
 
 @torch.no_grad()
@@ -46,15 +46,11 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
     training = loaded.model.training
     loaded.model.eval()
     try:
-        shared, alone = (_logits(batcher, batch, len(chosen)) for batch in (packed, plain))
+        worst = _worst(batcher, packed, plain, len(chosen))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
         return f"{type(loaded.model).__name__} does not take shared rows ({' '.join(str(error).split())[:120]})"
     finally:
         loaded.model.train(training)
-    worst = max(
-        float((one - other).abs().max() / other.abs().max().clamp(min=1e-6))
-        for one, other in zip(shared, alone, strict=True)
-    )
     allowed = TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2)
     if torch.is_autocast_enabled(loaded.device.type):
         allowed = 5e-2
@@ -70,14 +66,39 @@ def some(examples: Sequence[Example]) -> list[Example]:
     return [examples[index] for index in pair]
 
 
-def _logits(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Tensor]:
-    """Each example's logits in its own branch ``[at most COMPARED, vocabulary]``."""
+def _worst(batcher: Batcher, packed: dict[str, Any], plain: dict[str, Any], count: int) -> float:
+    """The largest deviation of a logit in a branch, as a share of the largest logit there; NaN where one is NaN."""
+    shared, alone = (_branches(batcher, batch, count) for batch in (packed, plain))
+    shares = []
+    for mine, right in zip(shared, alone, strict=True):
+        deviation, largest = [], []
+        for one, other in zip(_in_pieces(mine), _in_pieces(right), strict=True):
+            deviation.append((one - other).abs().max())
+            largest.append(other.abs().max())
+        shares.append(torch.stack(deviation).max() / torch.stack(largest).max().clamp(min=1e-6))
+    return float(torch.stack(shares).max())
+
+
+Branch = tuple[nn.Module, Tensor]
+"""The head and what it gets in one branch ``[tokens, width]``."""
+
+
+def _branches(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Branch]:
+    """Each example's own branch; its logits with nothing to be applied where the head cannot be had by itself."""
     model = batcher.loaded.model
-    owner = batch["owner"]
-    places = torch.zeros_like(owner, dtype=torch.bool)
-    for index in range(count):
-        row, column = torch.nonzero(owner == index, as_tuple=True)
-        few = torch.linspace(0, len(row) - 1, min(len(row), COMPARED)).round().long()
-        places[row[few], column[few]] = True
-    logits = logits_at(model, model_inputs(model, to_device(batch, batcher.loaded.device)), places).float().cpu()
-    return [logits[owner[places] == index] for index in range(count)]
+    batch = to_device(batch, batcher.loaded.device)
+    inputs, places = model_inputs(model, batch), batch["owner"] >= 0
+    head = output_head(model)
+    found = hidden_at(model, inputs, places)
+    if head is None or found is None:
+        head, states = nn.Identity(), logits_at(model, inputs, places)
+    else:
+        states = found[0]
+    whose = batch["owner"][places]
+    return [(head, states[whose == index]) for index in range(count)]
+
+
+def _in_pieces(branch: Branch) -> Iterator[Tensor]:
+    """Its logits, a few tokens at a time."""
+    head, states = branch
+    return (head(piece).float() for piece in states.split(AT_ONCE))
