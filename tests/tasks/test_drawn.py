@@ -10,7 +10,7 @@ import pytest
 from holdfast.config.schema import TaskSpec
 from holdfast.pocket import tasks as pocket
 from holdfast.tasks import drawn
-from holdfast.tasks.drawn import Drawn, Joined
+from holdfast.tasks.drawn import Joined, PocketExamples
 from holdfast.tasks.resolve import resolve_task
 
 
@@ -46,19 +46,36 @@ def test_a_prompt_is_written_into_drawn_questions() -> None:
 
 @pytest.mark.parametrize(("part", "there"), [("train", 1000), ("validation", 297), ("test", 500)])
 def test_scans_end_where_they_do(part: drawn.Part, there: int) -> None:
-    assert len(Drawn("digits", part, 2000)) == there == len(list(Drawn("digits", part, 2000)))
-    assert len(Drawn("digits", part, 3)) == 3
+    assert len(PocketExamples("digits", part, 2000)) == there == len(list(PocketExamples("digits", part, 2000)))
+    assert len(PocketExamples("digits", part, 3)) == 3
 
 
 def test_joined_sequences_read_like_one_list(calls: list[tuple[Any, ...]]) -> None:
-    parts = (Drawn("color", "train", 3), Drawn("shape", "train", 2), Drawn("place", "train", 4))
+    parts = (
+        PocketExamples("color", "train", 3),
+        PocketExamples("shape", "train", 2),
+        PocketExamples("place", "train", 4),
+    )
     joined = Joined(parts)
     assert len(joined) == 9 and calls == []
     assert joined[4] is parts[1][1] and calls == [("shape", "train", 2)]
     flat = [example for part in parts for example in part]
     assert [joined[i] for i in range(-9, 9)] == flat * 2
     assert list(joined) == flat and list(joined[2:7]) == flat[2:7]
-    assert not Joined(()) and not Joined((Drawn("color", "train", 0),))
+    assert not Joined(()) and not Joined((PocketExamples("color", "train", 0),))
     for index in (9, -10):
         with pytest.raises(IndexError):
             joined[index]
+
+
+def test_the_key_knows_what_is_drawn_and_what_draws_it(
+    calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = PocketExamples("color", "train", 3).key
+    assert key == PocketExamples("color", "train", 3).key
+    others = (("shape", "train", 3), ("color", "test", 3), ("color", "train", 4))
+    assert key not in {PocketExamples(*other).key for other in others} and calls == []
+    pocket.origin.cache_clear()
+    monkeypatch.setattr(pocket, "version", lambda library: "of another year")
+    assert PocketExamples("color", "train", 3).key != key
+    pocket.origin.cache_clear()

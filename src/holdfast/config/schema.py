@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+AS_IT_IS = "{question}"
+"""The prompt that changes no question."""
+
 
 class Section(BaseModel):
     """A part of the configuration; a key it does not know is refused."""
@@ -90,7 +93,7 @@ class TaskSpec(Section):
     root: str | None = Field(default=None, description="folder of the images; default: the file's own")
     validation: str | Share = Field(default=0.1, description="a file, or the share split off")
     test: str | Share = Field(default=0.1, description="a file, or the share split off")
-    prompt: str = Field(default="{question}", description="the text asked; {question} and {choices} are filled in")
+    prompt: str = Field(default=AS_IT_IS, description="the text asked; {question} and {choices} are filled in")
     metric: str | None = None
     variant: str | None = Field(default=None, description="of the metric, by name; default: the metric's first")
     limit: int | None = Field(default=None, gt=0, description="at most so many training examples")

@@ -18,11 +18,8 @@ Part = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
-class Drawn(Sequence[Example]):
-    """The first ``most`` examples of one part of a pocket task.
-
-    What they are follows from these three, so two of them are equal when their examples are.
-    """
+class PocketExamples(Sequence[Example]):
+    """The first ``most`` examples of one part of a pocket task."""
 
     task: str
     part: Part
@@ -32,6 +29,13 @@ class Drawn(Sequence[Example]):
     def examples(self) -> tuple[Example, ...]:
         """All of them."""
         return _drawn(self.task, self.part, len(self))
+
+    @property
+    def key(self) -> str:
+        """Stands for the examples without drawing them: what is drawn, and what draws it."""
+        from holdfast.pocket.tasks import origin
+
+        return f"{self.task} {self.part} {len(self)} {origin()}"
 
     def __len__(self) -> int:
         from holdfast.pocket.tasks import available

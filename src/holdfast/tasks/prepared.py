@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.config.schema import TaskSpec
+from holdfast.config.schema import AS_IT_IS, TaskSpec
 from holdfast.data.examples import Example
 from holdfast.data.images import open_image
 from holdfast.data.readers import read_examples
@@ -97,7 +97,7 @@ def load_prepared(
         parts["train"], parts["validation"], _ = split_by_image(parts["train"], spec.validation, 0.0)
     for part in PARTS:
         chosen = _openable(subsample(parts[part], limits[part], seed), skip_bad, skipped, files[part])
-        parts[part] = tuple(ask(e, place.card.prompt) for e in chosen) if spec.prompt == "{question}" else chosen
+        parts[part] = tuple(ask(e, place.card.prompt) for e in chosen) if spec.prompt == AS_IT_IS else chosen
     own_metric = spec.metric in (None, place.card.metric)
     task = Task(
         spec.name or place.card.name,

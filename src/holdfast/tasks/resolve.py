@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from holdfast.config.schema import TaskSpec
+from holdfast.config.schema import AS_IT_IS, TaskSpec
 from holdfast.data.examples import Example
 from holdfast.data.readers import Reading, read_examples
 from holdfast.errors import HoldfastError, nearest
-from holdfast.tasks.drawn import Drawn
+from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.prepared import find_prepared, load_prepared
-from holdfast.tasks.task import AS_IT_IS, Task, split_by_image, subsample, with_prompt
+from holdfast.tasks.task import Task, split_by_image, subsample, with_prompt
 
 POCKET_SIZES = {"train": 2000, "validation": 200, "test": 200}
 """Examples drawn from the pocket world where the specification sets no limit."""
@@ -92,9 +92,9 @@ def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
     sizes["test"] = spec.test_limit or test_limit or (500 if name == "digits" else POCKET_SIZES["test"])
     return Task(
         spec.name or name,
-        Drawn(name, "train", sizes["train"]),
-        Drawn(name, "validation", sizes["validation"]),
-        Drawn(name, "test", sizes["test"]),
+        PocketExamples(name, "train", sizes["train"]),
+        PocketExamples(name, "validation", sizes["validation"]),
+        PocketExamples(name, "test", sizes["test"]),
     )
 
 

@@ -14,9 +14,6 @@ import numpy as np
 
 from holdfast.data.examples import Example, Turn
 
-AS_IT_IS = "{question}"
-"""The prompt that changes nothing."""
-
 
 @dataclass(frozen=True)
 class Task:
@@ -78,8 +75,6 @@ def split_by_image(
 
 def with_prompt(example: Example, prompt: str) -> Example:
     """The example with its last question written into ``prompt`` (``{question}``, ``{choices}``)."""
-    if prompt == AS_IT_IS:
-        return example
     last = example.turns[-1]
     words = {"{question}": last.question, "{choices}": ", ".join(example.choices)}
     # In one pass: a question that happens to hold "{choices}" is left as it is.
