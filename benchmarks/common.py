@@ -139,19 +139,18 @@ def versions() -> dict[str, str]:
     return found
 
 
-def circumstances(task: Mapping[str, Any], *, rounds: int, threads: int) -> dict[str, Any]:
+def circumstances(options: argparse.Namespace, task: Mapping[str, Any]) -> dict[str, Any]:
     """What a report begins with: ``settings`` (what arms are told, the model's shape flat among it), machine, versions.
 
     Args:
+        options: With the :func:`common_arguments`.
         task: What arms are told; ``shape``, where there is one, holds the model's.
-        rounds: Of every arm.
-        threads: Of the processor.
     """
     shape = {name: value for name, value in task.get("shape", {}).items() if name not in ("inner", "heads")}
     told = {name: value for name, value in task.items() if name != "shape"}
     return {
-        "settings": {**shape, **told, "threads": threads, "rounds": rounds},
-        "machine": machine(threads),
+        "settings": {**shape, **told, "threads": options.threads, "rounds": options.rounds},
+        "machine": machine(options.threads),
         "versions": versions(),
     }
 

@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for found in one.values():
             found["answers"] = len(found["answers"])
     return {
-        **circumstances(task, rounds=options.rounds, threads=options.threads),
+        **circumstances(options, task),
         "arms": summarise(rounds),
         "rounds": rounds,
     }

@@ -115,13 +115,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         options.rounds, arms, lambda arm: spawn(__file__, {**task, "arm": arm}, threads=options.threads), progress
     )
     check(rounds, options.tolerance)
-    about = circumstances(task, rounds=options.rounds, threads=options.threads)
+    about = circumstances(options, task)
     about["machine"] |= card(options.device)
-    return {
-        **about,
-        "arms": summarise(rounds),
-        "rounds": rounds,
-    }
+    return {**about, "arms": summarise(rounds), "rounds": rounds}
 
 
 def card(device: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         for arm in ARMS
     }
     return {
-        **circumstances(task, rounds=options.rounds, threads=options.threads),
+        **circumstances(options, task),
         "tokens": {name: rounds[0]["plain"][name] for name in ("rows", "positions", "supervised")},
         "arms": arms,
         "rounds": rounds,

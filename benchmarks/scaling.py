@@ -122,7 +122,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         rows.append(row)
     usual = {name: getattr(options, name) for name in ("usual_questions", "usual_images")}
     told = {"shape": vars(shape_of(options)), **usual}
-    return {**circumstances(told, rounds=options.rounds, threads=options.threads), "rows": rows}
+    return {**circumstances(options, told), "rows": rows}
 
 
 def run_arm(task: dict[str, Any]) -> dict[str, Any]:

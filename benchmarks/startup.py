@@ -76,7 +76,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     arms: dict[str, dict[str, Any]] = {arm: {"seconds": median(rounds, arm, "seconds")} for arm in ARMS}
     arms["tune"]["times_imports"] = ratio(rounds, "tune", "imports", "seconds")
     arms["tune"]["times_imports_range"] = spread(rounds, "tune", "imports", "seconds")
-    about = circumstances({"items": options.items}, rounds=options.rounds, threads=options.threads)
+    about = circumstances(options, {"items": options.items})
     return {**about, "arms": arms, "rounds": rounds}
 
 

@@ -101,7 +101,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     )
     check(rounds)
     return {
-        **circumstances(task, rounds=options.rounds, threads=options.threads),
+        **circumstances(options, task),
         "arms": summarise(rounds),
         "rounds": rounds,
     }
