@@ -17,8 +17,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import accumulate, product
 
-from holdfast.evaluation.metrics.cider import cider
-from holdfast.evaluation.text.ptb import words
+from holdfast.metrics.cider import cider
+from holdfast.metrics.text.ptb import words
 
 
 def corpus(images: int, references: int, seed: int = 0) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

@@ -183,7 +183,7 @@ def by_predict(
     from arms import OFF
 
     from holdfast.config.schema import Speed
-    from holdfast.evaluation.predict import predict
+    from holdfast.inference.predict import predict
     from holdfast.tasks.task import Task
 
     speed = Speed.model_validate(OFF if arm == "ours_off" else {})

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.families import FAMILIES, build, model_class
-from tests.processors import KITS
+from tests.support.families import FAMILIES, build, model_class
+from tests.support.processors import KITS
 
 from holdfast.errors import HoldfastError
-from holdfast.features.refusal import NotPossible
-from holdfast.features.seam import check_forward
-from holdfast.features.towers import inside
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import Anatomy, Component, resolve_anatomy
-from holdfast.sharing.gate import refusal
+from holdfast.speed.features.seam import check_forward
+from holdfast.speed.features.towers import inside
+from holdfast.speed.refusal import NotPossible
+from holdfast.speed.sharing.gate import refusal
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 BEGIN, END = "<!-- tested families -->", "<!-- end of tested families -->"
@@ -53,9 +53,9 @@ full-size checkpoint was run.
 
 *processor*: labels of one and several turns and images, padding, text-only rows and length limits were tested
 through the family's own processor; "no" means that the model was fed tensors made by hand. *shared rows*:
-questions about one image may stand in one row, with the logits of separate rows (`src/holdfast/sharing/gate.py` has
-the reasons for "no"). *features*: behind which frozen part the feature cache can cut; the connector of the families
-with one entry stands inside the tower, so both must be frozen.
+questions about one image may stand in one row, with the logits of separate rows
+(`src/holdfast/speed/sharing/gate.py` has the reasons for "no"). *features*: behind which frozen part the feature cache
+can cut; the connector of the families with one entry stands inside the tower, so both must be frozen.
 """
 
 TAIL = """

@@ -37,7 +37,7 @@ def gold() -> Path:
 @pytest.fixture(scope="session")
 def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random LLaVA of 50,000 parameters as a model folder."""
-    from tests.tiny import save_llava
+    from tests.support.tiny import save_llava
 
     return save_llava(tmp_path_factory.mktemp("models") / "tiny")
 
@@ -50,8 +50,8 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Loaded]:
     """``kit(family)``: a tiny random model with its real processor in float32, a fresh copy each time."""
     from holdfast.models.anatomy import resolve_anatomy
     from holdfast.models.loading import Loaded, load_model
-    from tests.processors import save
-    from tests.tiny import ROLES
+    from tests.support.processors import save
+    from tests.support.tiny import ROLES
 
     def get(family: str) -> Loaded:
         if family not in _KITS:

@@ -7,16 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
-    {"errors", "importing"},
+    {"errors", "importing", "files", "events"},
     {"config"},
-    {"data"},
-    {"models"},
-    {"features"},
-    {"sharing"},
-    {"pocket"},
+    {"data", "predictions"},
+    {"metrics", "models"},
+    {"pocket", "speed"},
     {"tasks"},
-    {"methods"},
-    {"training", "evaluation", "planning"},
+    {"scoring", "methods"},
+    {"verdict", "inference", "training", "planning"},
     {"runs"},
     {"reports"},
     {"studies"},

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.compare import compare
+from holdfast.verdict.compare import compare
 
 if TYPE_CHECKING:
     from holdfast.config.schema import Speed
-    from holdfast.evaluation.items import Score
     from holdfast.models.loading import Loaded
+    from holdfast.predictions.items import Score
     from holdfast.training.loop import Listener
 
 __all__ = ["Run", "compare", "evaluate", "load", "tune"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.desk import Desk, changed, records, write_lines
+from tests.support.desk import Desk, changed, records, write_lines
 
 
 def two_an_image(**more: Any) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk, changed, records, write_lines
+from tests.support.desk import Desk, changed, records, write_lines
 
 
 def bomb(file: Path, width: int = 60_000, height: int = 60_000) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.desk import Desk, snapshot
+from tests.support.desk import Desk, snapshot
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_an_artifact_of_another_model(desk: Desk) -> None:
 def interrupted(desk: Desk) -> None:
     """Leave a run that was stopped after its checkpoint: its artifact and all that follows are taken away."""
     from holdfast import api
-    from tests.runs.stopping import Stop, stop_after
+    from tests.support.stopping import Stop, stop_after
 
     with pytest.raises(Stop):
         api.tune(desk.config(train={"steps": 4, "batch_size": 2, "trackers": [], "checkpoint_every": 2}),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.desk import Desk, changed, records
+from tests.support.desk import Desk, changed, records
 
 
 def conversation(index: int, images: list[str], turns: int = 1) -> dict[str, Any]:

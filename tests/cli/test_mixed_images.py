@@ -12,7 +12,7 @@ from PIL import Image
 
 from holdfast.data.images import open_image
 from holdfast.models.loading import POCKET
-from tests.desk import COLOURS, Desk, write_lines
+from tests.support.desk import COLOURS, Desk, write_lines
 
 pytestmark = pytest.mark.skipif(
     not (POCKET / "model.safetensors").exists(), reason="the weights of the pocket model are not built yet"

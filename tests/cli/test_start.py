@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.main import COMMANDS
-from tests.desk import Desk
+from tests.support.desk import Desk
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "transformers", "numpy", "peft", "accelerate", "scipy", "sklearn", "matplotlib", "pydantic", "PIL"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from holdfast.data.examples import Example
 from holdfast.data.readers import Reading, read_examples
 from holdfast.errors import HoldfastError
-from tests.desk import picture, write_lines
+from tests.support.desk import picture, write_lines
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from holdfast.config.schema import TaskSpec
 from holdfast.data.examples import Example, Turn
 from holdfast.tasks.resolve import resolve_task
 from holdfast.tasks.task import split_by_image, subsample, with_prompt
-from tests.desk import picture, records, write_lines
+from tests.support.desk import picture, records, write_lines
 
 ROOT = Path("/data")
 SHARES = st.floats(0, 0.45)

@@ -20,7 +20,7 @@ from holdfast.methods.ledger import content
 from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.training.loss import answer_loss
-from tests.families import batch, build
+from tests.support.families import batch, build
 
 from .bench import METHODS, SMALL
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Anatomy, Component, check_complete, output_head, resolve_anatomy
-from tests.families import FAMILIES, model_class
-from tests.models.shared import anatomy, model
+from tests.support.families import FAMILIES, model_class
+from tests.support.models import anatomy, model
 
 WITHOUT_CONNECTOR = {"blip", "idefics"}
 """Their llm reads the tower by cross-attention; Idefics 1 has a resampler only where its configuration says so."""

@@ -17,7 +17,7 @@ from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import resolve_anatomy
 from holdfast.models.loading import Loaded
 from holdfast.training.loss import answer_loss
-from tests.families import FAMILIES, IMAGE, batch, build
+from tests.support.families import FAMILIES, IMAGE, batch, build
 
 _POOL = ("head.", "post_layernorm.")
 UNREACHED: dict[str, tuple[str, ...]] = {

@@ -13,8 +13,8 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import resolve_anatomy
-from tests.families import FAMILIES, IMAGE, batch, build
 from tests.models.test_families import NO_PREFIX
+from tests.support.families import FAMILIES, IMAGE, batch, build
 
 TOKENS = 5
 

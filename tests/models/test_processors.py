@@ -13,8 +13,8 @@ import torch
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
 from holdfast.models.loading import Loaded, load_model, load_processor
-from tests.processors import KITS, save
-from tests.tiny import BARE, ROLES, save_llava
+from tests.support.processors import KITS, save
+from tests.support.tiny import BARE, ROLES, save_llava
 
 
 def picture(height: int, width: int, seed: int = 0) -> Any:
@@ -187,8 +187,8 @@ def test_a_missing_package_is_named(tmp_path: Path) -> None:
 
     from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-    from tests.families import build
-    from tests.tiny import tokenizer
+    from tests.support.families import build
+    from tests.support.tiny import tokenizer
 
     if importlib.util.find_spec("num2words") is not None:
         pytest.skip("num2words is installed")

@@ -16,8 +16,8 @@ from holdfast.methods.ledger import write_ledger
 from holdfast.methods.registry import load_all
 from holdfast.planning.meta import sketch_model
 from holdfast.planning.plan import make_plan
-from tests.families import build
-from tests.methods.bench import METHODS, run, tune_section
+from tests.support.families import build
+from tests.support.methods import METHODS, run, tune_section
 
 VALUES_FIRST = {"boft"}
 """PEFT builds BOFT's permutations from values, which the meta device does not have."""

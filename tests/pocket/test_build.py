@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file
 
 from holdfast.errors import HoldfastError
-from holdfast.pocket.build import build
-from holdfast.pocket.card import read_card, table_lines
+from holdfast.pocket.making.build import build
+from holdfast.pocket.making.card import read_card, table_lines
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.pocket.architecture import make_model, parameter_count
-from holdfast.pocket.language import exact_matches, hidden_states, packed_loss, pixel_values, tower_features
-from holdfast.pocket.packing import pack, packed_mask
-from holdfast.pocket.pool import draw_pool, stack_pixels
+from holdfast.pocket.making.architecture import make_model, parameter_count
+from holdfast.pocket.making.language import exact_matches, hidden_states, packed_loss, pixel_values, tower_features
+from holdfast.pocket.making.packing import pack, packed_mask
+from holdfast.pocket.making.pool import draw_pool, stack_pixels
 from holdfast.pocket.tasks import draw
 from holdfast.pocket.tokens import make_processor, make_tokenizer
 

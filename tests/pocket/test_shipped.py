@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from holdfast.models.loading import POCKET
-from holdfast.pocket.card import read_card, table_lines
-from holdfast.pocket.language import exact_matches, tower_features
-from holdfast.pocket.score import accuracy
+from holdfast.pocket.making.card import read_card, table_lines
+from holdfast.pocket.making.language import exact_matches, tower_features
+from holdfast.pocket.making.score import accuracy
 from holdfast.pocket.tasks import SOURCES, TARGETS, blind_floor, draw
 from holdfast.pocket.words import all_words
 

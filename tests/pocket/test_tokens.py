@@ -86,7 +86,7 @@ def test_plain_text_content_and_a_system_turn(content: Any) -> None:
 
 
 def test_a_rendered_turn_has_the_tokens_of_a_packed_pair() -> None:
-    from holdfast.pocket.packing import encode
+    from holdfast.pocket.making.packing import encode
 
     text = render([turn("user", "<image>", "what color is the circle?"), turn("assistant", "red")])
     pair = [*encode("what color is the circle?"), ANSWER, *encode("red"), END]

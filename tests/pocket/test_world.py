@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from holdfast.errors import HoldfastError
-from holdfast.pocket import drawing, pool, skills, targets, words
-from holdfast.pocket.exercises import copy_exercise, letter_exercise
+from holdfast.pocket import drawing, skills, targets, words
+from holdfast.pocket.making import pool
+from holdfast.pocket.making.exercises import copy_exercise, letter_exercise
 from holdfast.pocket.tasks import SOURCES, TARGETS, any_object_floor, blind_floor, draw
 
 EVERY = SOURCES + TARGETS

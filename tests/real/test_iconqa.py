@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.models.loading import POCKET
-from tests.desk import Desk, write_lines
+from tests.support.desk import Desk, write_lines
 
 pytestmark = pytest.mark.skipif(
     not (POCKET / "model.safetensors").exists(), reason="the weights of the pocket model are not built yet"

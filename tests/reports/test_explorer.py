@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.compare import compare
-from holdfast.evaluation.predictions import Prediction
+from holdfast.predictions.predictions import Prediction
 from holdfast.reports.explorer import Section, payload, write_report
 from holdfast.reports.explorer.payload import inert
 from holdfast.reports.explorer.thumbnails import ImageFinder, Thumbnails, thumbnail
+from holdfast.verdict.compare import compare
 
 NASTY = (
     "<script>document.title='owned'</script><!-- </script><img src=x onerror=\"document.title='owned'\">&amp;\u2028'"

@@ -12,7 +12,7 @@ import torch
 
 from holdfast import api
 from holdfast.data.examples import Example, Turn
-from tests.desk import Desk
+from tests.support.desk import Desk
 
 TRAIN = {"steps": 4, "batch_size": 4, "trackers": []}
 RECIPES: dict[str, dict[str, Any]] = {
@@ -150,7 +150,7 @@ def test_eval_goes_on_and_keeps_to_its_items(desk: Desk, tmp_path: Path) -> None
 
 
 def test_an_evaluation_never_writes_into_a_run(desk: Desk) -> None:
-    from tests.desk import snapshot
+    from tests.support.desk import snapshot
 
     before = snapshot(desk.folder / "lora")
     said = desk.run("eval", desk.folder / "lora", "--tasks", desk.data, "--out", desk.folder / "lora")

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from holdfast import api
-from tests.desk import Desk, snapshot
-from tests.runs.stopping import Stop, stop_after
+from tests.support.desk import Desk, snapshot
+from tests.support.stopping import Stop, stop_after
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 60

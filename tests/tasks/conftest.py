@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.tasks.cards import find_card
-from holdfast.tasks.prepare.write import prepare
-from tests.tasks.miniatures import MAKERS
+from holdfast.tasks.preparing.write import prepare
+from tests.support.miniatures import MAKERS
 
 
 @pytest.fixture

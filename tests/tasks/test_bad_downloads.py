@@ -11,8 +11,8 @@ import pytest
 from holdfast.cli.main import run
 from holdfast.errors import HoldfastError
 from holdfast.tasks.cards import find_card
-from holdfast.tasks.prepare.write import prepare
-from tests.tasks.miniatures import write
+from holdfast.tasks.preparing.write import prepare
+from tests.support.miniatures import write
 
 
 def refused(name: str, root: Path, out: Path) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.metrics.registry import get_metric
-from holdfast.evaluation.official.tasks import TASKS
+from holdfast.metrics.registry import get_metric
+from holdfast.scoring.layouts import TASKS
 from holdfast.tasks.cards import all_cards, card_file, card_names, find_card, read_card
 from holdfast.tasks.page import BEGIN, END, markdown
 

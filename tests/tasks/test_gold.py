@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from holdfast.config.schema import TaskSpec
-from holdfast.evaluation.items import Score
-from holdfast.evaluation.predictions import read_predictions, write_predictions
-from holdfast.evaluation.scorecard import score_file
+from holdfast.predictions.items import Score
+from holdfast.predictions.predictions import read_predictions, write_predictions
+from holdfast.scoring.scorecard import score_file
 from holdfast.tasks.cards import find_card
-from holdfast.tasks.prepare.write import prepare
+from holdfast.tasks.preparing.write import prepare
 from holdfast.tasks.resolve import resolve_task
 from holdfast.tasks.task import Task
-from tests.tasks.miniatures import picture, write
+from tests.support.miniatures import picture, write
 from tests.tasks.test_prepare import gold_file, resolved, rows
 
 

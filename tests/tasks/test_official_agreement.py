@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.evaluation.metrics.registry import get_metric
-from holdfast.evaluation.scoring import load_items
+from holdfast.metrics.registry import get_metric
+from holdfast.scoring.score import load_items
 from tests.tasks.test_prepare import resolved
 
 # Where the references of each task lie in its download; MME's results carry theirs.

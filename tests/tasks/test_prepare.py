@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from holdfast.config.schema import TaskSpec
-from holdfast.evaluation.predictions import Prediction, write_predictions
-from holdfast.evaluation.scorecard import score_file
+from holdfast.predictions.predictions import Prediction, write_predictions
+from holdfast.scoring.scorecard import score_file
 from holdfast.tasks.cards import card_names, find_card
-from holdfast.tasks.prepare.write import prepare
+from holdfast.tasks.preparing.write import prepare
 from holdfast.tasks.resolve import resolve_task
 from holdfast.tasks.task import Task
-from tests.tasks.miniatures import MAKERS
+from tests.support.miniatures import MAKERS
 
 # Parts and their sizes, counted by hand in the miniatures.
 SIZES = {

@@ -15,11 +15,11 @@ from holdfast.config.schema import TaskSpec
 from holdfast.data.examples import Turn
 from holdfast.errors import HoldfastError
 from holdfast.tasks.cards import find_card
-from holdfast.tasks.prepare.write import prepare
+from holdfast.tasks.preparing.write import prepare
 from holdfast.tasks.prompts import render
 from holdfast.tasks.resolve import resolve_task
 from tests.conftest import GOLD
-from tests.tasks.miniatures import iconqa_txt, picture, scienceqa, ten, write
+from tests.support.miniatures import iconqa_txt, picture, scienceqa, ten, write
 from tests.tasks.test_gold import iconqa_download
 from tests.tasks.test_prepare import resolved
 

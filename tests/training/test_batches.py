@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from holdfast.training.batches import Stream, parts, text_length
-from tests.methods.bench import examples
-from tests.questions import questions
+from tests.support.methods import examples
+from tests.support.questions import questions
 
 
 def epoch(stream: Stream, number: int = 0) -> list[Any]:

@@ -14,7 +14,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import Loaded
 from holdfast.training.loop import Trainer
-from tests.questions import questions
+from tests.support.questions import questions
 
 LORA = {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "lr": 1e-2}
 FULL = {"method": "full", "lr": 1e-2}

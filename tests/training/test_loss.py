@@ -11,7 +11,7 @@ import torch
 from holdfast.models.loading import load_model
 from holdfast.training.batches import Stream
 from holdfast.training.loss import answer_loss
-from tests.methods.bench import examples
+from tests.support.methods import examples
 
 
 def test_logits_at_answers_only_change_no_number(tiny_llava: Path) -> None:

@@ -13,7 +13,7 @@ from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import load_model
 from holdfast.training.loop import Trainer
 from holdfast.training.pools import Pools
-from tests.methods.bench import SOURCES, artifacts_equal, examples
+from tests.support.methods import SOURCES, artifacts_equal, examples
 
 
 def _fit(folder: Path, tune: dict[str, Any], run: Path | None, stop_at: int | None) -> Any:

@@ -15,14 +15,14 @@ from holdfast.config.loading import load_config
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
-from holdfast.models.frozen import without_graph
 from holdfast.models.loading import Loaded, load_model
+from holdfast.speed.frozen import without_graph
 from holdfast.training import loss as loss_module
 from holdfast.training.loop import Trainer
 from holdfast.training.loss import answer_loss
 from holdfast.training.speedups import blocks_of
-from tests.methods.bench import examples, fresh
-from tests.questions import questions
+from tests.support.methods import examples, fresh
+from tests.support.questions import questions
 
 LORA = {"llm": {"method": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "lr": 1e-2}}
 
@@ -85,7 +85,7 @@ def test_sharing_says_why_it_does_not_engage(tiny_llava: Path) -> None:
 
 
 def test_a_model_that_fails_the_comparison_keeps_its_rows_apart(tiny_llava: Path, monkeypatch: Any) -> None:
-    from holdfast.sharing import batcher
+    from holdfast.speed.sharing import batcher
 
     monkeypatch.setattr(
         batcher, "block_mask", lambda query, key, offset=0: torch.ones(*query.shape, key.shape[1])[:, None].bool()

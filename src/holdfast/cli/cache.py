@@ -19,7 +19,7 @@ def cache(
         return
     import json
 
-    from holdfast.features.folder import DEFAULT_CAP, default_folder, groups
+    from holdfast.speed.features.folder import DEFAULT_CAP, default_folder, groups
 
     folder = default_folder()
     found = groups(folder)
@@ -52,8 +52,8 @@ def clear(
     import time
 
     from holdfast.errors import HoldfastError
-    from holdfast.features.folder import clear as empty
-    from holdfast.features.folder import default_folder, stored
+    from holdfast.speed.features.folder import clear as empty
+    from holdfast.speed.features.folder import default_folder, stored
 
     folder, seconds = default_folder(), (older_than or 0.0) * 86400
     old = [file for file in stored(folder) if time.time() - file.used >= seconds]

@@ -12,7 +12,7 @@ import typer
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
-    from holdfast.evaluation.comparison.runs import RunsComparison
+    from holdfast.verdict.runs import RunsComparison
 
 
 def compare(
@@ -49,7 +49,7 @@ def compare(
     tables, official result files of VQA, COCO captions, POPE, MME, ScienceQA and IconQA, or any JSONL, CSV or TSV
     with named columns. Items are paired by id.
     """
-    from holdfast.evaluation.compare import compare_runs
+    from holdfast.verdict.compare import compare_runs
 
     runs = compare_runs(
         base,

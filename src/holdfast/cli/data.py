@@ -55,7 +55,7 @@ def prepare(
     import json
 
     from holdfast.tasks.cards import find_card
-    from holdfast.tasks.prepare.write import prepare as write
+    from holdfast.tasks.preparing.write import prepare as write
 
     card = find_card(task)
     made = write(card, source, out, limit=limit, seed=seed, copy_images=copy_images, skip_missing=skip_missing)

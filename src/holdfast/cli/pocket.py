@@ -23,7 +23,7 @@ def build(
 ) -> None:
     """Make the pocket model from nothing and print its table."""
     from holdfast import importing
-    from holdfast.pocket.command import build_command
+    from holdfast.pocket.making.command import build_command
 
     importing.done()
     build_command(out, seed=seed, quick=quick)

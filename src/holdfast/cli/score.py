@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from holdfast.evaluation.items import Score
+    from holdfast.predictions.items import Score
 
 _WIDTH = 80
 _ROWS = 14
@@ -32,9 +32,9 @@ def score(
     ] = None,
 ) -> None:
     """Score a prediction file of any tool by its task's official metric; no model is needed."""
-    from holdfast.evaluation import scoring
-    from holdfast.evaluation.metrics.registry import get_metric
-    from holdfast.evaluation.official.tasks import find_task
+    from holdfast.metrics.registry import get_metric
+    from holdfast.scoring import score as scoring
+    from holdfast.scoring.layouts import find_task
 
     get_metric(metric or find_task(task).metric, variant)
     items = scoring.load_items(task, predictions, references, intersect=intersect)

@@ -29,8 +29,8 @@ def register(card: Card) -> Callable[[_M], _M]:
 
 def load_all() -> dict[str, type[Method]]:
     """The registry with every room of ``methods`` entered."""
+    from holdfast.methods import peft_bridge  # noqa: F401
     from holdfast.methods.additive import adapter, prefix  # noqa: F401
-    from holdfast.methods.reparameterization import peft_bridge  # noqa: F401
     from holdfast.methods.selective import (  # noqa: F401
         child_tuning,
         dense,

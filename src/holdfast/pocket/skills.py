@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from holdfast.pocket.drawing import Pixels, Thing, draw_scene, random_things
-from holdfast.pocket.exercises import Pair, choose
+from holdfast.pocket.making.exercises import Pair, choose
 from holdfast.pocket.textures import draw_pattern
 from holdfast.pocket.words import CHARACTERS, COLORS, NUMBERS, PATTERNS, SHAPES
 from holdfast.pocket.writing import draw_character, draw_text, random_text

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.evaluation.compare import compare
 from holdfast.reports.explorer import Section, write_report
 from holdfast.reports.pareto import draw_pareto
 from holdfast.reports.tables import COLUMNS, cells
+from holdfast.verdict.compare import compare
 
 EXPLAIN = (
     "E: mean gain on the target. F: mean change on the sources, negative when the model forgets. O = E + F. "

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from holdfast.evaluation.comparison.records import Comparison, Estimate, TaskComparison
-from holdfast.evaluation.comparison.sentences import points, probability, signed
+from holdfast.verdict.records import Comparison, Estimate, TaskComparison
+from holdfast.verdict.sentences import points, probability, signed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from holdfast.evaluation.comparison.runs import RunsComparison
+    from holdfast.verdict.runs import RunsComparison
 
 LETTERS = (("E", "target, after - before"), ("F", "sources, after - before"), ("O", "E + F"), ("H", "harmonic mean"))
 

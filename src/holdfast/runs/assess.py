@@ -9,12 +9,12 @@ from typing import Any
 
 from holdfast.config.schema import Speed, TaskSpec
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.items import Score
-from holdfast.evaluation.metrics.registry import get_metric
-from holdfast.evaluation.predict import Options, predict
-from holdfast.evaluation.scorecard import score_file
+from holdfast.inference.predict import Options, predict
+from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded
+from holdfast.predictions.items import Score
 from holdfast.runs.folder import RunFolder, safe_name
+from holdfast.scoring.scorecard import score_file
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Listener

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.models.loading import Loaded
-from holdfast.sharing.memo import Rows
+from holdfast.speed.sharing.memo import Rows
 
 
 def fitting(

@@ -13,12 +13,10 @@ from typing import Any
 from holdfast.config.schema import RunConfig
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.metrics.registry import get_metric
-from holdfast.evaluation.predict import predict
-from holdfast.evaluation.scorecard import score_file
-from holdfast.features.cache import FeatureCache
+from holdfast.inference.predict import predict
 from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
+from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.begun import check_begun
@@ -26,7 +24,9 @@ from holdfast.runs.environment import environment, with_evaluation
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.lengths import fitting
 from holdfast.runs.scores import recipe_scores
-from holdfast.sharing.report import said
+from holdfast.scoring.scorecard import score_file
+from holdfast.speed.features.cache import FeatureCache
+from holdfast.speed.report import said
 from holdfast.tasks.drawn import Joined
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.config.schema import RunConfig
-from holdfast.evaluation.compare import compare
-from holdfast.evaluation.comparison.records import Comparison
 from holdfast.methods.recipe import Recipe
 from holdfast.runs.environment import versions
 from holdfast.runs.folder import RunFolder
+from holdfast.verdict.compare import compare
+from holdfast.verdict.records import Comparison
 
 
 def compare_run(folder: RunFolder, target: str | None) -> Comparison:

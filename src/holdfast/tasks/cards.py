@@ -14,7 +14,7 @@ from holdfast.config.schema import Section
 from holdfast.errors import HoldfastError, nearest
 from holdfast.tasks.prompts import check_template
 
-FOLDER = Path(__file__).parent / "cards"
+FOLDER = Path(__file__).parent
 PARTS = ("train", "validation", "test")
 
 
@@ -113,9 +113,14 @@ class Card(Section):
 
 
 @cache
+def _files() -> dict[str, Path]:
+    return {file.stem: file for file in FOLDER.glob("*/*.yaml")}
+
+
+@cache
 def card_names() -> tuple[str, ...]:
     """Names of the shipped cards, sorted."""
-    return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+    return tuple(sorted(_files()))
 
 
 @cache
@@ -132,7 +137,7 @@ def find_card(name: str) -> Card:
 
 def card_file(name: str) -> Path:
     """Where a shipped card stands."""
-    return FOLDER / f"{name}.yaml"
+    return _files()[name]
 
 
 def all_cards() -> Iterator[Card]:

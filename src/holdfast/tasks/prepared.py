@@ -13,7 +13,7 @@ from holdfast.data.images import open_image
 from holdfast.data.readers import read_examples
 from holdfast.errors import HoldfastError
 from holdfast.tasks.cards import PARTS, Card, card_names, find_card, read_card
-from holdfast.tasks.prepare.write import CARD, RECORD
+from holdfast.tasks.preparing.write import CARD, RECORD
 from holdfast.tasks.prompts import ask
 from holdfast.tasks.task import Task, split_by_image, subsample
 

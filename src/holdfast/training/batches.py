@@ -12,7 +12,7 @@ import numpy as np
 
 from holdfast.config.schema import Train
 from holdfast.data.examples import Example
-from holdfast.sharing.rows import by_images
+from holdfast.speed.sharing.rows import by_images
 
 WINDOW = 50
 """Batches whose examples are sorted by length together."""

@@ -23,11 +23,11 @@ from holdfast.methods.contract import Batch
 from holdfast.methods.ledger import check_gradients
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.stabilisers.base import Stabiliser
-from holdfast.models.frozen import without_graph
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import out_of_memory
-from holdfast.sharing.attention import in_two_pieces
-from holdfast.sharing.report import said
+from holdfast.speed.frozen import without_graph
+from holdfast.speed.report import said
+from holdfast.speed.sharing.attention import in_two_pieces
 from holdfast.training import fused
 from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint

@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from holdfast.methods.contract import Batch
 from holdfast.models.anatomy import output_head
 from holdfast.models.chat import IGNORED
-from holdfast.models.head import after_head, hidden_at, logits_at
-from holdfast.sharing.batcher import model_inputs
+from holdfast.speed.head import after_head, hidden_at, logits_at
+from holdfast.speed.sharing.batcher import model_inputs
 
 Head = Literal["auto", "answers", "chunked", "liger", "full"]
 

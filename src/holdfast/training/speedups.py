@@ -13,16 +13,16 @@ from torch import nn
 from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.features.cache import FeatureCache
-from holdfast.features.folder import default_folder
-from holdfast.features.refusal import NotPossible
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import decoder_of
 from holdfast.models.loading import Loaded
-from holdfast.sharing.batcher import Batcher, repeated
-from holdfast.sharing.check import check
-from holdfast.sharing.gate import refusal
-from holdfast.sharing.report import said
+from holdfast.speed.features.cache import FeatureCache
+from holdfast.speed.features.folder import default_folder
+from holdfast.speed.refusal import NotPossible
+from holdfast.speed.report import said
+from holdfast.speed.sharing.batcher import Batcher, repeated
+from holdfast.speed.sharing.check import check
+from holdfast.speed.sharing.gate import refusal
 
 WORTH = 5_000_000
 """Parameters from which on ``auto`` keeps a vision encoder's features: a smaller one is faster than a file."""

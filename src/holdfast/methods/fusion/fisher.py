@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Batch, Context, Options, Pool
 from holdfast.methods.fusion.base import Fusion, InMemory, Passes, Piece, Tensors, Weights, fusion
-from holdfast.methods.fusion.checkpoint import Checkpoint
+from holdfast.models.checkpoint import Checkpoint
 
 
 class FisherOptions(Options):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.fusion.base import PIECE, Fusion, check_experts, generator_of, pieces
-from holdfast.methods.fusion.checkpoint import Checkpoint, Entry
+from holdfast.models.checkpoint import Checkpoint, Entry
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".msgpack", ".h5", ".npz")
 """Files that hold weights; every other file of the base's folder is copied."""

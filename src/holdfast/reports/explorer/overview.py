@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.evaluation.comparison.records import Comparison, Estimate, TaskComparison
-from holdfast.evaluation.comparison.sentences import probability
+from holdfast.verdict.records import Comparison, Estimate, TaskComparison
+from holdfast.verdict.sentences import probability
 
 FIGURES = (
     ("E", "learned on the target", "mean over targets of after - before"),

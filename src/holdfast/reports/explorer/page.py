@@ -7,12 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.evaluation.comparison.records import Comparison
-from holdfast.evaluation.comparison.sequence import SequenceMeasures
 from holdfast.reports.explorer.overview import number, overview
 from holdfast.reports.explorer.payload import build_payload, inert
 from holdfast.reports.explorer.section import Section
 from holdfast.reports.explorer.thumbnails import Thumbnails
+from holdfast.verdict.records import Comparison
+from holdfast.verdict.sequence import SequenceMeasures
 
 
 def write_report(

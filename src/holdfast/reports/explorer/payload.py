@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from holdfast.evaluation.comparison.records import OUTCOMES, Comparison, Pair, TaskComparison
 from holdfast.reports.explorer.thumbnails import Thumbnails
+from holdfast.verdict.records import OUTCOMES, Comparison, Pair, TaskComparison
 
 LONGEST_TEXT = 1_500
 MOST_ITEMS = 400_000

@@ -1,1 +1,0 @@
-"""What two sets of predictions on the same items say about each other."""

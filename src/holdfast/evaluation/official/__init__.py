@@ -1,1 +1,0 @@
-"""Official prediction and reference files, one file a layout, paired by id."""

@@ -1,1 +1,0 @@
-"""Paired statistics on per-item scores: numpy only, so that a verdict starts at once."""

@@ -1,1 +1,0 @@
-"""Text processing that metrics share: tokenizers and answer normalisers."""

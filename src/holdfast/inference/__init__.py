@@ -1,0 +1,1 @@
+"""Asking a model: predictions, decoding in shared rows, options by likelihood"""

@@ -1,0 +1,222 @@
+"""How the questions of a task are put to a model: in shared rows where that is right, else as the library does.
+
+What is decided here is reported, so that a run can say which way its answers came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from holdfast.config.schema import Speed
+from holdfast.data.examples import Example
+from holdfast.errors import HoldfastError
+from holdfast.inference.decoding import Decoder
+from holdfast.inference.generation import end_ids, generate, obstacle, repetition_penalty
+from holdfast.inference.likelihood import option_scores
+from holdfast.models.chat import per_token
+from holdfast.models.loading import Loaded
+from holdfast.speed.features.cache import FeatureCache
+from holdfast.speed.head import logits_at
+from holdfast.speed.proved import proved, remember
+from holdfast.speed.report import said
+from holdfast.speed.sharing.batcher import Batcher, repeated, to_device
+from holdfast.speed.sharing.check import TOLERANCE, check, some
+from holdfast.speed.sharing.gate import refusal
+
+Report = dict[str, Any]
+Answer = tuple[str, bool]
+"""The text, and whether it ran into the length limit."""
+
+CHECKED = "compared with separate rows before the first question"
+
+
+@dataclass
+class Asking:
+    """Asks questions for free answers.
+
+    Attributes:
+        loaded: The model.
+        limit: Longest answer.
+        decoder: Our own decoding; None: the library's.
+        report: ``share_images`` and ``early_stop`` (an answered question costs nothing more).
+    """
+
+    loaded: Loaded
+    limit: int
+    decoder: Decoder | None = None
+    report: Report = field(default_factory=dict)
+
+    def __call__(self, examples: Sequence[Example]) -> list[Answer]:
+        """The answers, in the order of the examples.
+
+        Raises:
+            HoldfastError: An example cannot be encoded.
+        """
+        if self.decoder is None:
+            return generate(self.loaded, examples, self.limit)
+        # Layers that look back over a window get their masks from the library; within the window ours is the same.
+        bound = self.decoder.batcher.longest
+        rows = self.decoder.batcher.rows(examples)
+        fits = [bound is None or row.length + self.limit <= bound for row in rows]
+        ours = [example for example, fit in zip(examples, fits, strict=True) if fit]
+        other = [example for example, fit in zip(examples, fits, strict=True) if not fit]
+        tokens = self.decoder(ours, self.limit) if ours else []
+        answers = iter([(self._text(ids), ids[-1] not in self.decoder.ends) for ids in tokens])
+        long = iter(generate(self.loaded, other, self.limit) if other else [])
+        return [next(answers) if fit else next(long) for fit in fits]
+
+    def _text(self, ids: list[int]) -> str:
+        return self.loaded.chat.decode(torch.tensor(ids))
+
+
+def asking(
+    loaded: Loaded,
+    examples: Sequence[Example],
+    limit: int,
+    *,
+    speed: Speed,
+    batch_size: int,
+    cache: FeatureCache | None = None,
+) -> Asking:
+    """Decide how ``examples`` are asked, after comparing numbers on the first of them.
+
+    ``share_images: off`` is the library's own ``generate`` from end to end. So is a model whose generation settings ask
+    for more than our decoding does, also under ``on``: training may well share there, and is not to be lost over it.
+
+    Raises:
+        HoldfastError: Sharing is switched on, and the model cannot.
+    """
+    made = Asking(loaded, limit)
+    if speed.share_images == "off":
+        made.report = {"share_images": said(False, "switched off"), "early_stop": said(False, "switched off")}
+        return made
+    why, unfollowed = refusal(loaded.model, loaded.chat), obstacle(loaded.model)
+    apart = None
+    if why is None and unfollowed is None:
+        batcher = Batcher(loaded, answers=False, share=True, cache=cache)
+        apart = nothing_shared(batcher, examples, batch_size)
+        batcher.share = apart is None
+        decoder = Decoder(batcher, end_ids(loaded), repetition_penalty(loaded.model))
+        why = (check(batcher, examples) if batcher.share else None) or check_steps(decoder, examples)
+    _insist(speed, why)
+    why = why or unfollowed
+    if why is None:
+        made.decoder = decoder
+    made.report = {
+        "share_images": said(why is None and apart is None, why or apart or CHECKED),
+        "early_stop": said(why is None, why or "compared with a forward pass over the whole"),
+    }
+    return made
+
+
+@dataclass
+class Scoring:
+    """Compares options.
+
+    Attributes:
+        batcher: Of the model, with answers.
+        rows: Rows of a forward pass where nothing is shared.
+        report: ``share_images``.
+    """
+
+    batcher: Batcher
+    rows: int
+    report: Report
+
+    def __call__(self, asked: Sequence[tuple[Example, Sequence[str]]]) -> list[dict[str, float]]:
+        """Log-probabilities by option, see :func:`holdfast.inference.likelihood.option_scores`."""
+        return option_scores(self.batcher, asked, rows=self.rows)
+
+
+def scoring(
+    loaded: Loaded,
+    examples: Sequence[Example],
+    *,
+    speed: Speed,
+    batch_size: int,
+    cache: FeatureCache | None = None,
+) -> Scoring:
+    """Decide how options are compared.
+
+    Args:
+        loaded: The model.
+        examples: Some examples, once an option each, to compare numbers on.
+        speed: What is wanted.
+        batch_size: Rows of a forward pass where nothing is shared.
+        cache: Features in place of pixels.
+
+    Raises:
+        HoldfastError: Sharing is switched on, and the model cannot.
+    """
+    batcher = Batcher(loaded, share=True, cache=cache)
+    if speed.share_images == "off":
+        why: str | None = "switched off"
+    else:
+        why = refusal(loaded.model, loaded.chat)
+        apart = None if why else nothing_shared(batcher, examples, len(examples))
+        if why is None and apart is None:
+            why = check(batcher, examples)
+        _insist(speed, why)
+        why = why or apart
+    batcher.share = why is None
+    return Scoring(batcher, batch_size, {"share_images": said(why is None, why or CHECKED)})
+
+
+def nothing_shared(batcher: Batcher, examples: Sequence[Example], batch_size: int) -> str | None:
+    """Why these questions have nothing in common, whatever the model; no mistake, so never refused."""
+    if not repeated(examples):
+        return "every image has one question"
+    if batch_size == 1:
+        return "a batch of one has nothing to share"
+    if batcher.pack(some(examples)) is None:
+        return "questions about an image do not begin alike, or are longer than the model's window"
+    return None
+
+
+@torch.no_grad()
+def check_steps(decoder: Decoder, examples: Sequence[Example]) -> str | None:
+    """Why tokens fed behind a cache get other logits than in a row of their own; None where they get the same."""
+    batcher, loaded = decoder.batcher, decoder.batcher.loaded
+    what = f"steps behind a cache, {'shared' if batcher.share else 'separate'} rows"
+    if proved(loaded.model, what):
+        return None
+    chosen = (some(examples) if batcher.share else []) or list(examples[:2])
+    bound = batcher.longest
+    if bound is not None:
+        chosen = [e for e, row in zip(chosen, batcher.rows(chosen), strict=True) if row.length < bound]
+    if not chosen:
+        return None
+    name = type(loaded.model).__name__
+    try:
+        state, first = decoder.start(chosen)
+        order = state.order
+        tokens = dict(zip(order, first.argmax(dim=-1).tolist(), strict=True))
+        behind = decoder.step(state, tokens).float().cpu()
+        whole = torch.stack([_whole(loaded, chosen[index], tokens[index]) for index in order])
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        return f"{name} does not answer row by row ({' '.join(str(error).split())[:120]})"
+    worst = float(((behind - whole).abs().amax(-1) / whole.abs().amax(-1).clamp(min=1e-6)).max())
+    if worst <= TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2):
+        remember(loaded.model, what)
+        return None
+    return f"{name} gives other logits behind a cache (by {worst:.2g} of the largest)"
+
+
+def _whole(loaded: Loaded, example: Example, token: int) -> Any:
+    """Logits ``[vocabulary]`` behind the question and one token, without a cache."""
+    batch: dict[str, Any] = dict(loaded.chat.encode([example], with_answers=False))
+    more = {"input_ids": token, "attention_mask": 1}
+    for key in [key for key in batch if per_token(key)]:
+        batch[key] = torch.nn.functional.pad(batch[key], (0, 1), value=more.get(key, 0))
+    last = torch.zeros(batch["input_ids"].shape, dtype=torch.bool)
+    last[0, -1] = True
+    return logits_at(loaded.model, to_device(batch, loaded.device), last)[0].float().cpu()
+
+
+def _insist(speed: Speed, why: str | None) -> None:
+    if why is not None and speed.share_images == "on":
+        raise HoldfastError(f"speed.share_images is on, and {why}", remedy="set speed.share_images: auto")

@@ -1,0 +1,84 @@
+"""The library's ``generate``, and which of a model's generation settings our own decoding follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.data.examples import Example
+from holdfast.inference.decoding import cache_argument
+from holdfast.models.loading import Loaded
+
+_NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "guidance_scale": (1,),
+    "sequence_bias": (),
+    "encoder_repetition_penalty": (1,),
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "bad_words_ids": (),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
+    "forced_bos_token_id": (),
+    "forced_eos_token_id": (),
+    "remove_invalid_values": (False,),
+    "exponential_decay_length_penalty": (),
+    "suppress_tokens": (),
+    "begin_suppress_tokens": (),
+    "watermarking_config": (),
+    "stop_strings": (),
+    "max_time": (),
+    "penalty_alpha": (0,),
+    "dola_layers": (),
+    "force_words_ids": (),
+    "constraints": (),
+}
+"""Settings that change what greedy ``generate`` answers, and their values besides None at which they do not."""
+
+
+def obstacle(model: nn.Module) -> str | None:
+    """Why only ``generate`` itself answers as this model's settings ask; None where our decoding does too."""
+    if cache_argument(model) is None:
+        return f"{type(model).__name__} takes no key-value cache"
+    settings = getattr(model, "generation_config", None)
+    for name, neutral in _NEUTRAL.items():
+        value = getattr(settings, name, None)
+        if value is not None and value not in neutral:
+            return f"generation_config sets {name}"
+    return None
+
+
+def repetition_penalty(model: nn.Module) -> float:
+    """Of the model's generation settings; 1 is none."""
+    return float(getattr(getattr(model, "generation_config", None), "repetition_penalty", None) or 1.0)
+
+
+def end_ids(loaded: Loaded) -> list[int]:
+    """What ends an answer: the tokenizer's end token and those the model's own generation settings add."""
+    own = getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)
+    more = own if isinstance(own, list) else [] if own is None else [own]
+    return sorted({*loaded.chat.end_ids, *(int(token) for token in more)})
+
+
+def generate(loaded: Loaded, examples: Sequence[Example], limit: int) -> list[tuple[str, bool]]:
+    """The answers by the library, and whether each ran into the length limit.
+
+    Raises:
+        HoldfastError: An example cannot be encoded.
+    """
+    batch = loaded.chat.encode(examples, with_answers=False)
+    batch = {name: value.to(loaded.device) for name, value in batch.items()}
+    ends = end_ids(loaded)
+    produced = loaded.model.generate(  # type: ignore[operator]
+        **batch,
+        max_new_tokens=limit,
+        do_sample=False,
+        num_beams=1,
+        eos_token_id=ends,
+        pad_token_id=loaded.chat.tokenizer.pad_token_id,
+    )
+    new = produced[:, batch["input_ids"].shape[1] :].cpu()
+    stop = torch.tensor(ends)
+    return [(loaded.chat.decode(row), not bool(torch.isin(row, stop).any())) for row in new]

@@ -1,0 +1,212 @@
+"""Ask a model every item of a task: greedy or by options, batched, resumable by item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from holdfast.config.schema import Speed
+from holdfast.data.examples import Example
+from holdfast.errors import HoldfastError
+from holdfast.inference.asking import Asking, Report, Scoring, asking, scoring
+from holdfast.inference.likelihood import candidates, likeliest
+from holdfast.inference.options import options_of, yes_or_no
+from holdfast.models.loading import Loaded
+from holdfast.models.memory import give_back, out_of_memory
+from holdfast.predictions.predictions import Prediction, PredictionWriter
+from holdfast.speed.features.cache import FeatureCache
+from holdfast.speed.report import said
+from holdfast.speed.sharing.attention import in_two_pieces
+from holdfast.speed.sharing.rows import by_images
+from holdfast.tasks.task import Task
+
+Options = Literal["generate", "likelihood"]
+
+SAMPLE = 8
+"""Questions whose options are compared in shared and in separate rows before the first answer."""
+
+
+@torch.no_grad()
+def predict(
+    loaded: Loaded,
+    task: Task,
+    file: Path,
+    *,
+    batch_size: int = 32,
+    max_new_tokens: int = 32,
+    advance: Callable[[int], None] | None = None,
+    speed: Speed | None = None,
+    options: Options = "generate",
+    cache: FeatureCache | None = None,
+) -> Report:
+    """Append the predictions of ``task.test`` to ``file``; items that stand there already are not asked again.
+
+    Questions about the same images are asked together, images in order of the length of their questions, so that a
+    batch wastes little padding. The order depends on nothing else, so the file is the same for every batch size.
+
+    Args:
+        loaded: The model.
+        task: Whose test items are asked.
+        file: A prediction file, written line by line.
+        batch_size: Items asked together; does not change an answer.
+        max_new_tokens: Longest answer, unless the task itself says.
+        advance: Called with the number of items just finished.
+        speed: Whether questions about an image share a row; changes no answer.
+        options: ``likelihood``: an item with options (see :func:`holdfast.inference.options.options_of`) is answered by
+            the likeliest of them, and the log-probabilities stand in ``extra`` under ``option_scores``; items without
+            options are generated.
+        cache: Image features in place of pixels.
+
+    Returns:
+        What engaged, ``{"on": bool, "why": str}`` each: ``share_images``, ``early_stop`` where text is generated, and
+        ``likelihood`` where it was asked for. Empty where no item was left to ask.
+
+    Raises:
+        HoldfastError: ``speed.share_images`` is on and the model cannot, or an item cannot be encoded.
+    """
+    limit = task.max_new_tokens or max_new_tokens
+    speed = Speed() if speed is None else speed
+    was_training = loaded.model.training
+    loaded.model.eval()
+    try:
+        with PredictionWriter(file, resume=True) as writer:
+            left = [example for example in task.test if example.id not in writer.done]
+            if advance is not None and writer.done:
+                advance(len(task.test) - len(left))
+            if not left:
+                return {}
+            groups = in_order(left)
+            choices = _options(task, left) if options == "likelihood" else {}
+            ask, score, report = _prepare(loaded, groups, choices, limit, speed, batch_size, cache)
+            if options == "likelihood":
+                report["likelihood"] = said(bool(choices), f"{len(choices)} of {len(left)} items have options")
+            with in_two_pieces(loaded.model):
+                for examples in batches(groups, batch_size):
+                    for part, made in fitting(examples, lambda part: _answered(task, part, choices, ask, score), speed):
+                        for prediction in made:
+                            writer.write(prediction)
+                        if advance is not None:
+                            advance(len(part))
+                        if len(part) < len(examples):
+                            report["split_on_oom"] = said(True, f"{len(part)} of {len(examples)} questions at a time")
+            return report
+    finally:
+        loaded.model.train(was_training)
+
+
+def in_order(examples: Sequence[Example]) -> list[list[Example]]:
+    """Examples by their images, few and short questions first."""
+    ordered = sorted(examples, key=lambda example: (len(example.question), example.id))
+    groups = [[ordered[index] for index in group] for group in by_images(ordered)]
+    return sorted(groups, key=lambda one: (len(one[0].images), len(one[-1].question), one[-1].id))
+
+
+def batches(groups: Sequence[Sequence[Example]], size: int) -> Iterator[list[Example]]:
+    """At most ``size`` examples at a time; a group is only divided where it is larger than a batch."""
+    batch: list[Example] = []
+    for group in groups:
+        for begin in range(0, len(group), size):
+            part = group[begin : begin + size]
+            if len(batch) + len(part) > size:
+                yield batch
+                batch = []
+            batch += part
+    if batch:
+        yield batch
+
+
+def fitting(
+    examples: Sequence[Example], answer: Callable[[Sequence[Example]], Iterator[Prediction]], speed: Speed
+) -> Iterator[tuple[Sequence[Example], list[Prediction]]]:
+    """What ``answer`` says of the examples, in as many parts as memory asks for.
+
+    Raises:
+        HoldfastError: One example alone does not fit.
+    """
+    try:
+        made = list(answer(examples))
+    except (RuntimeError, MemoryError) as error:
+        if not speed.split_on_oom or not out_of_memory(error):
+            raise
+        if len(examples) == 1:
+            raise HoldfastError(
+                "one question alone does not fit into memory", item=examples[0].id, remedy="lower max_new_tokens"
+            ) from error
+    else:
+        yield examples, made
+        return
+    give_back()
+    half = (len(examples) + 1) // 2
+    yield from fitting(examples[:half], answer, speed)
+    yield from fitting(examples[half:], answer, speed)
+
+
+def _options(task: Task, examples: Sequence[Example]) -> dict[str, tuple[str, ...]]:
+    """Options by the id of their example, of those that have some."""
+    yes_no = yes_or_no(task)
+    found = {example.id: options_of(example, yes_no=yes_no) for example in examples}
+    return {item: options for item, options in found.items() if options}
+
+
+def _prepare(
+    loaded: Loaded,
+    groups: Sequence[Sequence[Example]],
+    choices: Mapping[str, Sequence[str]],
+    limit: int,
+    speed: Speed,
+    batch_size: int,
+    cache: FeatureCache | None,
+) -> tuple[Asking | None, Scoring | None, Report]:
+    """What answers the open questions and what compares options, each where there are some, and their reports."""
+    examples = [example for group in groups for example in group]
+    free = [example for example in examples if example.id not in choices]
+    first = islice((example for example in examples if example.id in choices), SAMPLE)
+    options = [candidate for example in first for candidate in candidates(example, choices[example.id])]
+    ask, score, report = None, None, Report()
+    if options:
+        score = scoring(loaded, options, speed=speed, batch_size=batch_size, cache=cache)
+        report |= score.report
+    if free:
+        ask = asking(loaded, free, limit, speed=speed, batch_size=batch_size, cache=cache)
+        report |= ask.report
+    return ask, score, report
+
+
+def _answered(
+    task: Task,
+    examples: Sequence[Example],
+    choices: Mapping[str, Sequence[str]],
+    ask: Asking | None,
+    score: Scoring | None,
+) -> Iterator[Prediction]:
+    free = [example for example in examples if example.id not in choices]
+    closed = [(example, choices[example.id]) for example in examples if example.id in choices]
+    texts = dict(zip((e.id for e in free), ask(free), strict=True)) if ask is not None and free else {}
+    scores = dict(zip((e.id for e, _ in closed), score(closed), strict=True)) if score is not None and closed else {}
+    for example in examples:
+        if example.id in texts:
+            yield _prediction(task, example, *texts[example.id])
+        else:
+            found = scores[example.id]
+            yield _prediction(task, example, likeliest(found), False, {"option_scores": found})
+
+
+def _prediction(
+    task: Task, example: Example, text: str, truncated: bool, more: Mapping[str, Any] | None = None
+) -> Prediction:
+    return Prediction(
+        id=example.id,
+        prediction=text,
+        task=task.name,
+        image=example.image_key or None,
+        question=example.question,
+        references=example.answers,
+        choices=example.choices,
+        truncated=truncated,
+        metric=task.metric,
+        extra={**example.extra, **(more or {})},
+    )

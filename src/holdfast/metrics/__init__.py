@@ -1,0 +1,1 @@
+"""Metrics that serve several tasks, found by name"""

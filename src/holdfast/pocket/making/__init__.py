@@ -1,0 +1,1 @@
+"""How the pocket model was made: only its build needs these"""

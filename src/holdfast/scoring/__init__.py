@@ -1,0 +1,1 @@
+"""From prediction files to scores and scorecards; none of it needs a model"""

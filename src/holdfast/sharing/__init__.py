@@ -1,1 +1,0 @@
-"""Model inputs of examples: plain rows, or one row for all questions about an image."""

@@ -1,0 +1,1 @@
+"""Exact speed-ups, and whether they engaged"""

@@ -1,0 +1,93 @@
+"""One file an image set: safetensors, written beside and renamed, mapped into memory when read."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.speed.features.folder import PART
+
+_turn = itertools.count()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one file holds: a description (see :mod:`holdfast.speed.features.tree`) and its tensors."""
+
+    spec: Any
+    tensors: tuple[Tensor, ...]
+
+    def to(self, device: torch.device | str) -> Record:
+        """The same on another device."""
+        return Record(self.spec, tuple(tensor.to(device, non_blocking=True) for tensor in self.tensors))
+
+
+def encode(spec: Any, tensors: Sequence[Tensor]) -> bytes:
+    """The bytes of a file. Types are kept, bfloat16 included."""
+    from safetensors.torch import save
+
+    plain = {str(index): tensor.detach().cpu().contiguous().clone() for index, tensor in enumerate(tensors)}
+    crc = _checksum(list(plain.values()))
+    made: bytes = save(plain, {"spec": json.dumps(spec), "crc": str(crc)})
+    return made
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path`` in one piece, whoever else writes it and whenever this process is killed.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full.
+    """
+    part = path.with_name(f"{path.stem}.{os.getpid()}.{next(_turn)}{PART}")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file is there with a header that fits its length; the values are not looked at."""
+    return _open(path, values=False, compare=False) is not None
+
+
+def read(path: Path, *, trusted: bool = False) -> Record | None:
+    """The record of a file, its tensors mapped into memory; None where it is missing or damaged.
+
+    Args:
+        path: The file.
+        trusted: Leave out the comparison with the checksum, which reads every value.
+    """
+    return _open(path, values=True, compare=not trusted)
+
+
+def _open(path: Path, *, values: bool, compare: bool) -> Record | None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            facts = file.metadata() or {}
+            spec, crc = json.loads(facts["spec"]), int(facts["crc"])
+            if not values:
+                return Record(spec, ())
+            tensors = tuple(file.get_tensor(str(index)) for index in range(len(file.keys())))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None
+    return Record(spec, tensors) if not compare or _checksum(tensors) == crc else None
+
+
+def _checksum(tensors: Sequence[Tensor]) -> int:
+    found = 0
+    for tensor in tensors:
+        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, found)
+    return found

@@ -1,0 +1,49 @@
+"""Keep the cache below its cap: make room by what was not used for longest, never by what this run needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from holdfast.speed.features.folder import remove, stored
+
+_RECOUNT = 30.0
+"""Seconds for which a count of the folder is believed."""
+
+
+class Room:
+    """Bytes that may still be written.
+
+    The folder is counted when the first file is to be written, and again whenever the cap is met or half a minute has
+    passed: other processes write into it, too.
+    """
+
+    def __init__(self, folder: Path, cap: int, needed: Callable[[Path], bool]) -> None:
+        """
+        Args:
+            folder: Of the whole cache.
+            cap: Bytes that it may take.
+            needed: Whether this run needs a file; such a file stays.
+        """
+        self._folder, self._cap, self._needed = folder, cap, needed
+        self._taken, self._counted = 0, float("-inf")
+
+    def make(self, size: int) -> bool:
+        """Make room for a file of ``size`` bytes; False when that would take what this run needs."""
+        if self._taken + size > self._cap or time.monotonic() - self._counted >= _RECOUNT:
+            self._counted = time.monotonic()
+            files = stored(self._folder)
+            self._taken = sum(file.size for file in files)
+            spare = [file for file in files if not self._needed(file.path)]
+            if self._taken - sum(file.size for file in spare) + size > self._cap:
+                return False
+            for file in spare:
+                if self._taken + size <= self._cap:
+                    break
+                if remove(file.path):
+                    self._taken -= file.size
+            if self._taken + size > self._cap:
+                return False
+        self._taken += size
+        return True

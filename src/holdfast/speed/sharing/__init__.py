@@ -1,0 +1,1 @@
+"""Rows that several questions about one image share, their masks and batches"""

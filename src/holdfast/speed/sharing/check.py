@@ -1,0 +1,104 @@
+"""Compare shared rows with separate ones on the model at hand before they are relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.data.examples import Example
+from holdfast.models.anatomy import output_head
+from holdfast.speed.head import hidden_at, logits_at
+from holdfast.speed.proved import proved, remember
+from holdfast.speed.sharing.batcher import Batcher, model_inputs, to_device
+from holdfast.speed.sharing.rows import by_images
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
+"""Largest deviation of a logit, as a share of the largest logit; half precision rounds more than that."""
+
+AT_ONCE = 32
+"""Tokens whose logits are made together: those of two long answers may be larger than a whole step."""
+
+
+@torch.no_grad()
+def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
+    """The reason why shared rows give other answers than separate rows, or None where they give the same.
+
+    Args:
+        batcher: That shares.
+        examples: What it is to be used for; the first two about one image are compared.
+    """
+    chosen = some(examples)
+    packed = batcher.pack(chosen)
+    if packed is None:
+        return "no two examples of a batch show the same image and begin alike"
+    loaded = batcher.loaded
+    if proved(loaded.model, "shared rows"):
+        return None
+    plain = batcher.separate(chosen)
+    # A row of its own ends with what its branch holds; only there are logits compared, and made.
+    counts = torch.tensor([int((packed["owner"] == index).sum()) for index in range(len(chosen))])[:, None]
+    behind = plain["attention_mask"].flip(1).cumsum(1).flip(1)  # tokens from here on
+    own = (plain["attention_mask"] != 0) & (behind <= counts)
+    plain["owner"] = torch.arange(len(chosen))[:, None].expand_as(own).masked_fill(~own, -1)
+    training = loaded.model.training
+    loaded.model.eval()
+    try:
+        worst = _worst(batcher, packed, plain, len(chosen))
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
+        return f"{type(loaded.model).__name__} does not take shared rows ({' '.join(str(error).split())[:120]})"
+    finally:
+        loaded.model.train(training)
+    allowed = TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2)
+    if torch.is_autocast_enabled(loaded.device.type):
+        allowed = 5e-2
+    if worst <= allowed:
+        remember(loaded.model, "shared rows")
+        return None
+    return f"{type(loaded.model).__name__} gives other logits in shared rows (by {worst:.2g} of the largest)"
+
+
+def some(examples: Sequence[Example]) -> list[Example]:
+    """Two questions about one image, the first that has several."""
+    pair = next((group[:2] for group in by_images(examples) if len(group) > 1), [])
+    return [examples[index] for index in pair]
+
+
+def _worst(batcher: Batcher, packed: dict[str, Any], plain: dict[str, Any], count: int) -> float:
+    """The largest deviation of a logit in a branch, as a share of the largest logit there; NaN where one is NaN."""
+    shared, alone = (_branches(batcher, batch, count) for batch in (packed, plain))
+    shares = []
+    for mine, right in zip(shared, alone, strict=True):
+        deviation, largest = [], []
+        for one, other in zip(_in_pieces(mine), _in_pieces(right), strict=True):
+            deviation.append((one - other).abs().max())
+            largest.append(other.abs().max())
+        shares.append(torch.stack(deviation).max() / torch.stack(largest).max().clamp(min=1e-6))
+    return float(torch.stack(shares).max())
+
+
+Branch = tuple[nn.Module, Tensor]
+"""The head and what it gets in one branch ``[tokens, width]``."""
+
+
+def _branches(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Branch]:
+    """Each example's own branch; its logits with nothing to be applied where the head cannot be had by itself."""
+    model = batcher.loaded.model
+    batch = to_device(batch, batcher.loaded.device)
+    inputs, places = model_inputs(model, batch), batch["owner"] >= 0
+    head = output_head(model)
+    found = hidden_at(model, inputs, places)
+    if head is None or found is None:
+        head, states = nn.Identity(), logits_at(model, inputs, places)
+    else:
+        states = found[0]
+    whose = batch["owner"][places]
+    return [(head, states[whose == index]) for index in range(count)]
+
+
+def _in_pieces(branch: Branch) -> Iterator[Tensor]:
+    """Its logits, a few tokens at a time."""
+    head, states = branch
+    return (head(piece).float() for piece in states.split(AT_ONCE))

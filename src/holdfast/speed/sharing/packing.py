@@ -1,0 +1,101 @@
+"""Several questions about one image as one row: a common beginning, then branches that do not see each other.
+
+With the prefix ``p`` and branches ``b_1 ... b_k`` a token of ``b_i`` sees ``p`` and what stands before it in ``b_i``,
+and counts its position from the end of ``p``. Each branch thus computes what it would compute in a row ``p b_i`` of its
+own, and the prefix is computed once, because in a causal model nothing behind it can change it. The loss is a sum over
+answer tokens, all of which stand in branches; so is its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from holdfast.speed.sharing.rows import Row, names, padded, stack_positions
+
+PREFIX, PADDING = -1, -2
+"""Owners of tokens that belong to all branches of a row, and to none."""
+
+
+def shared_length(rows: Sequence[Row], marks: Collection[int]) -> int:
+    """How many tokens all ``rows`` begin with and can share; 0 where that does not reach past their images.
+
+    A branch keeps at least one token in front of its first label, or its last token where there are none, because that
+    is where it is asked.
+
+    Args:
+        rows: Of examples with the same images.
+        marks: Ids of image tokens.
+    """
+    ids = [row.tokens["input_ids"] for row in rows]
+    length = min(row.shape[0] for row in ids) - 1
+    for row, one in zip(rows, ids, strict=True):
+        if "labels" in row.tokens:
+            labelled = torch.nonzero(row.tokens["labels"] != -100)
+            length = min(length, int(labelled[0]) - 1) if labelled.numel() else length
+        differ = torch.nonzero(one[: max(length, 0)] != ids[0][: max(length, 0)])
+        length = int(differ[0]) if differ.numel() else length
+    images = torch.nonzero(torch.isin(ids[0], torch.tensor(sorted(marks))))
+    last = int(images[-1]) if images.numel() else -1
+    return length if length > last and images.numel() else 0
+
+
+def pack(
+    groups: Sequence[Sequence[int]], rows: Sequence[Row], marks: Collection[int], pad: int, *, left: bool = False
+) -> dict[str, Tensor]:
+    """A row for each group.
+
+    Args:
+        groups: Indices into ``rows``; several in a group share their beginning.
+        rows: All rows of the batch.
+        marks: Ids of image tokens.
+        pad: Id of the padding token.
+        left: Pad on the left.
+
+    Returns:
+        The per-token inputs ``[groups, length]``, ``position_ids``, and ``owner`` ``[groups, length]``: whose branch a
+        token belongs to, as index into ``rows``, :data:`PREFIX` or :data:`PADDING`.
+    """
+    tokens: dict[str, list[Tensor]] = {name: [] for name in names(rows)}
+    positions: list[Tensor] = []
+    owners: list[Tensor] = []
+    for group in groups:
+        members = [rows[index] for index in group]
+        shared = shared_length(members, marks) if len(members) > 1 else 0
+        for name, parts in tokens.items():
+            values = [row.entries(name) for row in members]
+            parts.append(torch.cat([values[0][:shared], *(value[shared:] for value in values)]))
+        places = [row.positions for row in members]
+        positions.append(torch.cat([places[0][..., :shared], *(place[..., shared:] for place in places)], dim=-1))
+        whose = [torch.full((row.length - shared,), index) for row, index in zip(members, group, strict=True)]
+        owners.append(torch.cat([torch.full((shared,), PREFIX), *whose]))
+    length = max(owner.shape[0] for owner in owners)
+    fill = {"input_ids": pad, "labels": -100}
+    batch = {
+        name: torch.stack([padded(part, length, fill.get(name, 0), left) for part in parts])
+        for name, parts in tokens.items()
+    }
+    batch["position_ids"] = stack_positions(positions, length, left)
+    batch["owner"] = torch.stack([padded(owner, length, PADDING, left) for owner in owners])
+    return batch
+
+
+def block_mask(query: Tensor, key: Tensor, offset: int = 0) -> Tensor:
+    """Who sees whom, ``[rows, 1, queries, keys]``, true where a query sees a key.
+
+    Args:
+        query: Owners of the queries ``[rows, queries]``.
+        key: Owners of the keys ``[rows, keys]``.
+        offset: Place of the first query among the keys.
+    """
+    whose = (key[:, None] == PREFIX) | (key[:, None] == query[:, :, None])
+    places = torch.arange(key.shape[1], device=key.device)
+    before = places[None] <= places[offset : offset + query.shape[1], None]
+    return (whose & before)[:, None]
+
+
+def as_additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """The mask as eager attention adds it: 0 where one sees, the smallest number where not."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)

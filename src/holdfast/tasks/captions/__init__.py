@@ -1,0 +1,1 @@
+"""Captions: COCO, Flickr30k, nocaps, TextCaps"""

@@ -1,0 +1,1 @@
+"""Text in documents, scenes and charts: DocVQA, InfographicVQA, ST-VQA, ChartQA"""

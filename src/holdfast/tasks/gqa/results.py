@@ -1,0 +1,49 @@
+"""GQA: the questions file, and predictions as the official script or LLaVA writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.predictions.answers import pair, read_answers
+from holdfast.predictions.items import Item
+from holdfast.predictions.official_files import read_json
+from holdfast.predictions.request import Request, inside
+
+# Steps whose mention does not lengthen the reasoning, in the official script.
+_FREE_STEPS = ("exist", "query: name", "choose name")
+
+
+def items(request: Request) -> list[Item]:
+    """Predictions ``[{questionId, prediction}]`` or LLaVA's JSON Lines against ``*_questions.json``."""
+    file = inside(request.needed, "testdev_balanced_questions.json*", "*questions.json*")
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise HoldfastError("GQA questions are one JSON object by id", file=file)
+    references = {key: _item(file, key, record) for key, record in content.items()}
+    return pair(read_answers(request.predictions), references, file, intersect=request.intersect)
+
+
+def _item(file: Path, key: str, record: Mapping[str, Any]) -> Item:
+    if not isinstance(record, dict) or "answer" not in record:
+        raise HoldfastError("the question has no answer, as test splits have none", file=file, item=key)
+    types, groups = record.get("types") or {}, record.get("groups") or {}
+    question = str(record.get("question", ""))
+    extra: dict[str, Any] = {
+        "structural": types.get("structural"),
+        "semantic": types.get("semantic"),
+        "balanced": record.get("isBalanced", True),
+        "entailed": tuple(record.get("entailed") or ()),
+        "group": groups.get("global"),
+        "words": len(question.split()),
+    }
+    if isinstance(record.get("semantic"), list):
+        extra["steps"] = sum(not _is_free(step) for step in record["semantic"])
+    return Item(key, None, (str(record["answer"]),), question, str(record.get("imageId", "")), extra=extra)
+
+
+def _is_free(step: Mapping[str, Any]) -> bool:
+    text = f"{step.get('operation')}: {step.get('argument')}"
+    return any(free in text for free in _FREE_STEPS)

@@ -1,0 +1,1 @@
+"""Hallucination measures that a judge or another tool has made: CHAIR, MMHal"""

@@ -1,0 +1,70 @@
+"""MMBench: a question counts only if every rotation of its options is answered right."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.metrics.base import ItemMetric, add_breakdowns, check_items, points
+from holdfast.metrics.multiple_choice import MultipleChoice
+from holdfast.predictions.items import Item, ItemScore, Score
+
+ROTATION = 1_000_000
+"""Rotation k of question i has the index i + k million."""
+
+
+class MMBench(ItemMetric):
+    """Circular accuracy over questions, in points; one item score a *question*, not a rotation.
+
+    An item's id is its index; items that agree modulo one million are rotations of one question. Options are read as in
+    :class:`MultipleChoice` without a judge, so what matches nothing is wrong, never drawn at random.
+
+    Variants: ``circular`` (all rotations right) and ``vanilla`` (the first pass only).
+    """
+
+    name = "mmbench"
+    variants = ("circular", "vanilla")
+
+    def score(self, items: Sequence[Item], *, task: str = "") -> Score:
+        check_items(items, task or self.name)
+        groups = _groups(items)
+        verdicts = {v.id: v for v in MultipleChoice().judge_all(items)}
+        first = [rotations[0] for rotations in groups.values()]
+        chosen = {key: (group if self.variant == "circular" else group[:1]) for key, group in groups.items()}
+        scores = [_together(str(key), [verdicts[item.id] for item in group]) for key, group in chosen.items()]
+        details: dict[str, Any] = {
+            "vanilla": points(verdicts[item.id].score for item in first),
+            "rotations": len(items),
+        }
+        keys = {"by_category": "category", "by_l2_category": "l2_category", "by_split": "split"}
+        add_breakdowns(details, first, scores, keys)
+        return self.assembled(task, scores, points(each.score for each in scores), details)
+
+    def judge(self, item: Item, text: str) -> ItemScore:
+        """One rotation by itself."""
+        return MultipleChoice().judge(item, text)
+
+
+def _groups(items: Sequence[Item]) -> dict[int, list[Item]]:
+    """Rotations of each question, first pass first, questions in the order of their index."""
+    indexed = []
+    for item in items:
+        if not item.id.isdecimal():
+            raise HoldfastError("the id is not an MMBench index", item=item.id)
+        indexed.append((int(item.id), item))
+    groups: dict[int, list[Item]] = defaultdict(list)
+    for index, item in sorted(indexed, key=lambda pair: pair[0]):
+        groups[index % ROTATION].append(item)
+    return dict(sorted(groups.items()))
+
+
+def _together(key: str, verdicts: Sequence[ItemScore]) -> ItemScore:
+    """The question's verdict from those of its rotations."""
+    statuses = [v.status for v in verdicts]
+    status = next((s for s in ("missing", "truncated", "unparsed") if s in statuses), "ok")
+    score = float(all(v.score for v in verdicts))
+    lenient = float(all(v.score if v.lenient is None else v.lenient for v in verdicts))
+    parsed = None if None in (v.parsed for v in verdicts) else ",".join(v.parsed or "" for v in verdicts)
+    return ItemScore(key, score, parsed, status, lenient if lenient > score else None)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""From an official download to Holdfast examples: one writer for all benchmarks"""

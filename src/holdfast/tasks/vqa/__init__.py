@@ -1,0 +1,1 @@
+"""VQA v2 and OK-VQA"""

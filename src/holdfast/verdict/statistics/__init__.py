@@ -1,0 +1,1 @@
+"""Intervals and tests on paired scores whose items may share images"""

@@ -1,0 +1,112 @@
+"""The comparison before shared rows are relied on: what it notices, and when it is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from holdfast.data.examples import Example, Turn
+from holdfast.methods.contract import Context
+from holdfast.methods.registry import make_method
+from holdfast.models.anatomy import output_head
+from holdfast.models.loading import Loaded
+from holdfast.speed.sharing import batcher as batcher_module
+from holdfast.speed.sharing.batcher import Batcher
+from holdfast.speed.sharing.check import AT_ONCE, check, some
+from tests.support.questions import questions
+
+
+def test_it_is_made_once_for_a_model_as_it_is_built(kit: Callable[[str], Loaded]) -> None:
+    loaded = kit("llava")
+    ran: list[int] = []
+    loaded.model.register_forward_hook(lambda *args: ran.append(1))
+    batcher = Batcher(loaded, share=True)
+    assert check(batcher, questions()) is None and len(ran) == 2
+    assert check(Batcher(loaded, share=True), questions(seed=1)) is None and len(ran) == 2
+    make_method("adapter", {"bottleneck": 8}).attach(loaded.anatomy.llm, Context(torch.Generator().manual_seed(0)))
+    assert check(batcher, questions()) is None and len(ran) == 4, "something was added to the model"
+    assert check(Batcher(kit("llava"), share=True), questions()) is None
+
+
+def test_a_mask_that_is_not_obeyed_is_noticed_every_time(kit: Callable[[str], Loaded], monkeypatch: Any) -> None:
+    def everything(query: torch.Tensor, key: torch.Tensor, offset: int = 0) -> torch.Tensor:
+        return torch.ones(query.shape[0], 1, query.shape[1], key.shape[1], dtype=torch.bool).tril()
+
+    monkeypatch.setattr(batcher_module, "block_mask", everything)
+    loaded = kit("llava")
+    for _ in range(2):
+        reason = check(Batcher(loaded, share=True), questions())
+        assert reason is not None and "gives other logits in shared rows" in reason
+
+
+def test_positions_that_run_on_are_noticed(kit: Callable[[str], Loaded], monkeypatch: Any) -> None:
+    pack = batcher_module.pack
+
+    def running_on(*args: Any, **kwargs: Any) -> Any:
+        batch = pack(*args, **kwargs)
+        batch["position_ids"] = torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"])
+        return batch
+
+    monkeypatch.setattr(batcher_module, "pack", running_on)
+    reason = check(Batcher(kit("llava"), share=True), questions())
+    assert reason is not None and "other logits" in reason
+
+
+def test_questions_that_do_not_begin_alike_have_nothing_to_compare(kit: Callable[[str], Loaded]) -> None:
+    reason = check(Batcher(kit("llava"), share=True), questions(each=1))
+    assert reason is not None and "no two examples" in reason
+
+
+def in_detail() -> list[Example]:
+    """Questions with an answer of eighty words each."""
+    return [replace(one, turns=(Turn(one.question, ("red one " * 40,)),)) for one in questions() if one.images]
+
+
+def test_long_answers_are_compared_whole_and_a_few_tokens_at_a_time(kit: Callable[[str], Loaded]) -> None:
+    loaded, long = kit("llava"), in_detail()
+    batcher = Batcher(loaded, share=True)
+    packed = batcher.pack(some(long))
+    assert packed is not None
+    behind = int((packed["owner"] >= 0).sum())
+    head = output_head(loaded.model)
+    assert head is not None
+    seen: list[int] = []
+    head.register_forward_hook(lambda module, given, result: seen.append(result.shape[:-1].numel()))
+    assert check(batcher, long) is None
+    forward = [1, 1]  # one token's logits of each of the two forwards
+    assert sum(seen) == sum(forward) + 2 * behind and max(seen) == AT_ONCE < behind // 2
+
+
+@pytest.mark.parametrize("place", [-1, -60])
+def test_a_mistake_within_a_long_answer_is_noticed(
+    place: int, kit: Callable[[str], Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = batcher_module.pack
+
+    def late(*args: Any, **kwargs: Any) -> Any:
+        batch = pack(*args, **kwargs)
+        batch["position_ids"][..., place] += 3
+        return batch
+
+    monkeypatch.setattr(batcher_module, "pack", late)
+    reason = check(Batcher(kit("llava"), share=True), in_detail())
+    assert reason is not None and "other logits" in reason
+
+
+def test_a_logit_that_is_no_number_is_no_match(kit: Callable[[str], Loaded]) -> None:
+    loaded = kit("llava")
+    head = output_head(loaded.model)
+    assert head is not None
+    calls: list[int] = []
+
+    def spoil(module: Any, given: Any, result: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return result if len(calls) < 6 else result * float("nan")
+
+    head.register_forward_hook(spoil)
+    reason = check(Batcher(loaded, share=True), in_detail())
+    assert reason is not None and "other logits" in reason and len(calls) > 6
