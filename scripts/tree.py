@@ -1,17 +1,11 @@
-"""Print the file tree for the README: every file with the first sentence of its docstring.
-
-python scripts/tree.py          # print
-python scripts/tree.py --write  # put it into README.md between its markers
-"""
+"""Print the file tree: every file with the first sentence of its docstring. ``python scripts/tree.py``"""
 
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- tree -->", "<!-- /tree -->"
 
 
 def clause(file: Path) -> str:
@@ -37,16 +31,5 @@ def tree() -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    made = f"{BEGIN}\n```text\n{tree()}\n```\n{END}"
-    if "--write" not in sys.argv:
-        print(tree())
-        return
-    before, _, rest = text.partition(BEGIN)
-    readme.write_text(before + made + rest.partition(END)[2], encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    print(tree())

@@ -110,10 +110,3 @@ def test_links_and_pictures_exist() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("http"):
             assert (ROOT / target).exists(), target
-
-
-def test_the_tree_names_every_file() -> None:
-    tree = README.split("## Where things are")[1]
-    for file in sorted((ROOT / "src" / "holdfast").rglob("*.py")):
-        if file.name != "__init__.py":
-            assert file.name in tree, file

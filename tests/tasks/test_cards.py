@@ -40,7 +40,7 @@ def test_all_cards_load_and_name_a_metric_and_a_reader() -> None:
         assert card.name in card_names()
         assert get_metric(card.metric, card.variant).variant == card.variant
         module = card.layout.partition(":")[0]
-        assert (ROOT / "src" / "holdfast" / "tasks" / "prepare" / f"{module}.py").is_file()
+        assert (ROOT / "src" / "holdfast" / "tasks" / module / "download.py").is_file()
         assert card.splits.test, f"{card.name} asks nothing"
 
 
