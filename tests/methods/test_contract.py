@@ -21,8 +21,17 @@ from holdfast.methods.stabilisers.registry import STABILISERS, make_stabiliser
 from holdfast.models.loading import load_model
 from holdfast.runs.artifacts import load_artifacts, save_artifacts
 from holdfast.training.pools import Pools
-
-from .bench import METHODS, SOURCES, artifacts_equal, component_for, examples, fresh, logits, run, tune_section
+from tests.support.methods import (
+    METHODS,
+    SOURCES,
+    artifacts_equal,
+    component_for,
+    examples,
+    fresh,
+    logits,
+    run,
+    tune_section,
+)
 
 MERGE_TOLERANCE = 2e-6
 """Largest logit difference after merging, on logits of size 1 in float32."""

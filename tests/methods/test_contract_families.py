@@ -21,8 +21,7 @@ from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.training.loss import answer_loss
 from tests.support.families import batch, build
-
-from .bench import METHODS, SMALL
+from tests.support.methods import METHODS, SMALL
 
 FAMILIES = ("qwen2_5_vl", "idefics3", "gemma3")
 REFUSED = {("bitfit", "idefics3"), ("bitfit", "gemma3")}

@@ -17,8 +17,7 @@ from holdfast.methods.ledger import fingerprint
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.models.loading import load_model
 from holdfast.training.loss import mean_loss
-
-from .bench import examples, run
+from tests.support.methods import examples, run
 
 TUNE = {"llm": {"method": "full", "lr": 1e-2, "modules": ["mlp"]}, "connector": {"method": "full", "lr": 1e-2}}
 

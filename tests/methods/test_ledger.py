@@ -16,8 +16,7 @@ from holdfast.methods.registry import METHODS, register
 from holdfast.methods.selective.masks import RandomMask
 from holdfast.methods.selective.scopes import Full
 from holdfast.models.anatomy import Component
-
-from .bench import fresh, run
+from tests.support.methods import fresh, run
 
 
 def _enter(name: str, kind: type[Any]) -> None:

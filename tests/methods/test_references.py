@@ -16,8 +16,7 @@ from holdfast.methods.registry import make_method
 from holdfast.methods.selective.spider import importance, soft_mask
 from holdfast.models.loading import load_model
 from holdfast.training.loss import mean_loss
-
-from .bench import SMALL, examples, run
+from tests.support.methods import SMALL, examples, run
 
 
 @pytest.mark.parametrize(
@@ -232,7 +231,7 @@ def test_ia3_scales_keys_values_and_the_inside_of_the_mlp(tiny_llava: Path) -> N
             scaled = names[f"{layer}.weight"]
             # On k and v the output rows are scaled, on down the input columns.
             scaled.mul_(scale.view(1, -1) if layer.endswith("down_proj") else scale.view(-1, 1))
-    from .bench import logits
+    from tests.support.methods import logits
 
     torch.testing.assert_close(logits(loaded), trained.logits, rtol=0, atol=2e-6)
     assert sum(t.numel() for t in tensors.values()) == 3 * (16 + 16 + 48)

@@ -16,8 +16,8 @@ from holdfast.methods.registry import make_method
 from holdfast.training.batches import Stream
 from holdfast.training.loss import mean_loss
 from holdfast.training.pools import Pools
+from tests.support.methods import examples, fresh, run
 
-from .bench import examples, fresh, run
 from .test_sparse import context
 
 PLAIN: dict[str, Any] = {"weight_decay": 0.0, "clip": None, "schedule": "constant", "warmup": 0.0}

@@ -18,8 +18,7 @@ from holdfast.methods.registry import make_method
 from holdfast.methods.selective import auto, scores
 from holdfast.methods.selective.selection import Selected, pack
 from holdfast.training.pools import Pools
-
-from .bench import SOURCES, examples, fresh, logits, run
+from tests.support.methods import SOURCES, examples, fresh, logits, run
 
 
 def pools(loaded: Any, **train: Any) -> Pools:

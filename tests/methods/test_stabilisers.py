@@ -18,8 +18,7 @@ from holdfast.methods.stabilisers.registry import make_stabiliser
 from holdfast.training.batches import Stream
 from holdfast.training.loss import answer_logits
 from holdfast.training.pools import Pools
-
-from .bench import SOURCES, examples, fresh, run
+from tests.support.methods import SOURCES, examples, fresh, run
 
 CONNECTOR = {"connector": {"method": "full", "lr": 1e-2}}
 MASK = {"llm": {"method": "random_mask", "ratio": 0.2, "lr": 1e-2}}
