@@ -79,7 +79,7 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "looking at data" in of("random_mask", "tune.llm.ratio=auto")
     assert "unknown key 'tunes'" in of("lora", "tunes.llm.r=3")
     assert "no option 'rank'" in of("lora", "tune.llm.rank=3")
-    assert "--recipe FILE or --method NAME" in refuse(capsys, "--model", "pocket")
+    assert "RECIPE.yaml or --method NAME" in refuse(capsys, "--model", "pocket")
     words = ("--model", "llava-1.5-7b", "--method", "lora")
     assert "cannot hold 1 images of 576 tokens" in refuse(capsys, *words, "--length", "500")
     assert "batch size is 0" in refuse(capsys, *words, "--batch-size", "0")

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 def compare(
-    base: Annotated[Path, typer.Argument(help="Before: predictions or a run folder (RUN/base).", show_default=False)],
-    tuned: Annotated[
-        list[Path], typer.Argument(help="After, one or more: predictions or run folders.", show_default=False)
+    base: Annotated[
+        Path,
+        typer.Argument(help="Before: predictions, or alone, a run folder that holds its base.", show_default=False),
     ],
+    tuned: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="After, one or more: predictions or run folders.", metavar="[TUNED]...", show_default=False
+        ),
+    ] = None,
     target: Annotated[
         list[str] | None, typer.Option("--target", "-t", help="Task that was tuned for; may be repeated.")
     ] = None,
@@ -45,15 +51,18 @@ def compare(
 ) -> None:
     """What was gained, what was forgotten, item by item, and whether that is noise.
 
-    BASE and TUNED may be Holdfast run folders or prediction files, LLaVA answers, lmms-eval samples, VLMEvalKit
-    tables, official result files of VQA, COCO captions, POPE, MME, ScienceQA and IconQA, or any JSONL, CSV or TSV
-    with named columns. Items are paired by id.
+    One run folder alone is compared with the base that it holds. BASE and TUNED
+    may be Holdfast run folders or prediction files, LLaVA answers, lmms-eval
+    samples, VLMEvalKit tables, official result files of VQA, COCO captions, POPE,
+    MME, ScienceQA and IconQA, or any JSONL, CSV or TSV with named columns. Items
+    are paired by id.
     """
     from holdfast.verdict.compare import compare_runs
 
+    before, after = (base, tuned) if tuned else _run_and_its_base(base)
     runs = compare_runs(
-        base,
-        list(tuned),
+        before,
+        after,
         sequence=[name.strip() for name in sequence.split(",")] if sequence else None,
         target=target or None,
         margin=margin,
@@ -85,6 +94,30 @@ def compare(
         print_runs(console, runs)
     if out is not None:
         console.print(f"\nWrote {out / 'report.html'} and {out / 'comparison.json'}.", soft_wrap=True)
+
+
+def _run_and_its_base(run: Path) -> tuple[Path, list[Path]]:
+    """The two sides of ``compare RUN``.
+
+    Raises:
+        HoldfastError: No run folder, or one whose base or tuned model has not been asked yet.
+    """
+    base = run / "base"
+    if not base.is_dir() and not (run / "config.yaml").is_file():
+        within = sorted(str(place.parent) for place in run.glob("*/base") if place.is_dir())
+        raise HoldfastError(
+            "one argument alone is a run folder, and this is none" if run.exists() else "there is no such run folder",
+            file=run,
+            remedy=f"did you mean {', '.join(within[:6])}?" if within else "give BASE and TUNED, two prediction sets",
+        )
+    for side, who in ((base, "base"), (run, "tuned model")):
+        if not any((side / "predictions").glob("*.jsonl")):
+            raise HoldfastError(
+                f"the run holds no predictions of its {who}",
+                file=run,
+                remedy="give its holdfast tune command again; it goes on where it stopped",
+            )
+    return base, [run]
 
 
 def _columns(settings: list[str]) -> dict[str, str]:

@@ -9,10 +9,13 @@ import typer
 
 
 def plan(
+    config: Annotated[
+        Path | None, typer.Argument(help="the recipe, the same YAML file as for holdfast tune", metavar="[RECIPE]")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="a shape such as llava-1.5-7b, a model folder, a Hub id, or pocket")
     ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="the same YAML file as for holdfast tune")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="the recipe, as an option")] = None,
     method: Annotated[str | None, typer.Option(help="one method on the llm, everything else frozen")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="override a key: --set tune.llm.r=64")] = None,
     batch_size: Annotated[int | None, typer.Option(help="rows of a step; default: the recipe's")] = None,
@@ -30,19 +33,24 @@ def plan(
     from holdfast.config.loading import load_config
     from holdfast.errors import HoldfastError, nearest
 
-    if (recipe is None) == (method is None):
-        raise HoldfastError("a plan is of one recipe or one method", remedy="give --recipe FILE or --method NAME")
+    if sum(given is not None for given in (config, recipe, method)) != 1:
+        raise HoldfastError("a plan is of one recipe or one method", remedy="give RECIPE.yaml or --method NAME")
+    file = config or recipe
     if precision not in ("bf16", "fp32"):
         raise HoldfastError(f"unknown precision '{precision}'", remedy=nearest(precision, ("bf16", "fp32")))
-    config = load_config(recipe if recipe is not None else {"tune": {"llm": {"method": method}}}, set_ or [])
+    planned = load_config({"tune": {"llm": {"method": method}}} if file is None else file, set_ or [])
     if model is not None:
-        config = config.model_copy(update={"model": model})
+        planned = planned.model_copy(update={"model": model})
     from holdfast.planning.plan import make_plan
 
     made = make_plan(
-        config, batch=batch_size, length=length, images=images, answer=answer,
+        planned,
+        batch=batch_size,
+        length=length,
+        images=images,
+        answer=answer,
         precision="bf16" if precision == "bf16" else "fp32",
-    )  # fmt: skip
+    )
     if as_json:
         print(json.dumps(made.to_json(), indent=1))
         return

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from holdfast.config.schema import RunConfig
 
 
 def tune(
@@ -20,6 +23,7 @@ def tune(
     """
     from holdfast import api
     from holdfast.cli.terminal import Terminal, console
+    from holdfast.config.loading import load_config
     from holdfast.reports.run_report import write_run_report
     from holdfast.reports.tables import recipe_table
 
@@ -35,3 +39,27 @@ def tune(
     for sentence in api.compare(folder / "base", folder, target=next(iter(run.scores["target"]))).sentences():
         console.print(sentence)
     console.print(f"Report: {write_run_report(folder, [run.scores])}", soft_wrap=True)
+    console.print("\nNext:")
+    for command, purpose in next_commands(folder, load_config(folder / "config.yaml")):
+        console.print(f"  {command}", markup=False, soft_wrap=True)
+        console.print(f"      {purpose}", style="dim")
+
+
+def next_commands(folder: Path, config: RunConfig) -> list[tuple[str, str]]:
+    """What can be done with a finished run: commands as they are typed, and what each is for."""
+    from shlex import quote
+
+    from holdfast.methods.registry import load_all
+
+    run = quote(str(folder))
+    beside = {name: quote(str(folder.with_name(f"{folder.name}-{name}"))) for name in ("verdict", "eval", "model")}
+    parts = (config.tune.vision, config.tune.connector, config.tune.llm)
+    merges = all(load_all()[part.method].card.mergeable for part in parts)
+    commands = [
+        (f"holdfast compare {run}", "the verdict in full, with intervals and tests"),
+        (f"holdfast compare {run} --out {beside['verdict']}", "the same as a page and as JSON"),
+        (f"holdfast eval {run} --tasks FILE --out {beside['eval']}", "another task; FILE holds its examples"),
+    ]
+    if merges:
+        commands.append((f"holdfast export {run} --out {beside['model']}", "a plain transformers model"))
+    return commands
