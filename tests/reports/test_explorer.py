@@ -179,7 +179,47 @@ def test_pictures_of_any_kind_become_small(tmp_path) -> None:
     assert pictures.index_of("broken") == pictures.index_of("nothing") == pictures.index_of(None) == -1
     assert thumbnail(folder / "tiny.png").startswith("data:image/png")
     assert all(len(uri) < 12_000 for uri in pictures.pictures)
-    assert ImageFinder([folder]).find("tiny|e") == str(folder / "tiny.png")
+    assert ImageFinder([folder]).find("tiny|e") == folder / "tiny.png"
+    assert pictures.finder.refused == 0
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A root with one picture, and a picture that is none of its business."""
+    root, secret = tmp_path / "root", tmp_path / "secret"
+    root.mkdir(), secret.mkdir()
+    Image.new("RGB", (8, 8), "red").save(root / "mine.png")
+    Image.new("RGB", (8, 8), "blue").save(secret / "theirs.png")
+    (root / "link.png").symlink_to(secret / "theirs.png")
+    (root / "linked").symlink_to(secret)
+    return root
+
+
+@pytest.mark.parametrize("key", ["../secret/theirs.png", "link.png", "link", "linked/theirs.png", "{absolute}"])
+def test_a_prediction_file_brings_no_picture_from_elsewhere(elsewhere, key) -> None:
+    pictures = Thumbnails([elsewhere])
+    key = key.format(absolute=elsewhere.parent / "secret" / "theirs.png")
+    assert pictures.index_of(key) == -1 and not pictures.pictures
+    assert pictures.finder.refused == 1
+    sides = [{"t": [item(0, score, image=key), item(1, 1, image="mine")]} for score in (1, 0)]
+    made = payload.build_payload({"a": compare(*sides)}, Thumbnails([elsewhere]))
+    assert len(json.loads(made.blocks[made.index["pictures"]][0])) == 1
+    assert "--images" in made.notes[0] and "secret" not in made.notes[0]
+
+
+def test_a_picture_below_the_named_root_may_be_named_absolutely(elsewhere) -> None:
+    assert Thumbnails([elsewhere]).index_of(str(elsewhere / "mine.png")) == 0
+
+
+def test_only_the_formats_of_examples_are_opened(tmp_path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "real.eps")
+    shutil.copy(tmp_path / "real.eps", tmp_path / "drawing.png")  # PostScript, which Pillow would run a program for
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "icon.ico")
+    shutil.copy(tmp_path / "icon.ico", tmp_path / "icon.png")
+    Image.new("1", (8_200, 8_200)).save(tmp_path / "large.png")  # 67 million pixels
+    assert [thumbnail(tmp_path / name) for name in ("drawing.png", "icon.png", "large.png")] == [None] * 3
+    pictures = Thumbnails([tmp_path])
+    assert pictures.index_of("drawing.png") == pictures.index_of("large") == -1
 
 
 def test_the_cap_on_pictures_keeps_the_forgotten(tmp_path) -> None:

@@ -38,7 +38,7 @@ def tune(
     console.print(recipe_table([run.scores]))
     for sentence in api.compare(folder / "base", folder, target=next(iter(run.scores["target"]))).sentences():
         console.print(sentence)
-    console.print(f"Report: {write_run_report(folder, [run.scores])}", soft_wrap=True)
+    console.print(f"Report: {write_run_report(folder, [run.scores], base=config.resolve().parent)}", soft_wrap=True)
     console.print("\nNext:")
     for command, purpose in next_commands(folder, load_config(folder / "config.yaml")):
         console.print(f"  {command}", markup=False, soft_wrap=True)

@@ -20,15 +20,43 @@ EXPLAIN = (
 )
 
 
-def write_run_report(run: Path, entries: Sequence[Mapping[str, Any]]) -> Path:
-    """The report of one run folder; returns its path."""
+def write_run_report(run: Path, entries: Sequence[Mapping[str, Any]], *, base: Path | None = None) -> Path:
+    """The report of one run folder.
+
+    Args:
+        run: A finished run.
+        entries: Its recipe's entry of ``scores.json``.
+        base: Where relative paths of its configuration start; pictures of its data are shown when this is given.
+
+    Returns:
+        The path of the report.
+    """
     entry = entries[0]
     comparison = compare(run / "base", run, target=next(iter(entry["target"])))
     sections = [_recipes(entries), _ledger(run)]
     return write_report(
         run / "report.html", str(entry["name"]), {str(entry["name"]): comparison}, sections=sections,
-        images=[run.parent / ".base" / "images"],
+        images=[run.parent / ".base" / "images", *(picture_roots(run, base) if base else ())],
     )  # fmt: skip
+
+
+def picture_roots(run: Path, base: Path) -> list[Path]:
+    """The folders below which the pictures of a run's data stand: what its configuration names, and nothing else."""
+    from holdfast.config.loading import load_config
+    from holdfast.tasks.prepared import find_prepared
+
+    config = load_config(run / "config.yaml")
+    roots = []
+    for spec in [*([config.target] if config.target else []), *config.sources]:
+        if spec.data.startswith("pocket"):
+            continue
+        if (place := find_prepared(spec, base)) is not None:
+            roots.append(place.images)
+        elif spec.root is not None:
+            roots.append(base / Path(spec.root).expanduser())
+        else:
+            roots.append((base / Path(spec.data).expanduser()).parent)
+    return roots
 
 
 def write_study_report(out: Path, title: str, entries: Sequence[Mapping[str, Any]]) -> Path:

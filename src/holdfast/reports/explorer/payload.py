@@ -76,6 +76,11 @@ def build_payload(comparisons: Mapping[str, Comparison], thumbnails: Thumbnails)
             f"Pictures are shown for {len(thumbnails.pictures):,} images, those of forgotten items first, to keep the "
             "file small."
         )
+    if thumbnails.finder.refused:
+        payload.notes.append(
+            f"{thumbnails.finder.refused:,} pictures are not shown: they stand outside the folders that this page may "
+            "read. --images FOLDER names another one."
+        )
     return payload
 
 

@@ -6,14 +6,14 @@ import base64
 import hashlib
 import io
 import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from holdfast.errors import HoldfastError
+
 SIDE = 224
 SHARP_UP_TO = 64
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
-MOST_PIXELS = 80_000_000
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 
 
 class Thumbnails:
@@ -62,29 +62,45 @@ class Thumbnails:
 
 
 class ImageFinder:
-    """Finds the file of an image key: a path as it stands or below a root, or a name in a root, its suffix optional.
+    """Finds the file of an image key below a root: a path, or a name in a root, its suffix optional.
 
-    Folders are listed once, for a task of 100,000 items would otherwise cost millions of look-ups.
+    Keys come from prediction files, which strangers write: what leaves every root, by an absolute path, by ``..`` or by
+    a link, is not looked at (:func:`holdfast.data.images.resolve_inside` decides). Folders are listed once, for a task
+    of 100,000 items would otherwise cost millions of look-ups.
+
+    Attributes:
+        refused: How many keys name a file that stands outside every root.
     """
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self.roots = tuple(dict.fromkeys(roots))
-        self._names: dict[str, str] | None = None
+        self.refused = 0
+        self._names: dict[str, tuple[Path, str]] | None = None
 
-    def find(self, key: str) -> str | None:
+    def find(self, key: str) -> Path | None:
         """The path of a key's picture, or ``None``."""
         first = key.split("|", 1)[0]  # several images are joined by a bar; the first one is shown
         if not first or "\0" in first or len(first) > 1_000:
             return None
         if "/" not in first and "\\" not in first:
-            return self._listed().get(first)
-        for root in ("", *map(str, self.roots)):
-            path = os.path.join(root, first)  # noqa: PTH118 - a Path costs ten times as much, once an item
-            if os.path.isfile(path):  # noqa: PTH113
-                return path
+            named = self._listed().get(first)
+            return self._first_inside([named] if named else [])
+        # A Path costs ten times as much as a text, once an item.
+        there = [root for root in self.roots if os.path.isfile(os.path.join(root, first))]  # noqa: PTH113, PTH118
+        return self._first_inside([(root, first) for root in there])
+
+    def _first_inside(self, candidates: list[tuple[Path, str]]) -> Path | None:
+        from holdfast.data.images import resolve_inside
+
+        for root, name in candidates:
+            try:
+                return resolve_inside(root, name)
+            except HoldfastError:
+                continue
+        self.refused += bool(candidates)
         return None
 
-    def _listed(self) -> dict[str, str]:
+    def _listed(self) -> dict[str, tuple[Path, str]]:
         if self._names is None:
             self._names = {}
             for root in self.roots:
@@ -95,29 +111,18 @@ class ImageFinder:
                 for entry in entries:
                     stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122
                     if suffix.lower() in SUFFIXES:
-                        self._names.setdefault(entry.name, entry.path)
-                        self._names.setdefault(stem, entry.path)
+                        self._names.setdefault(entry.name, (root, entry.name))
+                        self._names.setdefault(stem, (root, entry.name))
         return self._names
 
 
-def thumbnail(path: str | Path, side: int = SIDE) -> str | None:
-    """A picture as a small data URI; ``None`` when the file is no picture that can be read."""
-    from PIL import Image, ImageOps
+def thumbnail(path: Path, side: int = SIDE) -> str | None:
+    """A picture as a small data URI; ``None`` when it is none that :func:`holdfast.data.images.open_image` opens."""
+    from holdfast.data.images import open_image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    return None
-                image.draft("RGB", (side, side))
-                small: Image.Image = ImageOps.exif_transpose(image)
-                if small.mode in ("P", "LA", "PA", "RGBA"):
-                    small = Image.alpha_composite(
-                        Image.new("RGBA", small.size, (255, 255, 255, 255)), small.convert("RGBA")
-                    )
-                small = small.convert("RGB")
-    except Exception:  # a picture that cannot be shown must not cost the report
+        small = open_image(path, at_least=side)
+    except HoldfastError:  # a picture that cannot be shown must not cost the report
         return None
     sharp = max(small.size) <= SHARP_UP_TO
     if not sharp:
