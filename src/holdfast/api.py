@@ -13,7 +13,7 @@ from holdfast.verdict.compare import compare
 if TYPE_CHECKING:
     from holdfast.config.schema import Speed
     from holdfast.models.loading import Loaded
-    from holdfast.predictions.items import Score
+    from holdfast.predictions.record import Score
     from holdfast.training.loop import Listener
 
 __all__ = ["Run", "compare", "evaluate", "load", "tune"]

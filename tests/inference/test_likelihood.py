@@ -15,7 +15,7 @@ from holdfast.inference.likelihood import candidates, likeliest, option_scores
 from holdfast.inference.options import options_of, yes_or_no
 from holdfast.inference.predict import predict
 from holdfast.models.loading import Loaded
-from holdfast.predictions.predictions import read_predictions
+from holdfast.predictions.file import read_predictions
 from holdfast.speed.sharing.batcher import Batcher
 from tests.support.shop import MIXED, ONE, TWO, ending, family, question, task
 

@@ -14,7 +14,7 @@ from holdfast.config.schema import Speed
 from holdfast.errors import HoldfastError
 from holdfast.inference.predict import batches, fitting, in_order, predict
 from holdfast.models.loading import Loaded
-from holdfast.predictions.predictions import read_predictions
+from holdfast.predictions.file import read_predictions
 from tests.support.shop import MIXED, ending, family, task
 
 LIMIT = 6

@@ -13,7 +13,7 @@ import pytest
 from holdfast.metrics.meteor import JAR_VARIABLE, find_jar
 from holdfast.metrics.registry import get_metric
 from holdfast.metrics.text.ptb import words
-from holdfast.predictions.items import Item, Score
+from holdfast.predictions.record import Prediction, Score
 from holdfast.scoring.score import load_items, score, score_items
 
 VQA_FILES = ("yes", "qtype_prior", "majority", "annotator1", "messy")
@@ -25,7 +25,7 @@ def read(path: Path) -> Any:
 
 
 @cache
-def vqa_items(folder: Path, name: str) -> tuple[Item, ...]:
+def vqa_items(folder: Path, name: str) -> tuple[Prediction, ...]:
     return tuple(load_items("vqav2", folder / f"pred_{name}.json", folder / "annotations_valid.json.gz"))
 
 

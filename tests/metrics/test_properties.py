@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.metrics.registry import get_metric, metric_names
-from holdfast.predictions.items import Item, Score
+from holdfast.predictions.record import Prediction, Score
 from holdfast.tasks.pope.metric import confusion
 
 TEXTS = st.text(alphabet="abc XYZ.,'019?-é", min_size=1, max_size=12).filter(lambda t: t.strip(" .,'?-"))
@@ -33,7 +34,7 @@ VARIANTS = [
 LIST_OF_TEXTS = st.lists(TEXTS, min_size=4, max_size=8)
 
 
-def items_for(metric: str, golds: list[str], said: list[str | None]) -> list[Item]:
+def items_for(metric: str, golds: list[str], said: list[str | None]) -> list[Prediction]:
     """Well-formed items of that metric, where ``said[k] == golds[k]`` is the right answer."""
     made = []
     choices = ("cat", "dog", "cow")
@@ -60,7 +61,7 @@ def items_for(metric: str, golds: list[str], said: list[str | None]) -> list[Ite
             extra = {"rating": 6 if text == gold else 0}
         elif metric == "chair":
             extra = {"hallucinated": [] if text == gold else ["x"], "mentioned": ["x"]}
-        made.append(Item(key, text, references, image=key, choices=options, extra=extra))
+        made.append(Prediction(key, text, references=references, image=key, choices=options, extra=extra))
     return made[: len(made) - len(made) % 2]
 
 
@@ -128,7 +129,7 @@ def test_item_scores_add_up_to_the_total(name: str, variant: str, golds: list[st
     assert rebuilt(name, result, items, mean) == pytest.approx(result.score, abs=1e-9)
 
 
-def rebuilt(name: str, result: Score, items: list[Item], mean: float) -> float:
+def rebuilt(name: str, result: Score, items: list[Prediction], mean: float) -> float:
     """The total from the items' scores alone (and, for counts and corpora, from what the items are)."""
     score = {item.id: item.score for item in result.items}
     if name == "mmhal":
@@ -175,7 +176,7 @@ print(json.dumps(out))
 
 
 def test_environment_and_locale_change_nothing() -> None:
-    root = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))  # noqa: PTH100, PTH118, PTH120
+    root = Path(__file__).resolve().parents[2]
     seen = []
     for extra in (
         {"PYTHONHASHSEED": "1", "LC_ALL": "C", "VERBOSE": "1", "WORLD_SIZE": "8"},
@@ -183,7 +184,7 @@ def test_environment_and_locale_change_nothing() -> None:
     ):
         environment = {**os.environ, "PYTHONPATH": f"{root}/src{os.pathsep}{root}", **extra}
         done = subprocess.run(
-            [sys.executable, "-c", PROBE.format(tests=root)],
+            [sys.executable, "-c", PROBE.format(tests=str(root))],
             env=environment,
             capture_output=True,
             text=True,

@@ -11,7 +11,7 @@ from holdfast.metrics.relaxed import relaxed_match
 from holdfast.metrics.rouge import common_subsequence
 from holdfast.metrics.text.edit_distance import edit_distance
 from holdfast.metrics.text.options import infer
-from holdfast.predictions.items import Item
+from holdfast.predictions.record import Prediction
 from holdfast.tasks.vizwiz.metric import average_precision
 from holdfast.tasks.vqa.metric import soft_score
 from tests.support.judging import ask, one
@@ -35,13 +35,21 @@ def test_exact_match_variants(prediction: str, gold: str, right: set[str]) -> No
 
 
 def test_lenient_tells_format_from_ability() -> None:
-    result = ask("exact_match", Item("a", "The answer is: cat", ("cat",)), Item("b", "yesterday", ("yes",)))
+    result = ask(
+        "exact_match",
+        Prediction("a", "The answer is: cat", ("cat",)),
+        Prediction("b", "yesterday", ("yes",)),
+    )
     assert [(i.score, i.lenient) for i in result.items] == [(0.0, 1.0), (0.0, None)]
     assert (result.score, result.details["lenient"]) == (0.0, 50.0)
 
 
 def test_of_yes_and_no_only_the_first_one_said_counts() -> None:
-    result = ask("exact_match", Item("a", "no, not yes", ("yes",)), Item("b", "Yes, there is no doubt", ("yes",)))
+    result = ask(
+        "exact_match",
+        Prediction("a", "no, not yes", ("yes",)),
+        Prediction("b", "Yes, there is no doubt", ("yes",)),
+    )
     assert [i.lenient for i in result.items] == [None, 1.0]
 
 
@@ -104,8 +112,8 @@ def test_vqa_refuses_nine_answers() -> None:
 
 
 def test_vqa_breakdowns() -> None:
-    def item(key: str, said: str, kind: str) -> Item:
-        return Item(key, said, ("yes",) * 10, extra={"answer_type": kind, "question_type": "is"})
+    def item(key: str, said: str, kind: str) -> Prediction:
+        return Prediction(key, said, ("yes",) * 10, extra={"answer_type": kind, "question_type": "is"})
 
     result = ask("vqa_accuracy", item("a", "yes", "yes/no"), item("b", "no", "yes/no"), item("c", "yes", "other"))
     assert result.details["by_answer_type"]["yes/no"] == {"score": 50.0, "n": 2}
@@ -132,8 +140,8 @@ def test_average_precision_is_that_of_scikit_learn() -> None:
 
 
 def test_unanswerability_reads_confidence_or_the_answer() -> None:
-    def item(key: str, said: str, answerable: int, **extra: float) -> Item:
-        return Item(key, said, ("x",) * 10, extra={"answerable": answerable, **extra})
+    def item(key: str, said: str, answerable: int, **extra: float) -> Prediction:
+        return Prediction(key, said, ("x",) * 10, extra={"answerable": answerable, **extra})
 
     said = [item("a", "unanswerable", 0), item("b", "red", 1), item("c", "blue", 0), item("d", "Unanswerable.", 1)]
     result = ask("vizwiz_unanswerability", *said)
@@ -163,7 +171,7 @@ def test_unanswerability_reads_confidence_or_the_answer() -> None:
     ],
 )
 def test_scienceqa_parser(text: str, parsed: str | None) -> None:
-    result = ask("scienceqa", Item("q", text, ("B",), choices=("cat", "dog", "cow")))
+    result = ask("scienceqa", Prediction("q", text, ("B",), choices=("cat", "dog", "cow")))
     assert result.items[0].parsed == parsed
     assert result.items[0].score == float(parsed == "B")
     assert result.unparsed == (parsed is None)
@@ -171,8 +179,14 @@ def test_scienceqa_parser(text: str, parsed: str | None) -> None:
 
 def test_scienceqa_subsets() -> None:
     items = [
-        Item("1", "A", ("A",), choices=("x", "y"), extra={"image": True, "context": ["TXT", "IMG"], "subject": "NAT"}),
-        Item("2", "B", ("A",), choices=("x", "y"), extra={"image": False, "context": ["NO"], "subject": "NAT"}),
+        Prediction(
+            "1",
+            "A",
+            references=("A",),
+            choices=("x", "y"),
+            extra={"image": True, "context": ["TXT", "IMG"], "subject": "NAT"},
+        ),
+        Prediction("2", "B", ("A",), choices=("x", "y"), extra={"image": False, "context": ["NO"], "subject": "NAT"}),
     ]
     result = ask("scienceqa", *items)
     assert (result.score, result.details["image"]["score"], result.details["text_only"]["score"]) == (50, 100, 0)
@@ -201,13 +215,13 @@ def test_option_inference(answer: str, index: int | None) -> None:
 
 
 def test_a_lone_a_is_an_article_only_where_asked() -> None:
-    item = Item("q", "A thing on a mat", ("A",), choices=("cat", "dog"))
+    item = Prediction("q", "A thing on a mat", ("A",), choices=("cat", "dog"))
     assert ask("multiple_choice", item).score == 100.0
     assert ask("multiple_choice", item, variant="article").score == 0.0
 
 
 def test_verbose_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    item = Item("q", "A thing on a mat", ("A",), choices=("cat", "dog"))
+    item = Prediction("q", "A thing on a mat", ("A",), choices=("cat", "dog"))
     monkeypatch.setenv("VERBOSE", "1")
     assert ask("multiple_choice", item).score == 100.0
 
@@ -229,13 +243,13 @@ def test_verbose_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_pope_official_rule(text: str, said: str) -> None:
-    assert ask("pope", Item("q", text, ("yes",))).items[0].parsed == said
+    assert ask("pope", Prediction("q", text, ("yes",))).items[0].parsed == said
 
 
 def test_pope_counts_by_hand() -> None:
     rows = [("a", "yes", "yes"), ("b", "Yes", "no"), ("c", "No", "no"), ("d", "no", "yes"), ("e", "yes", "yes")]
-    items = [Item(k, said, (label,), extra={"category": "random"}) for k, said, label in rows]
-    items.append(Item("f", "yes", ("yes",), extra={"category": "popular"}))
+    items = [Prediction(k, said, (label,), extra={"category": "random"}) for k, said, label in rows]
+    items.append(Prediction("f", "yes", ("yes",), extra={"category": "popular"}))
     result = ask("pope", *items)
     table = result.details["random"]
     assert (table["TP"], table["FP"], table["TN"], table["FN"]) == (2, 1, 1, 1)
@@ -246,7 +260,11 @@ def test_pope_counts_by_hand() -> None:
 
 
 def test_pope_strict_leaves_nothing_unparsed_uncounted() -> None:
-    items = [Item("a", "A dog", ("yes",)), Item("b", "A dog", ("no",)), Item("c", "Yes.", ("yes",))]
+    items = [
+        Prediction("a", "A dog", ("yes",)),
+        Prediction("b", "A dog", ("no",)),
+        Prediction("c", "Yes.", ("yes",)),
+    ]
     result = ask("pope", *items, variant="strict")
     assert result.unparsed == 2
     assert (result.details["all"]["FN"], result.details["all"]["FP"], result.details["all"]["TP"]) == (1, 1, 1)
@@ -328,8 +346,8 @@ def test_relaxed_match(said: str, target: str, right: bool) -> None:
 
 def test_relaxed_halves_and_lenient() -> None:
     items = [
-        Item("a", "1,000", ("1000",), extra={"split": "human"}),
-        Item("b", "7", ("7",), extra={"split": "augmented"}),
+        Prediction("a", "1,000", ("1000",), extra={"split": "human"}),
+        Prediction("b", "7", ("7",), extra={"split": "augmented"}),
     ]
     result = ask("relaxed_accuracy", *items)
     assert result.details["by_split"]["human"]["score"] == 0.0

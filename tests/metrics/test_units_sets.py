@@ -12,7 +12,7 @@ from holdfast.metrics.bleu import bleu, statistics
 from holdfast.metrics.cider import cider
 from holdfast.metrics.registry import get_metric, metric_names
 from holdfast.metrics.rouge import rouge_l
-from holdfast.predictions.items import Item
+from holdfast.predictions.record import Prediction
 from holdfast.tasks.mme.metric import COGNITION, PERCEPTION
 from holdfast.tasks.pathvqa.metric import token_f1, word_precision
 from tests.support.judging import ask, one
@@ -26,8 +26,8 @@ def test_gqa_conversions() -> None:
 
 
 def test_gqa_parts() -> None:
-    def item(key: str, said: str, gold: str, structural: str, **extra: Any) -> Item:
-        return Item(key, said, (gold,), extra={"structural": structural, "group": "g", **extra})
+    def item(key: str, said: str, gold: str, structural: str, **extra: Any) -> Prediction:
+        return Prediction(key, said, (gold,), extra={"structural": structural, "group": "g", **extra})
 
     items = [
         item("1", "yes", "yes", "verify", entailed=("1", "2", "3")),
@@ -44,7 +44,7 @@ def test_gqa_parts() -> None:
 def test_gqa_distribution_by_hand() -> None:
     said = ["a", "a", "a", "b"]
     gold = ["a", "a", "b", "b"]
-    items = [Item(str(k), s, (g,), extra={"group": "x"}) for k, (s, g) in enumerate(zip(said, gold, strict=True))]
+    items = [Prediction(str(k), s, (g,), extra={"group": "x"}) for k, (s, g) in enumerate(zip(said, gold, strict=True))]
     # a: (3-2)^2/2, b: (1-2)^2/2, one group
     assert ask("gqa", *items).details["distribution"] == pytest.approx(1.0 / 100)
 
@@ -57,7 +57,11 @@ def test_pathvqa_formulae() -> None:
 
 
 def test_pathvqa_reports_yes_no_and_open_apart() -> None:
-    items = [Item("a", "Yes.", ("yes",)), Item("b", "no", ("yes",)), Item("c", "big liver", ("liver",))]
+    items = [
+        Prediction("a", "Yes.", ("yes",)),
+        Prediction("b", "no", ("yes",)),
+        Prediction("c", "big liver", ("liver",)),
+    ]
     result = ask("pathvqa", *items)
     assert result.details["yes_no"] == {"score": 50.0, "n": 2}
     assert result.details["open"]["exact"] == 0.0 and result.details["open"]["f1"] == pytest.approx(200 / 3)
@@ -68,11 +72,11 @@ def test_pathvqa_reports_yes_no_and_open_apart() -> None:
 # MME, MMBench
 
 
-def mme(subtask: str, image: str, first: str, second: str) -> list[Item]:
+def mme(subtask: str, image: str, first: str, second: str) -> list[Prediction]:
     extra = {"subtask": subtask}
     return [
-        Item(f"{subtask}/{image}/1", first, ("Yes",), image=f"{subtask}/{image}", extra=extra),
-        Item(f"{subtask}/{image}/2", second, ("No",), image=f"{subtask}/{image}", extra=extra),
+        Prediction(f"{subtask}/{image}/1", first, ("Yes",), image=f"{subtask}/{image}", extra=extra),
+        Prediction(f"{subtask}/{image}/2", second, ("No",), image=f"{subtask}/{image}", extra=extra),
     ]
 
 
@@ -101,8 +105,8 @@ def test_mme_needs_two_questions_an_image() -> None:
 def test_mmbench_counts_a_question_only_if_all_rotations_are_right() -> None:
     choices = ("cat", "dog")
 
-    def item(index: int, said: str, gold: str) -> Item:
-        return Item(str(index), said, (gold,), choices=choices, extra={"category": "c", "l2-category": "l"})
+    def item(index: int, said: str, gold: str) -> Prediction:
+        return Prediction(str(index), said, (gold,), choices=choices, extra={"category": "c", "l2-category": "l"})
 
     items = [item(7, "A", "A"), item(1000007, "B", "B"), item(8, "A", "A"), item(1000008, "A", "B"), item(9, "?", "A")]
     result = ask("mmbench", *items)
@@ -160,7 +164,7 @@ def test_cider_punishes_length() -> None:
     long = ["a", "b"] + [f"w{k}" for k in range(30)]
     short, padded = (cider([said, ["x"]], [[["a", "b"]], [["x"]]])[0] for said in (["a", "b"], long))
     assert padded < 0.01 * short
-    result = ask("cider", Item("1", " ".join(long), ("a b",)), Item("2", "x", ("x",)))
+    result = ask("cider", Prediction("1", " ".join(long), ("a b",)), Prediction("2", "x", references=("x",)))
     assert "length penalty" in result.details["warning"]
 
 
@@ -176,8 +180,8 @@ def test_meteor_and_spice_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_mmhal_ratings() -> None:
-    def item(key: str, **extra: Any) -> Item:
-        return Item(key, "x", (), extra={"question_type": "counting", "judge": "j", **extra})
+    def item(key: str, **extra: Any) -> Prediction:
+        return Prediction(key, "x", (), extra={"question_type": "counting", "judge": "j", **extra})
 
     items = [item("a", judgement="... Rating: 6"), item("b", rating=2), item("c", judgement="rating: 1, rating: 2")]
     result = ask("mmhal", *items)
@@ -193,8 +197,13 @@ def test_mmhal_refuses_a_rating_out_of_range() -> None:
 
 def test_chair() -> None:
     items = [
-        Item("1", "a", (), extra={"hallucinated": [["cats", "cat"]], "mentioned": [["cats", "cat"], ["dog", "dog"]]}),
-        Item("2", "b", (), extra={"hallucinated": [], "mentioned": [["dog", "dog"]]}),
+        Prediction(
+            "1",
+            "a",
+            references=(),
+            extra={"hallucinated": [["cats", "cat"]], "mentioned": [["cats", "cat"], ["dog", "dog"]]},
+        ),
+        Prediction("2", "b", (), extra={"hallucinated": [], "mentioned": [["dog", "dog"]]}),
     ]
     result = ask("chair", *items)
     assert (result.score, result.details["CHAIRs"]) == (50.0, 50.0)
@@ -221,10 +230,10 @@ def test_every_metric_loads_and_defaults_to_its_first_variant() -> None:
 
 def test_counts_and_duplicates() -> None:
     items = [
-        Item("a", None, ("x",)),
-        Item("b", "", ("x",)),
-        Item("c", "x", ("x",), truncated=True),
-        Item("d", "x", ("x",)),
+        Prediction("a", None, ("x",)),
+        Prediction("b", "", ("x",)),
+        Prediction("c", "x", ("x",), truncated=True),
+        Prediction("d", "x", ("x",)),
     ]
     result = ask("exact_match", *items)
     assert (result.n, result.missing, result.unparsed, result.truncated) == (4, 1, 1, 1)

@@ -71,9 +71,9 @@ def test_scienceqa_result_and_output_files(tmp_path) -> None:
 
 def test_vqa_coco_docvqa_vizwiz_results(tmp_path) -> None:
     cases = {
-        "VQA results": ({"question_id": 1, "answer": "red"}, "1", "red", None),
+        "VQA results": ({"question_id": 1, "answer": "red"}, "1", "red", ""),
         "COCO caption results": ({"image_id": 3, "caption": "a cat"}, "3", "a cat", "3"),
-        "DocVQA results": ({"questionId": 5, "answer": "Coke"}, "5", "Coke", None),
+        "DocVQA results": ({"questionId": 5, "answer": "Coke"}, "5", "Coke", ""),
         "VizWiz results": ({"image": "v.jpg", "answer": "soup"}, "v.jpg", "soup", "v.jpg"),
     }
     for name, (row, item, text, image) in cases.items():

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import Prediction
+from holdfast.predictions.record import Prediction
 from holdfast.reports.explorer import Section, payload, write_report
 from holdfast.reports.explorer.payload import inert
 from holdfast.reports.explorer.thumbnails import ImageFinder, Thumbnails, thumbnail

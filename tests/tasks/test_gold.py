@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from holdfast.config.schema import TaskSpec
-from holdfast.predictions.items import Score
-from holdfast.predictions.predictions import read_predictions, write_predictions
+from holdfast.predictions.file import read_predictions, write_predictions
+from holdfast.predictions.record import Score
 from holdfast.scoring.scorecard import score_file
 from holdfast.tasks.cards import find_card
 from holdfast.tasks.preparing.write import prepare

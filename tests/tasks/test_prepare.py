@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from holdfast.config.schema import TaskSpec
-from holdfast.predictions.predictions import Prediction, write_predictions
+from holdfast.predictions.file import write_predictions
+from holdfast.predictions.record import Prediction
 from holdfast.scoring.scorecard import score_file
 from holdfast.tasks.cards import card_names, find_card
 from holdfast.tasks.preparing.write import prepare

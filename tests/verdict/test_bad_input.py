@@ -3,7 +3,8 @@ import json
 import pytest
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import Prediction, PredictionWriter, read_predictions, write_predictions
+from holdfast.predictions.file import PredictionWriter, read_predictions, write_predictions
+from holdfast.predictions.record import Prediction
 from holdfast.verdict.compare import compare
 
 

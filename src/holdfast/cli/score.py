@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from holdfast.predictions.items import Score
+    from holdfast.predictions.record import Score
 
 _WIDTH = 80
 _ROWS = 14

@@ -17,7 +17,8 @@ from holdfast.inference.likelihood import candidates, likeliest
 from holdfast.inference.options import options_of, yes_or_no
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import give_back, out_of_memory
-from holdfast.predictions.predictions import Prediction, PredictionWriter
+from holdfast.predictions.file import PredictionWriter
+from holdfast.predictions.record import Prediction
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.report import said
 from holdfast.speed.sharing.attention import in_two_pieces
@@ -202,7 +203,7 @@ def _prediction(
         id=example.id,
         prediction=text,
         task=task.name,
-        image=example.image_key or None,
+        image=example.image_key,
         question=example.question,
         references=example.answers,
         choices=example.choices,

@@ -6,7 +6,7 @@ from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, verdict
 from holdfast.metrics.text.edit_distance import edit_distance
 from holdfast.metrics.text.normalise import says
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 
 def _collapse(text: str) -> str:
@@ -32,7 +32,7 @@ class ANLS(ItemMetric):
     variants = ("challenge", "paper", "m4c", "pix2struct", "raw_length")
     graded = True
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the item has no reference answer", item=item.id)
         score = max(self.similarity(text, reference) for reference in item.references)

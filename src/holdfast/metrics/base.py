@@ -8,7 +8,7 @@ from math import fsum
 from typing import Any, ClassVar, Protocol
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.predictions.items import Item, ItemScore, Score
+from holdfast.predictions.record import ItemScore, Prediction, Score
 
 
 class Metric(Protocol):
@@ -22,7 +22,7 @@ class Metric(Protocol):
     def variants(self) -> tuple[str, ...]: ...
     @property
     def graded(self) -> bool: ...
-    def score(self, items: Sequence[Item], *, task: str = "") -> Score:
+    def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
         """Judge every item and total them; the order of ``items`` never matters.
 
         Raises:
@@ -49,15 +49,15 @@ class ItemMetric(ABC):
             )
 
     @abstractmethod
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         """Judge one item whose prediction ``text`` is not blank."""
 
-    def blank(self, item: Item) -> ItemScore:
+    def blank(self, item: Prediction) -> ItemScore:
         """The verdict on a missing or blank prediction, under every variant of every metric: wrong."""
         status = "missing" if item.prediction is None else "truncated" if item.truncated else "unparsed"
         return ItemScore(item.id, 0.0, None, status)  # type: ignore[arg-type]
 
-    def judge_all(self, items: Sequence[Item]) -> list[ItemScore]:
+    def judge_all(self, items: Sequence[Prediction]) -> list[ItemScore]:
         """One verdict an item, in the order given."""
         verdicts = []
         for item in items:
@@ -67,15 +67,15 @@ class ItemMetric(ABC):
                 verdicts.append(self.judge(item, item.prediction))
         return verdicts
 
-    def total(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> float:
+    def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         """The headline figure; the mean in points unless the metric says otherwise."""
         return points(v.score for v in verdicts)
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         """Sub-scores beside the headline figure."""
         return {}
 
-    def score(self, items: Sequence[Item], *, task: str = "") -> Score:
+    def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
         check_items(items, task or self.name)
         ordered = sorted(items, key=lambda item: item.id)
         verdicts = self.judge_all(ordered)
@@ -100,7 +100,7 @@ class ItemMetric(ABC):
         )
 
 
-def check_items(items: Sequence[Item], task: str) -> None:
+def check_items(items: Sequence[Prediction], task: str) -> None:
     """Refuse an empty list and an id that comes twice."""
     if not items:
         raise HoldfastError(f"there is nothing to score for {task}: no items")
@@ -111,7 +111,7 @@ def check_items(items: Sequence[Item], task: str) -> None:
         seen.add(item.id)
 
 
-def verdict(item: Item, score: float, parsed: str | None, lenient: float | None = None) -> ItemScore:
+def verdict(item: Prediction, score: float, parsed: str | None, lenient: float | None = None) -> ItemScore:
     """An :class:`ItemScore` with its status worked out; ``lenient`` is dropped where it adds nothing."""
     status = "truncated" if item.truncated else "unparsed" if parsed is None else "ok"
     kept = lenient if lenient is not None and lenient > score else None
@@ -125,7 +125,7 @@ def points(scores: Iterable[float]) -> float:
 
 
 def breakdown(
-    items: Sequence[Item], verdicts: Sequence[ItemScore], key: str | Callable[[Item], object]
+    items: Sequence[Prediction], verdicts: Sequence[ItemScore], key: str | Callable[[Prediction], object]
 ) -> dict[str, dict[str, float]]:
     """Score and n by a field of ``extra`` (or a function of the item); empty when no item has it."""
     groups: dict[str, list[float]] = {}
@@ -138,7 +138,7 @@ def breakdown(
 
 
 def add_breakdowns(
-    details: dict[str, Any], items: Sequence[Item], verdicts: Sequence[ItemScore], keys: Mapping[str, str]
+    details: dict[str, Any], items: Sequence[Prediction], verdicts: Sequence[ItemScore], keys: Mapping[str, str]
 ) -> dict[str, Any]:
     """Add a ``by_...`` table to ``details`` for each key of ``extra`` that occurs."""
     for title, key in keys.items():

@@ -13,12 +13,12 @@ from holdfast.metrics.bleu import Statistics, bleu, statistics
 from holdfast.metrics.cider import cider
 from holdfast.metrics.rouge import rouge_l
 from holdfast.metrics.text.ptb import words
-from holdfast.predictions.items import Item, ItemScore, Score
+from holdfast.predictions.record import ItemScore, Prediction, Score
 
 Tokens = list[str]
 
 
-def tokens(items: Sequence[Item]) -> tuple[list[Tokens], list[list[Tokens]]]:
+def tokens(items: Sequence[Prediction]) -> tuple[list[Tokens], list[list[Tokens]]]:
     """Tokenised captions and references of each item; a missing caption has no tokens.
 
     Raises:
@@ -48,7 +48,7 @@ class Measures:
         return blue | {"ROUGE_L": fsum(self.rouge) / n, "CIDEr": fsum(self.cider) / n}
 
 
-def measure(items: Sequence[Item]) -> Measures:
+def measure(items: Sequence[Prediction]) -> Measures:
     """Tokenise captions and references and take all four measures."""
     said, references = tokens(items)
     return Measures(
@@ -70,7 +70,7 @@ class Captions(ItemMetric):
 
     graded = True
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         """One caption by itself. CIDEr of a single image is 0 by definition."""
         return self.score([item]).items[0]
 
@@ -82,7 +82,7 @@ class Captions(ItemMetric):
         """Score of the set, on the official scale."""
         return fsum(self.per_item(measures)) / len(measures.captions)
 
-    def score(self, items: Sequence[Item], *, task: str = "") -> Score:
+    def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
         check_items(items, task or self.name)
         ordered = sorted(items, key=lambda item: item.id)
         measures = measure(ordered)

@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.normalise import normalise, says
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 _FORMS: dict[str, Callable[[str], str]] = {
     "normalised": normalise,
@@ -31,7 +31,7 @@ class ExactMatch(ItemMetric):
     name = "exact_match"
     variants = ("normalised", "strict", "stripped", "lower")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the item has no reference answer", item=item.id)
         form = _FORMS[self.variant]
@@ -41,7 +41,7 @@ class ExactMatch(ItemMetric):
         lenient = hit or any(normalise(text) == normalise(ref) or says(text, ref) for ref in item.references)
         return verdict(item, float(hit), parsed, float(lenient))
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         keys = {"by_answer_type": "answer_type", "by_question_type": "question_type", "by_category": "category"}
         details = add_breakdowns({}, items, verdicts, keys)
         types = details.get("by_question_type")

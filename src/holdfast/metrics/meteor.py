@@ -13,7 +13,7 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, check_items
 from holdfast.metrics.captions import tokens
-from holdfast.predictions.items import Item, ItemScore, Score
+from holdfast.predictions.record import ItemScore, Prediction, Score
 
 JAR_VARIABLE = "HOLDFAST_METEOR_JAR"
 
@@ -40,11 +40,11 @@ class METEOR(ItemMetric):
     variants = ("1.5",)
     graded = True
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         """One caption by itself."""
         return self.score([item]).items[0]
 
-    def score(self, items: Sequence[Item], *, task: str = "") -> Score:
+    def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
         check_items(items, task or self.name)
         java, jar = shutil.which("java"), find_jar()
         if java is None or jar is None:

@@ -8,7 +8,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 
 def leading_letter(text: str, choices: Sequence[str]) -> int | None:
@@ -31,7 +31,7 @@ class MultipleChoice(ItemMetric):
     name = "multiple_choice"
     variants = ("infer", "article", "letter", "text")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.choices:
             raise HoldfastError("the item has no choices", item=item.id)
         gold = gold_index(item)
@@ -49,7 +49,7 @@ class MultipleChoice(ItemMetric):
             return leading_letter(text, choices) if exact is None else exact
         return infer(text, choices, article_a=self.variant == "infer")
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         keys = {"by_category": "category", "by_subject": "subject", "by_split": "split"}
         return add_breakdowns({}, items, verdicts, keys)
 

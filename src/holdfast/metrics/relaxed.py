@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, breakdown, verdict
 from holdfast.metrics.text.normalise import normalise, says
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 TOLERANCE = 0.05
 
@@ -52,14 +52,14 @@ class RelaxedAccuracy(ItemMetric):
     name = "relaxed_accuracy"
     variants = ("pix2struct",)
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the item has no reference answer", item=item.id)
         hit = any(relaxed_match(text, reference) for reference in item.references if reference.strip())
         loose = hit or any(loose_match(text, reference) for reference in item.references if reference.strip())
         return verdict(item, float(hit), text.strip(), float(loose))
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         halves = breakdown(items, verdicts, "split")
         if not halves:
             return {}

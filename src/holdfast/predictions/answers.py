@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, as_text, read
+from holdfast.predictions.record import Prediction
 
 ID_KEYS = ("question_id", "questionId", "questionid", "id", "qid", "image_id", "index", "idx", "item_id", "image")
 TEXT_KEYS = (
@@ -145,12 +145,12 @@ def _key(path: Path, row: Row, names: Sequence[str], what: str) -> str:
 
 def pair(
     answers: Answers,
-    references: Mapping[str, Item],
+    references: Mapping[str, Prediction],
     file: Path,
     *,
     intersect: bool = False,
     missing_is_wrong: bool = False,
-) -> list[Item]:
+) -> list[Prediction]:
     """Items with their predictions, by id, never by position.
 
     Args:
@@ -193,7 +193,7 @@ def pair(
     return [filled(item, said.get(key)) for key, item in kept.items()]
 
 
-def filled(item: Item, one: Answer | None) -> Item:
+def filled(item: Prediction, one: Answer | None) -> Prediction:
     """The item with the prediction, or without one where there is none."""
     if one is None:
         return item

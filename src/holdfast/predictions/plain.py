@@ -9,8 +9,8 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import ID_KEYS, Answers, from_mapping, from_rows, identifier, pair
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, read
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request
 
 REFERENCE_KEYS = (
@@ -20,7 +20,7 @@ REFERENCE_KEYS = (
 _OWN = frozenset(("prompt", "metadata", "answer_id", "model_id"))
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Predictions by id against records with an id and references; or records that hold both.
 
     A record may also have ``question``, ``image``, ``choices`` and whatever the metric groups by.
@@ -64,8 +64,8 @@ def _as_record(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"references": value}
 
 
-def _references(file: Path, rows: list[Row]) -> dict[str, Item]:
-    made: dict[str, Item] = {}
+def _references(file: Path, rows: list[Row]) -> dict[str, Prediction]:
+    made: dict[str, Prediction] = {}
     for row in rows:
         item = reference(file, row)
         if item.id in made:
@@ -74,7 +74,7 @@ def _references(file: Path, rows: list[Row]) -> dict[str, Item]:
     return made
 
 
-def reference(file: Path, row: Row) -> Item:
+def reference(file: Path, row: Row) -> Prediction:
     """The item a record describes, without its prediction.
 
     Raises:
@@ -92,7 +92,15 @@ def reference(file: Path, row: Row) -> Item:
     image = record.get("image", record.get("image_id"))
     rest = {name: value for name, value in record.items() if name not in _OWN and not isinstance(value, dict)}
     extra = {**rest, **(record["extra"] if isinstance(record.get("extra"), Mapping) else {})}
-    made = Item(key, None, references, str(record.get("question") or ""), str(image or ""), choices, extra=extra)
+    made = Prediction(
+        key,
+        None,
+        references=references,
+        question=str(record.get("question") or ""),
+        image=str(image or ""),
+        choices=choices,
+        extra=extra,
+    )
     return made if choices else replace(made, choices=_letters(record))
 
 

@@ -12,7 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.inference.predict import Options, predict
 from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded
-from holdfast.predictions.items import Score
+from holdfast.predictions.record import Score
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.scoring.scorecard import score_file
 from holdfast.tasks.resolve import expand, resolve_task

@@ -8,7 +8,7 @@ from importlib import import_module
 from holdfast.errors import HoldfastError, nearest
 from holdfast.metrics.registry import METRICS
 from holdfast.predictions import plain as records
-from holdfast.predictions.items import Item
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request
 
 
@@ -88,12 +88,12 @@ def find_task(name: str) -> Task:
     raise HoldfastError(f"there is no task '{name}'", remedy=nearest(name, task_names()))
 
 
-def read_items(request: Request, task: Task) -> list[Item]:
+def read_items(request: Request, task: Task) -> list[Prediction]:
     """The task's items with their predictions, paired by its layout."""
     module, _, function = task.layout.partition(":")
     if request.references is None and module in _NEEDS_REFERENCES and records.holds_references(request.predictions):
         module = "records"
     home = "predictions.plain" if module == "records" else f"tasks.{module}.results"
     layout = import_module(f"holdfast.{home}")
-    items: list[Item] = getattr(layout, function or "items")(request)
+    items: list[Prediction] = getattr(layout, function or "items")(request)
     return items

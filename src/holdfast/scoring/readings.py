@@ -9,9 +9,8 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.registry import METRICS, get_metric
-from holdfast.predictions.items import Item, ItemScore, Score
-from holdfast.predictions.predictions import Prediction
 from holdfast.predictions.readers.reading import Reading
+from holdfast.predictions.record import ItemScore, Prediction, Score
 from holdfast.scoring import scorecard
 from holdfast.scoring.layouts import TASKS
 from holdfast.scoring.score import load_items, score_items
@@ -96,20 +95,10 @@ def _split(metric: str | None) -> tuple[str | None, str | None]:
     return name, variant or None
 
 
-def _scored(item: Item | None, verdict: ItemScore, result: Score, task: str) -> Prediction:
+def _scored(item: Prediction | None, verdict: ItemScore, result: Score, task: str) -> Prediction:
     """One line; items that a metric judges together (rotations of one MMBench question) give one."""
-    bare = Prediction(id=verdict.id, prediction=verdict.parsed or "", task=task)
-    if item is not None:
-        bare = replace(
-            bare,
-            prediction=item.prediction or "",
-            image=item.image or None,
-            question=item.question,
-            references=item.references,
-            choices=item.choices,
-            truncated=item.truncated,
-        )
-    return scorecard.with_verdict(bare, verdict, f"{result.metric}:{result.variant}")
+    bare = Prediction(verdict.id, verdict.parsed) if item is None else item
+    return replace(bare, task=task).judged(verdict, f"{result.metric}:{result.variant}")
 
 
 def _total(result: Score, task: str, path: Path) -> list[str]:

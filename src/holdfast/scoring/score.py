@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.metrics.registry import get_metric
-from holdfast.predictions.items import Item, Score
+from holdfast.predictions.file import write_predictions
+from holdfast.predictions.record import NOTHING, Prediction, Score
 from holdfast.predictions.request import Request
 from holdfast.scoring.layouts import find_task, read_items, task_names
 
@@ -16,7 +17,7 @@ __all__ = ["load_items", "score", "score_items", "task_names", "write_scored"]
 
 def load_items(
     task: str, predictions: str | Path, references: str | Path | None = None, *, intersect: bool = False
-) -> list[Item]:
+) -> list[Prediction]:
     """Pair a prediction file with the task's references, by id.
 
     Args:
@@ -32,7 +33,9 @@ def load_items(
     return read_items(Request(task, Path(predictions), place, intersect), find_task(task))
 
 
-def score_items(task: str, items: Sequence[Item], *, metric: str | None = None, variant: str | None = None) -> Score:
+def score_items(
+    task: str, items: Sequence[Prediction], *, metric: str | None = None, variant: str | None = None
+) -> Score:
     """Score items already paired, by the task's metric or another one."""
     card = find_task(task)
     name = metric or card.metric
@@ -62,35 +65,17 @@ def score(
     return score_items(task, items, metric=metric, variant=variant)
 
 
-def write_scored(path: str | Path, items: Sequence[Item], result: Score) -> None:
+def write_scored(path: str | Path, items: Sequence[Prediction], result: Score) -> None:
     """Write one JSON line an item, prediction and verdict, in the form ``holdfast compare`` reads.
 
     The file is written beside its final name and renamed. Items that a metric scores together (rotations of one MMBench
     question) give one line.
     """
-    final = Path(path)
-    partial = final.with_name(final.name + ".partial")
     by_id = {item.id: item for item in items}
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as out:
-            for verdict in result.items:
-                item = by_id.get(verdict.id)
-                record = {
-                    "id": verdict.id,
-                    "task": result.task,
-                    "image": (item.image or None) if item else None,
-                    "question": item.question if item else "",
-                    "references": list(item.references) if item else [],
-                    "choices": list(item.choices) if item else [],
-                    "prediction": (item.prediction if item else verdict.parsed) or "",
-                    "truncated": bool(item and item.truncated),
-                    "metric": result.metric,
-                    "score": verdict.score,
-                    "lenient": verdict.score if verdict.lenient is None else verdict.lenient,
-                    "status": verdict.status,
-                }
-                out.write(json.dumps(record, ensure_ascii=False) + "\n")
-        partial.replace(final)
-    finally:
-        partial.unlink(missing_ok=True)
+    lines = []
+    for verdict in result.items:
+        item = by_id.get(verdict.id, Prediction(verdict.id, verdict.parsed))
+        lenient = verdict.score if verdict.lenient is None else verdict.lenient
+        told = replace(item.judged(verdict, result.metric), task=result.task, lenient=lenient, status=verdict.status)
+        lines.append(replace(told, extra=NOTHING))
+    write_predictions(path, lines)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.metrics.registry import get_metric
-from holdfast.predictions.items import Item, ItemScore, Score
-from holdfast.predictions.predictions import Prediction, read_predictions, write_predictions
+from holdfast.predictions.file import read_predictions, write_predictions
+from holdfast.predictions.record import ItemScore, Prediction, Score
 from holdfast.tasks.mmbench.metric import ROTATION
 
 
@@ -36,13 +36,7 @@ def score_predictions(
     score = get_metric(metric, variant).score([_item(prediction) for prediction in predictions], task=task)
     by_id = {item.id: item for item in score.items}
     name = metric if variant is None else f"{metric}:{variant}"
-    return score, [with_verdict(p, _verdict(p.id, by_id), name) for p in predictions]
-
-
-def with_verdict(prediction: Prediction, verdict: ItemScore, metric: str) -> Prediction:
-    """The prediction with what the metric made of it."""
-    status = None if verdict.status == "ok" else verdict.status
-    return replace(prediction, metric=metric, score=verdict.score, lenient=verdict.lenient, status=status)
+    return score, [p.judged(_verdict(p.id, by_id), name) for p in predictions]
 
 
 def _verdict(item: str, by_id: Mapping[str, ItemScore]) -> ItemScore:
@@ -50,15 +44,6 @@ def _verdict(item: str, by_id: Mapping[str, ItemScore]) -> ItemScore:
     return by_id[item] if item in by_id else by_id[str(int(item) % ROTATION)]
 
 
-def _item(prediction: Prediction) -> Item:
-    return Item(
-        id=prediction.id,
-        prediction=prediction.prediction,
-        references=prediction.references,
-        question=prediction.question,
-        image=prediction.image or "",
-        choices=prediction.choices,
-        truncated=prediction.truncated,
-        # ScienceQA reports the questions with an image apart.
-        extra={"image": prediction.image is not None, **prediction.extra},
-    )
+def _item(prediction: Prediction) -> Prediction:
+    # ScienceQA reports the questions with an image apart.
+    return replace(prediction, extra={"image": bool(prediction.image), **prediction.extra})

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.predictions.predictions import Prediction
 from holdfast.predictions.readers.reading import Reading
+from holdfast.predictions.record import Prediction
 from holdfast.scoring.recognise import read
 from holdfast.verdict.pairing import pair_tasks
 from holdfast.verdict.records import Comparison

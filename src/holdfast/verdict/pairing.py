@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import Prediction
+from holdfast.predictions.record import Prediction
 from holdfast.verdict.records import Pair
 
 Tasks = Mapping[str, Sequence[Prediction]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from holdfast.predictions.predictions import Prediction
+from holdfast.predictions.record import Prediction
 
 Interval = tuple[float, float]
 Outcome = Literal["forgot", "learned", "kept", "never"]

@@ -53,7 +53,7 @@ def compare_task(
     before = np.array([pair.before.score for pair in ordered], dtype=np.float64)
     after = np.array([pair.after.score for pair in ordered], dtype=np.float64)
     n = len(ordered)
-    clusters = gather(before, after, [pair.before.image or pair.after.image for pair in ordered])
+    clusters = gather(before, after, [pair.before.image or pair.after.image or None for pair in ordered])
     counts = Counter(pair.outcome for pair in ordered)
     binary = bool(np.isin(before, (0.0, 1.0)).all() and np.isin(after, (0.0, 1.0)).all())
     learned, forgot = counts["learned"], counts["forgot"]

@@ -8,7 +8,7 @@ from string import ascii_uppercase
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.text.normalise import normalise
-from holdfast.predictions.items import Item
+from holdfast.predictions.record import Prediction
 
 _MARKS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _ANSWER_IS = re.compile(r"(?:answer|option|choice)\s*(?:is|:)\s*[(\[*]*([A-Z])\b")
@@ -53,7 +53,7 @@ def exact_choice(answer: str, choices: Sequence[str]) -> int | None:
     return equal[0] if len(equal) == 1 else None
 
 
-def gold_index(item: Item) -> int:
+def gold_index(item: Prediction) -> int:
     """Index of the right option, from ``extra['answer_index']`` or the first reference.
 
     A reference may be a letter, the option's text, or (where the options are not numbers themselves) an index. A letter

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import Guard, Prediction, checked_score, identifier
+from holdfast.predictions.file import Guard, checked_score, identifier
 from holdfast.predictions.readers.reading import Reading
 from holdfast.predictions.readers.rows import Row
 from holdfast.predictions.readers.table import scaled
+from holdfast.predictions.record import Prediction
 
 FRAMEWORK = {
     *("doc_id", "doc", "doc_hash", "target", "target_hash", "arguments", "resps", "filtered_resps", "filter", "input"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from holdfast.predictions.predictions import Prediction
+from holdfast.predictions.record import Prediction
 
 
 @dataclass

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import Prediction, identifier
+from holdfast.predictions.file import identifier
 from holdfast.predictions.readers.reading import Reading
+from holdfast.predictions.record import Prediction
 
 ICONQA_TASKS = ("choose_txt", "choose_img", "fill_in_blank")
 LETTERS = "ABCDEFGHIJ"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import json_lines
+from holdfast.predictions.file import json_lines
 
 Row = dict[str, Any]
 Kind = Literal["jsonl", "json", "csv", "tsv", "xlsx", "text"]

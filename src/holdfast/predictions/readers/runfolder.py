@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import read_predictions
+from holdfast.predictions.file import read_predictions
 from holdfast.predictions.readers.reading import Reading
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import Guard, Prediction, checked_score, identifier, prediction_of, texts
+from holdfast.predictions.file import Guard, checked_score, identifier, prediction_of, texts
 from holdfast.predictions.readers.layouts import Layout
 from holdfast.predictions.readers.rows import Row
+from holdfast.predictions.record import Prediction
 
 
 def predictions_of(
@@ -64,7 +65,7 @@ def _prediction(
         score=score,
         lenient=lenient,
         task=None if task is None else str(task),
-        image=None if image is None else plain(image),
+        image=plain(image),
         question=question,
         references=texts(listed(cell("references")), "references", path, line, item),
         choices=texts(listed(cell("choices")), "choices", path, line, item),

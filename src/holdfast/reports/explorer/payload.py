@@ -118,13 +118,13 @@ def _columns(pairs: Sequence[Pair], thumbnails: Thumbnails) -> tuple[dict[str, A
         "references": [_references(pair) for pair in pairs],
         "choices": _sparse([[_clip(choice) for choice in pair.before.choices or pair.after.choices] for pair in pairs]),
         "image": [thumbnails.index_of(pair.before.image or pair.after.image) for pair in pairs],
-        "answer": [_clip(pair.before.prediction) for pair in pairs],
+        "answer": [_clip(pair.before.prediction or "") for pair in pairs],
         "score": [_score(pair.before.score) for pair in pairs],
         "lenient": _sparse([_score(pair.before.lenient) for pair in pairs]),
         "truncated": _sparse([int(pair.before.truncated) for pair in pairs]),
     }
     own = {
-        "answer": [_clip(pair.after.prediction) for pair in pairs],
+        "answer": [_clip(pair.after.prediction or "") for pair in pairs],
         "score": [_score(pair.after.score) for pair in pairs],
         "lenient": _sparse([_score(pair.after.lenient) for pair in pairs]),
         "truncated": _sparse([int(pair.after.truncated) for pair in pairs]),

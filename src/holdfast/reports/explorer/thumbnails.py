@@ -36,7 +36,7 @@ class Thumbnails:
 
     def index_of(self, key: str | None) -> int:
         """The position of a key's picture in :attr:`pictures`, or -1 when there is none to show."""
-        if key is None:
+        if not key:
             return -1
         known = self._by_key.get(key)
         if known is None:

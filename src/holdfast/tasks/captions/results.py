@@ -9,14 +9,14 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import Answers, identifier, pair, read_answers
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, read, read_text
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request, inside
 
 _TOKEN_LINE = re.compile(r"^(\S+?)#\d+\t(.*)$")
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Results ``[{image_id, caption}]`` (one caption an image) against references.
 
     References are a COCO annotation file, Karpathy's ``dataset_*.json`` (its test split), Flickr30k's
@@ -26,7 +26,9 @@ def items(request: Request) -> list[Item]:
     file = inside(place, "captions_*.json*", "dataset*.json*", "*.token", "*.json*")
     ids = ("image_id", "question_id", "id", "image", "filename")
     answers = read_answers(request.predictions, ids=ids, texts=("caption", "prediction", "text", "answer"))
-    references = {key: Item(key, None, captions, image=key) for key, captions in _references(file, answers).items()}
+    references = {
+        key: Prediction(key, references=captions, image=key) for key, captions in _references(file, answers).items()
+    }
     return pair(answers, references, file, intersect=request.intersect)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.metrics.base import ItemMetric, verdict
 from holdfast.metrics.text.normalise import says
 from holdfast.metrics.text.vqa import evalai
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 
 class STVQAAccuracy(ItemMetric):
@@ -17,7 +17,7 @@ class STVQAAccuracy(ItemMetric):
     name = "stvqa_accuracy"
     variants = ("evalai",)
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         prediction = evalai(text)
         hit = prediction in {evalai(reference) for reference in item.references if reference.strip()}
         loose = hit or any(says(prediction, evalai(reference)) for reference in item.references)

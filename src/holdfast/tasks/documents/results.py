@@ -7,12 +7,12 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import Answers, from_mapping, from_rows, identifier, pair
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, read, read_json
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request, inside
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Submissions ``[{questionId, answer}]`` against ``{data: [{questionId, answers}]}``.
 
     ChartQA records are known by image and question.
@@ -22,7 +22,7 @@ def items(request: Request) -> list[Item]:
     records = content.get("data") if isinstance(content, dict) else content
     if not isinstance(records, list):
         raise HoldfastError("the references have no list under 'data'", file=file)
-    references: dict[str, Item] = {}
+    references: dict[str, Prediction] = {}
     for record in records:
         item = _item(file, record)
         if item.id in references:
@@ -31,7 +31,7 @@ def items(request: Request) -> list[Item]:
     return pair(_answers(request.predictions), references, file, intersect=request.intersect)
 
 
-def _item(file: Path, record: Any) -> Item:
+def _item(file: Path, record: Any) -> Prediction:
     key = _key(record)
     if key is None:
         raise HoldfastError("a reference has neither an id nor image and question", file=file)
@@ -43,7 +43,14 @@ def _item(file: Path, record: Any) -> Item:
     answers = tuple(map(str, given)) if isinstance(given, list) else (str(given),)
     extra = {"split": _half(file)} if _half(file) else {}
     image = str(record.get("image") or record.get("image_local_name") or record.get("imgname") or "")
-    return Item(key, None, answers, str(record.get("question", record.get("query", ""))), image, extra=extra)
+    return Prediction(
+        key,
+        None,
+        references=answers,
+        question=str(record.get("question", record.get("query", ""))),
+        image=image,
+        extra=extra,
+    )
 
 
 def _half(file: Path) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, check_items, points, verdict
 from holdfast.metrics.text.normalise import normalise, says
-from holdfast.predictions.items import Item, ItemScore, Score
+from holdfast.predictions.record import ItemScore, Prediction, Score
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -40,7 +40,7 @@ class GQA(ItemMetric):
             return text.rstrip(".").lower()
         return text.lower().translate(_NO_PUNCTUATION).strip()
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the item has no reference answer", item=item.id)
         gold = item.references[0]
@@ -49,7 +49,7 @@ class GQA(ItemMetric):
         loose = hit or normalise(text) == normalise(gold) or says(text, gold)
         return verdict(item, float(hit), parsed, float(loose))
 
-    def score(self, items: Sequence[Item], *, task: str = "") -> Score:
+    def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
         check_items(items, task or self.name)
         balanced = [item for item in items if item.extra.get("balanced", True)]
         score = super().score(balanced, task=task)
@@ -60,7 +60,7 @@ class GQA(ItemMetric):
             return score
         return replace(score, details={**score.details, "consistency": points(known)})
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         details: dict[str, Any] = {}
         if all(item.extra.get("structural") for item in items):
             for title, is_open in (("binary", False), ("open", True)):
@@ -73,13 +73,13 @@ class GQA(ItemMetric):
         return add_breakdowns(details, items, verdicts, keys | {"by_steps": "steps", "by_words": "words"})
 
 
-def _entailed(item: Item, right: dict[str, float]) -> float | None:
+def _entailed(item: Prediction, right: dict[str, float]) -> float | None:
     """Share of the entailed questions answered right; ``None`` where none was asked."""
     others = [right[other] for other in item.extra.get("entailed", ()) if other != item.id and other in right]
     return fsum(others) / len(others) if others else None
 
 
-def _distribution(items: Sequence[Item], verdicts: Sequence[ItemScore]) -> float:
+def _distribution(items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
     """Chi-square of predicted against gold answers, averaged over groups by size, over 100; lower is better."""
     gold: dict[str, Counter[str]] = defaultdict(Counter)
     said: dict[str, Counter[str]] = defaultdict(Counter)

@@ -8,15 +8,15 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import pair, read_answers
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import read_json
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request, inside
 
 # Steps whose mention does not lengthen the reasoning, in the official script.
 _FREE_STEPS = ("exist", "query: name", "choose name")
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Predictions ``[{questionId, prediction}]`` or LLaVA's JSON Lines against ``*_questions.json``."""
     file = inside(request.needed, "testdev_balanced_questions.json*", "*questions.json*")
     content = read_json(file)
@@ -26,7 +26,7 @@ def items(request: Request) -> list[Item]:
     return pair(read_answers(request.predictions), references, file, intersect=request.intersect)
 
 
-def _item(file: Path, key: str, record: Mapping[str, Any]) -> Item:
+def _item(file: Path, key: str, record: Mapping[str, Any]) -> Prediction:
     if not isinstance(record, dict) or "answer" not in record:
         raise HoldfastError("the question has no answer, as test splits have none", file=file, item=key)
     types, groups = record.get("types") or {}, record.get("groups") or {}
@@ -41,7 +41,14 @@ def _item(file: Path, key: str, record: Mapping[str, Any]) -> Item:
     }
     if isinstance(record.get("semantic"), list):
         extra["steps"] = sum(not _is_free(step) for step in record["semantic"])
-    return Item(key, None, (str(record["answer"]),), question, str(record.get("imageId", "")), extra=extra)
+    return Prediction(
+        key,
+        None,
+        references=(str(record["answer"]),),
+        question=question,
+        image=str(record.get("imageId", "")),
+        extra=extra,
+    )
 
 
 def _is_free(step: Mapping[str, Any]) -> bool:

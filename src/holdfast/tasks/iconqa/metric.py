@@ -9,7 +9,7 @@ from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.normalise import normalise, says
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 SUBTASKS = ("choose_img", "choose_txt", "fill_in_blank")
 
@@ -28,7 +28,7 @@ class IconQA(ItemMetric):
     name = "iconqa"
     variants = ("official", "lower")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.choices:
             return self._blank(item, text)
         gold = gold_index(item)
@@ -43,7 +43,7 @@ class IconQA(ItemMetric):
         parsed = None if choice is None else str(choice)
         return verdict(item, float(choice == gold), parsed, float(loose_choice == gold))
 
-    def _blank(self, item: Item, text: str) -> ItemScore:
+    def _blank(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the item has no reference answer", item=item.id)
         lower = self.variant == "lower"
@@ -51,7 +51,7 @@ class IconQA(ItemMetric):
         loose = any(normalise(text) == normalise(ref) or says(text, ref) for ref in item.references)
         return verdict(item, float(hit), text.lower() if lower else text, float(loose))
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         keys = {"by_subtask": "subtask", "by_skill": "skills", "by_grade": "grade"}
         return add_breakdowns({}, items, verdicts, keys)
 

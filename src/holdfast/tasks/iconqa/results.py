@@ -9,15 +9,15 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import TEXT_KEYS, Answer, Answers, from_mapping, from_rows, pair
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import read, read_json
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request
 from holdfast.tasks.iconqa.metric import SUBTASKS
 
 SUBTASK_OF = {"iconqa_txt": "choose_txt", "iconqa_img": "choose_img", "iconqa_blank": "fill_in_blank"}
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Results by problem id (under ``results``, or under the names of the sub-tasks) against the problems.
 
     References are ``problems.json`` (with ``pid_splits.json`` and ``pid2skills.json`` beside it), or a folder of
@@ -33,7 +33,7 @@ def items(request: Request) -> list[Item]:
     return [_indexed(item, answers.by_id.get(item.id)) for item in paired]
 
 
-def _indexed(item: Item, said: Answer | None) -> Item:
+def _indexed(item: Prediction, said: Answer | None) -> Prediction:
     """Official results state the index of a choice, which must not be mistaken for the text of another one."""
     if said is None or not item.choices or said.text is None:
         return item
@@ -61,7 +61,7 @@ def _answers(file: Path, wanted: str | None) -> Answers:
     return Answers(file, by_id)
 
 
-def _problems(place: Path, answered: set[str]) -> dict[str, Item]:
+def _problems(place: Path, answered: set[str]) -> dict[str, Prediction]:
     file = place if place.is_file() else place / "problems.json"
     if file.is_file():
         problems = read_json(file)
@@ -89,7 +89,7 @@ def _beside(file: Path, name: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _item(file: Path, key: str, record: Any, skills: Any) -> Item:
+def _item(file: Path, key: str, record: Any, skills: Any) -> Prediction:
     if not isinstance(record, Mapping) or "answer" not in record:
         raise HoldfastError("the problem has no answer", file=file, item=key)
     subtask = str(record.get("ques_type") or "")
@@ -102,4 +102,12 @@ def _item(file: Path, key: str, record: Any, skills: Any) -> Item:
         extra["answer_index"] = record["answer"]
     folder = file.parent if file.name == "data.json" else None
     image = str(folder / "image.png") if folder is not None else f"{subtask}/{key}"
-    return Item(key, None, (str(record["answer"]),), str(record.get("question", "")), image, choices, extra=extra)
+    return Prediction(
+        key,
+        None,
+        references=(str(record["answer"]),),
+        question=str(record.get("question", "")),
+        image=image,
+        choices=choices,
+        extra=extra,
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, breakdown
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 HIGHEST = 6
 HALLUCINATES_BELOW = 3
@@ -33,7 +33,7 @@ class MMHal(ItemMetric):
     variants = ("judged",)
     graded = True
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         rating = item.extra.get("rating")
         if rating is None:
             rating = rating_of(str(item.extra.get("judgement", "")))
@@ -43,10 +43,10 @@ class MMHal(ItemMetric):
             return ItemScore(item.id, 0.0, None, "unparsed")
         return ItemScore(item.id, rating / HIGHEST, f"{rating:g}", "truncated" if item.truncated else "ok")
 
-    def total(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> float:
+    def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         return super().total(items, verdicts) * HIGHEST / 100
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         below = sum(v.score * HIGHEST < HALLUCINATES_BELOW for v in verdicts)
         judges = sorted({str(item.extra.get("judge", "not stated")) for item in items})
         table = {
@@ -67,7 +67,7 @@ class CHAIR(ItemMetric):
     name = "chair"
     variants = ("judged",)
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         objects = item.extra.get("hallucinated")
         if not isinstance(objects, list | tuple):
             raise HoldfastError("the caption has no list of hallucinated objects", item=item.id)
@@ -75,7 +75,7 @@ class CHAIR(ItemMetric):
         names = ", ".join(str(o[-1] if isinstance(o, list | tuple) and o else o) for o in objects)
         return ItemScore(item.id, float(not objects), names, status)  # type: ignore[arg-type]
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         wrong = sum(len(item.extra.get("hallucinated", ())) for item in items)
         mentioned = sum(len(item.extra.get("mentioned", ())) for item in items)
         details: dict[str, Any] = {"CHAIRs": 100 - super().total(items, verdicts)}

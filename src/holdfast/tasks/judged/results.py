@@ -7,8 +7,8 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import ID_KEYS, identifier, was_cut
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, read
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request
 
 # The 96 questions of MMHAL-Bench cycle through these eight types.
@@ -17,7 +17,7 @@ MMHAL_TYPES = (
 )  # fmt: skip
 
 
-def mmhal(request: Request) -> list[Item]:
+def mmhal(request: Request) -> list[Prediction]:
     """Records with ``rating`` (or the judge's text under ``judgement``), or the list of chat completions that the
     official script saves, in the order of the benchmark."""
     content = read(request.predictions)
@@ -28,7 +28,7 @@ def mmhal(request: Request) -> list[Item]:
     return _unique(request.predictions, made, rows)
 
 
-def _mmhal_item(file: Path, row: Row, at: int) -> Item:
+def _mmhal_item(file: Path, row: Row, at: int) -> Prediction:
     record = row.record
     key = _key(record) or str(at)
     extra: dict[str, Any] = {"question_type": record.get("question_type")}
@@ -37,7 +37,7 @@ def _mmhal_item(file: Path, row: Row, at: int) -> Item:
         extra["judgement"] = completion[0]["message"].get("content", "")
         extra["judge"] = record.get("model", "not stated")
         extra["question_type"] = extra["question_type"] or MMHAL_TYPES[at % len(MMHAL_TYPES)]
-        return Item(key, "(judged)", (), extra=extra)
+        return Prediction(key, "(judged)", references=(), extra=extra)
     verdicts = {n: record[n] for n in ("rating", "score") if n in record}
     texts = {n: record[n] for n in ("judgement", "judgment", "review", "evaluation") if n in record}
     if not verdicts and not texts:
@@ -52,10 +52,18 @@ def _mmhal_item(file: Path, row: Row, at: int) -> Item:
     gold = (str(record["gt_answer"]),) if record.get("gt_answer") else ()
     image = str(record.get("image_id") or record.get("image_src") or "")
     prediction = said if said is None or isinstance(said, str) else str(said)
-    return Item(key, prediction, gold, str(record.get("question", "")), image, truncated=was_cut(record), extra=extra)
+    return Prediction(
+        key,
+        prediction,
+        references=gold,
+        question=str(record.get("question", "")),
+        image=image,
+        truncated=was_cut(record),
+        extra=extra,
+    )
 
 
-def chair(request: Request) -> list[Item]:
+def chair(request: Request) -> list[Prediction]:
     """The ``sentences`` of a CHAIR result file, or records with ``hallucinated`` and ``mentioned`` object lists."""
     content = read(request.predictions)
     rows = content if isinstance(content, list) else [Row(record) for record in content.get("sentences", ())]
@@ -72,7 +80,7 @@ def chair(request: Request) -> list[Item]:
         mentioned = record.get("mentioned", record.get("mscoco_generated_words", ()))
         extra = {"hallucinated": wrong, "mentioned": mentioned}
         caption = record.get("caption", record.get("prediction"))
-        made.append(Item(key, caption, (), image=key, truncated=was_cut(record), extra=extra))
+        made.append(Prediction(key, caption, references=(), image=key, truncated=was_cut(record), extra=extra))
     return _unique(request.predictions, made, rows)
 
 
@@ -80,7 +88,7 @@ def _key(record: dict[str, Any]) -> str | None:
     return identifier(next((record[name] for name in ID_KEYS if name in record), None))
 
 
-def _unique(file: Path, made: list[Item], rows: list[Row]) -> list[Item]:
+def _unique(file: Path, made: list[Prediction], rows: list[Row]) -> list[Prediction]:
     seen: set[str] = set()
     for item, row in zip(made, rows, strict=True):
         if item.id in seen:

@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, check_items, points
 from holdfast.metrics.multiple_choice import MultipleChoice
-from holdfast.predictions.items import Item, ItemScore, Score
+from holdfast.predictions.record import ItemScore, Prediction, Score
 
 ROTATION = 1_000_000
 """Rotation k of question i has the index i + k million."""
@@ -27,7 +27,7 @@ class MMBench(ItemMetric):
     name = "mmbench"
     variants = ("circular", "vanilla")
 
-    def score(self, items: Sequence[Item], *, task: str = "") -> Score:
+    def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
         check_items(items, task or self.name)
         groups = _groups(items)
         verdicts = {v.id: v for v in MultipleChoice().judge_all(items)}
@@ -42,19 +42,19 @@ class MMBench(ItemMetric):
         add_breakdowns(details, first, scores, keys)
         return self.assembled(task, scores, points(each.score for each in scores), details)
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         """One rotation by itself."""
         return MultipleChoice().judge(item, text)
 
 
-def _groups(items: Sequence[Item]) -> dict[int, list[Item]]:
+def _groups(items: Sequence[Prediction]) -> dict[int, list[Prediction]]:
     """Rotations of each question, first pass first, questions in the order of their index."""
     indexed = []
     for item in items:
         if not item.id.isdecimal():
             raise HoldfastError("the id is not an MMBench index", item=item.id)
         indexed.append((int(item.id), item))
-    groups: dict[int, list[Item]] = defaultdict(list)
+    groups: dict[int, list[Prediction]] = defaultdict(list)
     for index, item in sorted(indexed, key=lambda pair: pair[0]):
         groups[index % ROTATION].append(item)
     return dict(sorted(groups.items()))

@@ -10,13 +10,13 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import Answer, Answers, from_rows, pair
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, read_rows
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request
 from holdfast.tasks.mmbench.metric import ROTATION
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Answers ``{index, prediction}`` or LLaVA's ``{question_id, round_id, text, options, option_char}`` against the
     benchmark's TSV; a prediction table that holds options and answer itself needs no references."""
     rows = read_rows(request.predictions)
@@ -33,7 +33,7 @@ def items(request: Request) -> list[Item]:
     return pair(answers, references, place, intersect=request.intersect)
 
 
-def _reference(file: Path, row: Row) -> Item:
+def _reference(file: Path, row: Row) -> Prediction:
     record = row.record
     key = str(record.get("index", record.get("question_id", "")))
     gold = str(record.get("answer", "")).strip()
@@ -42,7 +42,15 @@ def _reference(file: Path, row: Row) -> Item:
     fields = {"category": "category", "l2_category": "l2-category", "split": "split"}
     extra = {name: record[column] for name, column in fields.items() if record.get(column)}
     image = str(int(key) % ROTATION) if key.isdecimal() else ""
-    return Item(key, None, (gold,), str(record.get("question", "")), image, options(record), extra=extra)
+    return Prediction(
+        key,
+        None,
+        references=(gold,),
+        question=str(record.get("question", "")),
+        image=image,
+        choices=options(record),
+        extra=extra,
+    )
 
 
 def options(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -56,10 +64,10 @@ def options(record: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _rounds(request: Request, rows: list[Row], references: Mapping[str, Item]) -> list[Item]:
+def _rounds(request: Request, rows: list[Row], references: Mapping[str, Prediction]) -> list[Prediction]:
     """LLaVA's rounds: one row a rotation, its options already rotated, ``option_char`` naming the original letters."""
     by_id: dict[str, Answer] = {}
-    rotated: dict[str, Item] = {}
+    rotated: dict[str, Prediction] = {}
     for row in rows:
         base, turn = str(row.record.get("question_id")), row.record.get("round_id")
         reference = references.get(base)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.predictions import Guard, Prediction
+from holdfast.predictions.file import Guard
 from holdfast.predictions.readers.reading import Reading
+from holdfast.predictions.record import Prediction
 
 
 def read_mme(files: Sequence[Path], path: Path) -> Reading:

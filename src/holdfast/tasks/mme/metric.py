@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.metrics.base import ItemMetric, points, verdict
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.pope.metric import lenient_parse
 
 PERCEPTION = (
@@ -41,19 +41,19 @@ class MME(ItemMetric):
     name = "mme"
     variants = ("total", "perception", "cognition")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         label = item.references[0].strip().lower() if item.references else ""
         if label not in ("yes", "no"):
             raise HoldfastError(f"the label is {label!r}, not yes or no", item=item.id)
         said = parse(text)
         return verdict(item, float(said == label), said, float(lenient_parse(text) == label))
 
-    def total(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> float:
+    def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         tables = subtask_tables(items, verdicts)
         names = {"total": SUBTASKS, "perception": PERCEPTION, "cognition": COGNITION}[self.variant]
         return fsum(tables[name]["score"] for name in names if name in tables)
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         tables = subtask_tables(items, verdicts)
         details: dict[str, Any] = {}
         for title, names in (("perception", PERCEPTION), ("cognition", COGNITION)):
@@ -66,7 +66,7 @@ class MME(ItemMetric):
         return details | ({"subtasks_absent": absent} if absent else {})
 
 
-def subtask_tables(items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, dict[str, float]]:
+def subtask_tables(items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, dict[str, float]]:
     """Score, acc and acc+ (points), and counts, of each subtask present, in the official order.
 
     Raises:

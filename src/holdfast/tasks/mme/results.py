@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import read_text
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request
 from holdfast.tasks.mme.metric import SUBTASKS
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Lines ``image, question, gold, prediction`` of ``<subtask>.txt``, from one file or a folder of them."""
     place = request.predictions
     if not place.exists():
@@ -25,7 +25,7 @@ def items(request: Request) -> list[Item]:
     return [item for file in known for item in _subtask(file)]
 
 
-def _subtask(file: Path) -> list[Item]:
+def _subtask(file: Path) -> list[Prediction]:
     rows = []
     for number, line in enumerate(read_text(file).split("\n"), start=1):
         if not line:
@@ -48,5 +48,9 @@ def _subtask(file: Path) -> list[Item]:
         pair = image if by_name else f"lines {2 * (at // 2) + 1} and {2 * (at // 2) + 2}"
         extra = {"subtask": file.stem, "pair": pair}
         key = f"{file.stem}/{image}/{seen[image]}"
-        made.append(Item(key, prediction, (gold,), question, f"{file.stem}/{image}", extra=extra))
+        made.append(
+            Prediction(
+                key, prediction, references=(gold,), question=question, image=f"{file.stem}/{image}", extra=extra
+            )
+        )
     return made

@@ -5,14 +5,14 @@ from __future__ import annotations
 from holdfast.errors import HoldfastError
 from holdfast.predictions import plain as records
 from holdfast.predictions.answers import pair, read_answers
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import read_json
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request, inside
 
 TEST = 3
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Predictions with ids ``<book>_<question number from 0>`` against ``dataset.json`` (its test split).
 
     Any other references are plain records with ids of their own.
@@ -31,5 +31,5 @@ def items(request: Request) -> list[Item]:
             raise HoldfastError("the book has not as many answers as questions", file=file, item=book)
         for number, (question, gold) in enumerate(zip(entry["questions"], entry["answers"], strict=True)):
             key = f"{book}_{number}"
-            references[key] = Item(key, None, (str(gold),), str(question), book)
+            references[key] = Prediction(key, references=(str(gold),), question=str(question), image=book)
     return pair(read_answers(request.predictions), references, file, intersect=request.intersect)

@@ -10,7 +10,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, points, verdict
 from holdfast.metrics.text.normalise import normalise, says
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 _NOT_LETTERS = re.compile(r"[^a-z ]")
 
@@ -37,7 +37,7 @@ def token_f1(prediction: str, reference: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def is_binary(item: Item) -> bool:
+def is_binary(item: Prediction) -> bool:
     """Whether the reference is yes or no."""
     return bool(item.references) and normalise(item.references[0]) in ("yes", "no")
 
@@ -57,7 +57,7 @@ class PathVQA(ItemMetric):
         super().__init__(variant)
         self.graded = self.variant == "f1"
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the item has no reference answer", item=item.id)
         gold = item.references[0]
@@ -66,10 +66,10 @@ class PathVQA(ItemMetric):
         score = max(float(hit), token_f1(text, gold)) if self._by_f1(item) else float(hit)
         return verdict(item, score, normalise(text), loose)
 
-    def _by_f1(self, item: Item) -> bool:
+    def _by_f1(self, item: Prediction) -> bool:
         return self.variant == "f1" and not is_binary(item)
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         details: dict[str, Any] = {}
         for title, binary in (("yes_no", True), ("open", False)):
             chosen = [(i, v) for i, v in zip(items, verdicts, strict=True) if is_binary(i) is binary]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, verdict
 from holdfast.metrics.text.normalise import words
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 Answer = Literal["yes", "no"]
 _NEGATIVE = re.compile(r"n['’]t$")
@@ -71,7 +71,7 @@ class POPE(ItemMetric):
     name = "pope"
     variants = ("official", "strict")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         label = _label(item)
         said = official_parse(text) if self.variant == "official" else strict_parse(text)
         loose = lenient_parse(text)
@@ -79,7 +79,7 @@ class POPE(ItemMetric):
         score = verdict(item, float(said == label), understood, float(loose == label))
         return ItemScore(item.id, score.score, said, score.status, score.lenient)
 
-    def pairs(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> list[tuple[str, Answer, Answer]]:
+    def pairs(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> list[tuple[str, Answer, Answer]]:
         """(split, label, prediction) an item; what could not be read counts as the wrong answer."""
         rows = []
         for item, each in zip(items, verdicts, strict=True):
@@ -88,24 +88,24 @@ class POPE(ItemMetric):
             rows.append((str(item.extra.get("category", "all")), label, label if each.score else wrong))
         return rows
 
-    def tables(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, dict[str, float]]:
+    def tables(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, dict[str, float]]:
         """The confusion table of each split."""
         rows = self.pairs(items, verdicts)
         names = sorted({split for split, _, _ in rows})
         return {name: confusion([(a, b) for split, a, b in rows if split == name]) for name in names}
 
-    def total(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> float:
+    def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         f1 = [table["f1"] for table in self.tables(items, verdicts).values()]
         return 100.0 * fsum(f1) / len(f1)
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         tables = self.tables(items, verdicts)
         pooled = confusion([(a, b) for _, a, b in self.pairs(items, verdicts)])
         mean = fsum(table["f1"] for table in tables.values()) / len(tables)
         return {**tables, "mean_f1": mean, "pooled": pooled, "yes_ratio": pooled["yes_ratio"]}
 
 
-def _label(item: Item) -> Answer:
+def _label(item: Prediction) -> Answer:
     label = item.references[0].strip().lower() if item.references else ""
     if label == "yes":
         return "yes"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import Answer, Answers, answer, from_rows, identifier, pair
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, read_rows
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request
 
 SPLITS = ("random", "popular", "adversarial")
@@ -18,7 +18,7 @@ _STEP = 10_000_000
 LLAVA_OFFSET = {"adversarial": 0, "random": _STEP, "popular": 2 * _STEP}
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Answers against one label file or a folder of them; LLaVA's ``llava_pope_test.jsonl`` may lie among them.
 
     The random split exists with 2,910 rows and, reworded, with 3,000: the text of every question is compared wherever
@@ -34,9 +34,9 @@ def items(request: Request) -> list[Item]:
     return pair(answers, labels, place, intersect=request.intersect)
 
 
-def _labels(place: Path) -> dict[str, Item]:
+def _labels(place: Path) -> dict[str, Prediction]:
     files = [place] if place.is_file() else sorted(p for p in place.glob("*.json*") if "pope" in p.name.lower())
-    made: dict[str, Item] = {}
+    made: dict[str, Prediction] = {}
     for file in files:
         rows = _label_rows(file)
         split = next((name for name in SPLITS if name in file.name.lower()), file.name.split(".")[0])
@@ -46,7 +46,9 @@ def _labels(place: Path) -> dict[str, Item]:
                 raise HoldfastError("the id comes twice in the labels", file=file, line=row.line, item=key)
             label, text = row.record["label"], row.record.get("text", row.record.get("question", ""))
             image = str(row.record.get("image", ""))
-            made[key] = Item(key, None, (str(label),), str(text), image, extra={"category": split})
+            made[key] = Prediction(
+                key, None, references=(str(label),), question=str(text), image=image, extra={"category": split}
+            )
     if not made:
         raise HoldfastError("there are no POPE labels here", file=place, remedy="give coco_pope_*.json or their folder")
     return made
@@ -75,7 +77,7 @@ def first_line(text: str) -> str:
     return text.removeprefix("<image>").strip().split("\n")[0].strip()
 
 
-def _by_id(file: Path, rows: list[Row], labels: Mapping[str, Item], questions: Mapping[str, Row]) -> Answers:
+def _by_id(file: Path, rows: list[Row], labels: Mapping[str, Prediction], questions: Mapping[str, Row]) -> Answers:
     splits = {str(item.extra["category"]) for item in labels.values()}
     texts = {(str(i.extra["category"]), i.image, i.question): key for key, i in labels.items()}
     by_id: dict[str, Answer] = {}
@@ -122,7 +124,7 @@ def _from_number(one: Answer, splits: set[str], *, llava: bool) -> str:
     return one.id
 
 
-def _by_line(file: Path, rows: list[Row], labels: Mapping[str, Item]) -> Answers:
+def _by_line(file: Path, rows: list[Row], labels: Mapping[str, Prediction]) -> Answers:
     """The official answer form, ``{question, answer}`` without an id: line by line, every question's text compared."""
     keys = list(labels)
     if len({item.extra["category"] for item in labels.values()}) != 1:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from holdfast.errors import HoldfastError
 from holdfast.predictions import plain as records
 from holdfast.predictions.answers import pair, read_answers
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import read_json
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request, inside
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Predictions against ``*questions.json`` with ``*answers.json`` beside it, or against plain records."""
     place = request.needed
     if place.is_file() and "questions" not in place.name:
@@ -29,7 +29,12 @@ def items(request: Request) -> list[Item]:
         if one["id"] not in answers:
             raise HoldfastError("the question has no answer", file=beside, item=key)
         extra = {"question_type": one.get("type")}
-        references[key] = Item(
-            key, None, (answers[one["id"]],), str(one.get("question", "")), str(one.get("img_id", "")), extra=extra
+        references[key] = Prediction(
+            key,
+            None,
+            references=(answers[one["id"]],),
+            question=str(one.get("question", "")),
+            image=str(one.get("img_id", "")),
+            extra=extra,
         )
     return pair(read_answers(request.predictions), references, file, intersect=request.intersect)

@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.metrics.base import ItemMetric, add_breakdowns, points, verdict
 from holdfast.metrics.multiple_choice import leading_letter
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 _LETTERS = "ABCDE"
 # The closing dot of the official pattern is any character, so "The answer is B" at the very end does not match.
@@ -44,7 +44,7 @@ class ScienceQA(ItemMetric):
     name = "scienceqa"
     variants = ("llava", "letter", "infer", "recorded")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         gold = gold_index(item)
         choice = self.parse(item, text)
         loose = choice
@@ -54,7 +54,7 @@ class ScienceQA(ItemMetric):
         parsed = None if choice is None else letter(choice)
         return verdict(item, float(choice == gold), parsed, float(loose == gold))
 
-    def parse(self, item: Item, text: str) -> int | None:
+    def parse(self, item: Prediction, text: str) -> int | None:
         """Index of the option chosen, by this variant; ``None`` where it is unreadable or out of range."""
         size = len(item.choices) or len(_LETTERS)
         if self.variant == "recorded":
@@ -68,7 +68,7 @@ class ScienceQA(ItemMetric):
         index = -1 if read is None else _LETTERS.find(read)
         return index if 0 <= index < size else None
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         details: dict[str, Any] = {"correct": int(sum(v.score for v in verdicts))}
         for title, wanted in (("image", True), ("text_only", False)):
             subset = [v.score for i, v in zip(items, verdicts, strict=True) if bool(i.extra.get("image")) is wanted]

@@ -11,8 +11,8 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.text.options import letter
 from holdfast.predictions.answers import Answer, Answers, from_rows, pair
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, as_text, read, read_json
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request, inside
 
 _SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
@@ -21,7 +21,7 @@ _OPTION_INLINE = re.compile(r"\(([A-E])\)\s*(.*?)(?=\s*\([A-E]\)|\n|$)")
 _GOLD = re.compile(r"^([A-E])$|[Tt]he answer is ([A-E])")
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Answers against ``problems.json`` (with ``pid_splits.json`` beside it) or ``llava_test_CQM-A.json``.
 
     An unanswered question is wrong, as in LLaVA's script. Whether a question has an image is read from the prompt that
@@ -35,7 +35,7 @@ def items(request: Request) -> list[Item]:
     return [_annotated(item, answers.by_id.get(item.id), prompted) for item in paired]
 
 
-def _annotated(item: Item, said: Answer | None, prompted: bool) -> Item:
+def _annotated(item: Prediction, said: Answer | None, prompted: bool) -> Prediction:
     extra = dict(item.extra)
     if prompted:
         extra["image"] = said is not None and "<image>" in (said.prompt or "")
@@ -76,7 +76,7 @@ def _analysis(file: Path, content: Mapping[str, Any]) -> Answers:
     return from_rows(file, rows, ids=("question_id",), texts=("pred",))
 
 
-def _references(file: Path, answered: Any) -> tuple[dict[str, Item], bool]:
+def _references(file: Path, answered: Any) -> tuple[dict[str, Prediction], bool]:
     """Items by id, and whether they are one split, so that one without an answer was left unanswered."""
     content = read_json(file)
     if isinstance(content, list):
@@ -85,7 +85,7 @@ def _references(file: Path, answered: Any) -> tuple[dict[str, Item], bool]:
     return _split(file, problems, set(answered))
 
 
-def _split(file: Path, problems: dict[str, Item], answered: set[str]) -> tuple[dict[str, Item], bool]:
+def _split(file: Path, problems: dict[str, Prediction], answered: set[str]) -> tuple[dict[str, Prediction], bool]:
     """The problems of the split whose ids fit the answers best; of all problems where no split is known."""
     beside = file.with_name("pid_splits.json")
     splits: dict[str, set[str]] = {}
@@ -106,7 +106,7 @@ def _overlap(a: set[str], b: set[str]) -> float:
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
-def _from_problem(file: Path, key: str, record: Any) -> Item:
+def _from_problem(file: Path, key: str, record: Any) -> Prediction:
     if not isinstance(record, dict) or "choices" not in record or "answer" not in record:
         raise HoldfastError("the problem has no choices or no answer", file=file, item=key)
     image, hint = bool(record.get("image")), bool(str(record.get("hint") or "").strip())
@@ -122,13 +122,17 @@ def _from_problem(file: Path, key: str, record: Any) -> Item:
         extra["grade"] = "G1-6" if int(grade) <= 6 else "G7-12"
     if record.get("split"):
         extra["split"] = record["split"]
-    return Item(
-        key, None, (letter(record["answer"]),), str(record.get("question", "")), f"{key}/image.png" if image else "",
-        tuple(map(str, record["choices"])), extra=extra,
-    )  # fmt: skip
+    return Prediction(
+        key,
+        references=(letter(record["answer"]),),
+        question=str(record.get("question", "")),
+        image=f"{key}/image.png" if image else "",
+        choices=tuple(map(str, record["choices"])),
+        extra=extra,
+    )
 
 
-def _from_conversation(file: Path, record: Any) -> Item:
+def _from_conversation(file: Path, record: Any) -> Prediction:
     key = str(record.get("id"))
     turns = {turn.get("from"): str(turn.get("value", "")) for turn in record.get("conversations", ())}
     prompt = turns.get("human", "")
@@ -140,7 +144,15 @@ def _from_conversation(file: Path, record: Any) -> Item:
     context = [c for c, there in (("TXT", hint), ("IMG", image), ("NO", not hint and not image)) if there]
     gold = found.group(1) or found.group(2)
     extra = {"image": image, "context": context}
-    return Item(key, None, (gold,), prompt, str(record.get("image", "")), _choices(prompt), extra=extra)
+    return Prediction(
+        key,
+        None,
+        references=(gold,),
+        question=prompt,
+        image=str(record.get("image", "")),
+        choices=_choices(prompt),
+        extra=extra,
+    )
 
 
 def _choices(prompt: str) -> tuple[str, ...]:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import Answer, Answers, answer, from_mapping, from_rows, pair
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import Row, read, read_json
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request, inside
 
 _OCR_FIRST = re.compile(r"Question: (.*?) Short answer:", re.DOTALL)
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Results ``[{question_id, answer}]`` by question id, or LLaVA's JSON Lines, whose ``question_id`` is the image and
     whose question stands in the prompt, by image and question."""
     file = inside(request.needed, "TextVQA*val*.json*", "*.json*")
@@ -31,7 +31,7 @@ def items(request: Request) -> list[Item]:
     return pair(answers, references, file, intersect=request.intersect)
 
 
-def _references(file: Path) -> dict[str, Item]:
+def _references(file: Path) -> dict[str, Prediction]:
     content = read_json(file)
     records = content.get("data") if isinstance(content, dict) else content
     if not isinstance(records, list):
@@ -43,11 +43,13 @@ def _references(file: Path) -> dict[str, Item]:
             raise HoldfastError("the question has no answers, as test splits have none", file=file, item=key)
         extra = {"image_classes": record.get("image_classes")}
         answers, image = tuple(map(str, record["answers"])), str(record.get("image_id", ""))
-        made[key] = Item(key, None, answers, str(record.get("question", "")), image, extra=extra)
+        made[key] = Prediction(
+            key, None, references=answers, question=str(record.get("question", "")), image=image, extra=extra
+        )
     return made
 
 
-def _names_images(rows: list[Row], references: Mapping[str, Item]) -> bool:
+def _names_images(rows: list[Row], references: Mapping[str, Prediction]) -> bool:
     images = {item.image for item in references.values()}
     return bool(rows) and str(rows[0].record.get("question_id")) in images and "prompt" in rows[0].record
 
@@ -63,7 +65,7 @@ def question_of(prompt: str) -> str | None:
     return lines[0].lower() if len(lines) == 2 else None
 
 
-def _by_question(file: Path, rows: list[Row], references: Mapping[str, Item]) -> Answers:
+def _by_question(file: Path, rows: list[Row], references: Mapping[str, Prediction]) -> Answers:
     known = {(item.image, item.question.lower()): item.id for item in references.values()}
     by_id: dict[str, Answer] = {}
     for row in rows:

@@ -9,12 +9,12 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, verdict
 from holdfast.metrics.text.normalise import normalise, says
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 WORD = "unanswerable"
 
 
-def confidence(item: Item) -> float:
+def confidence(item: Prediction) -> float:
     """How sure the model is that the question cannot be answered, 0 to 1.
 
     One minus the ``predicted_answerable`` that official result files carry; without it, 1 where the answer is
@@ -45,7 +45,7 @@ def average_precision(labels: Sequence[bool], scores: Sequence[float]) -> float:
     return fsum(steps)
 
 
-def unanswerability(items: Sequence[Item]) -> dict[str, float]:
+def unanswerability(items: Sequence[Prediction]) -> dict[str, float]:
     """Average precision and F1 (decided above .5) with unanswerable as the positive class, in points."""
     labels, scores = [_is_unanswerable(item) for item in items], [confidence(item) for item in items]
     said = [score > 0.5 for score in scores]
@@ -60,7 +60,7 @@ def unanswerability(items: Sequence[Item]) -> dict[str, float]:
     }
 
 
-def _is_unanswerable(item: Item) -> bool:
+def _is_unanswerable(item: Prediction) -> bool:
     value = item.extra.get("answerable")
     if value not in (0, 1):
         raise HoldfastError(f"answerable is {value!r} in the references, not 0 or 1", item=item.id)
@@ -76,7 +76,7 @@ class VizWizUnanswerability(ItemMetric):
 
     name = "vizwiz_unanswerability"
 
-    def judge_all(self, items: Sequence[Item]) -> list[ItemScore]:
+    def judge_all(self, items: Sequence[Prediction]) -> list[ItemScore]:
         verdicts = []
         for item in items:
             blank = item.prediction is None or not item.prediction.strip()
@@ -86,13 +86,13 @@ class VizWizUnanswerability(ItemMetric):
                 verdicts.append(self.judge(item, item.prediction or ""))
         return verdicts
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         gold, said = _is_unanswerable(item), confidence(item) > 0.5
         lenient = says(text, WORD) == gold
         return verdict(item, float(said == gold), WORD if said else "answerable", float(lenient))
 
-    def total(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> float:
+    def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         return unanswerability(items)["average_precision"]
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         return dict(unanswerability(items))

@@ -9,7 +9,7 @@ from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text import vqa as text_vqa
 from holdfast.metrics.text.normalise import says
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.vizwiz.metric import unanswerability
 
 ANNOTATORS = 10
@@ -40,7 +40,7 @@ class VQAAccuracy(ItemMetric):
     variants = ("evalai", "official", "legacy", "vizwiz")
     graded = True
 
-    def judge_all(self, items: Sequence[Item]) -> list[ItemScore]:
+    def judge_all(self, items: Sequence[Prediction]) -> list[ItemScore]:
         for item in items:
             if len(item.references) != ANNOTATORS:
                 raise HoldfastError(
@@ -50,7 +50,7 @@ class VQAAccuracy(ItemMetric):
                 )
         return super().judge_all(items)
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         prediction, answers = self.processed(text, item.references)
         score = soft_score(answers.count(prediction))
         lenient = None
@@ -75,7 +75,7 @@ class VQAAccuracy(ItemMetric):
             return text_vqa.official(text), [text_vqa.official(a) for a in references]
         return text_vqa.strip_lines(text), answers
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         keys = {"by_answer_type": "answer_type", "by_question_type": "question_type"}
         details = add_breakdowns({}, items, verdicts, keys)
         if all("answerable" in item.extra for item in items):

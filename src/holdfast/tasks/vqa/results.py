@@ -9,12 +9,12 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.predictions.answers import Answers, identifier, pair, read_answers
-from holdfast.predictions.items import Item
 from holdfast.predictions.official_files import read_json
+from holdfast.predictions.record import Prediction
 from holdfast.predictions.request import Request, inside
 
 
-def items(request: Request) -> list[Item]:
+def items(request: Request) -> list[Prediction]:
     """Results ``[{question_id, answer}]`` (VizWiz: ``[{image, answer, answerable}]``; LLaVA: JSON Lines with ``text``)
     against ``{annotations: [{question_id, answers: [{answer}], ...}]}`` or VizWiz's list."""
     file = inside(request.needed, "*annotations*.json*", "*mscoco*.json*", "val.json", "*.json*")
@@ -24,14 +24,14 @@ def items(request: Request) -> list[Item]:
     return [_with_confidence(item, answers) for item in paired]
 
 
-def read_annotations(file: Path) -> dict[str, Item]:
+def read_annotations(file: Path) -> dict[str, Prediction]:
     """Items without predictions, by question id (VizWiz: by image name)."""
     content = read_json(file)
     records = content.get("annotations", content.get("data")) if isinstance(content, dict) else content
     if not isinstance(records, list):
         raise HoldfastError("the references have no list of annotations", file=file)
     questions = _questions(file)
-    made: dict[str, Item] = {}
+    made: dict[str, Prediction] = {}
     for record in records:
         one = _item(file, record, questions)
         if one.id in made:
@@ -40,7 +40,7 @@ def read_annotations(file: Path) -> dict[str, Item]:
     return made
 
 
-def _item(file: Path, record: Mapping[str, Any], questions: Mapping[str, str]) -> Item:
+def _item(file: Path, record: Mapping[str, Any], questions: Mapping[str, str]) -> Prediction:
     key = identifier(record.get("question_id", record.get("image")))
     if key is None:
         raise HoldfastError("an annotation has neither question_id nor image", file=file)
@@ -52,7 +52,7 @@ def _item(file: Path, record: Mapping[str, Any], questions: Mapping[str, str]) -
     extra = {name: record[name] for name in fields if record.get(name) is not None}
     image = identifier(record.get("image_id", record.get("image"))) or ""
     question = str(record.get("question") or questions.get(key, ""))
-    return Item(key, None, answers, question=question, image=image, extra=extra)
+    return Prediction(key, references=answers, question=question, image=image, extra=extra)
 
 
 def _questions(file: Path) -> dict[str, str]:
@@ -71,7 +71,7 @@ def _questions(file: Path) -> dict[str, str]:
     return {str(r.get("question_id")): str(r.get("question", "")) for r in records if isinstance(r, dict)}
 
 
-def _with_confidence(item: Item, answers: Answers) -> Item:
+def _with_confidence(item: Prediction, answers: Answers) -> Prediction:
     """VizWiz results may carry the probability that the question can be answered."""
     said = answers.by_id.get(item.id)
     value = said.row.get("answerable") if said is not None else None

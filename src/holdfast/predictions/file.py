@@ -20,62 +20,10 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from holdfast.errors import HoldfastError
+from holdfast.predictions.record import NOTHING, Prediction
 
 CIDER_MAXIMUM = 10.0
 """CIDEr of one caption goes to 10; every other score of an item goes to 1."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model answered to one item, and what the metric made of it.
-
-    Attributes:
-        id: Unique within its file; items of two files are paired by it.
-        prediction: The raw text of the model, special tokens removed.
-        score: Official score, 0 to 1 (CIDEr: to 10); ``None`` until it is scored.
-        lenient: Score under the lenient parser, same scale; ``None`` where the metric has no such form.
-        task: Name of the task; ``None`` where the file does not tell.
-        image: Key of the image; questions with the same key form one cluster in every interval and test.
-        question: What was asked.
-        references: The accepted answers.
-        choices: The options of a multiple-choice item.
-        truncated: Whether the model ran into the length limit.
-        metric: Name of the metric behind ``score``.
-        status: ``ok``, ``unparsed`` or ``missing`` where the scorer says so.
-        extra: What a metric groups by or needs beside: answer_type, category, subtask, answer_index...
-        line: Line of the file, for messages.
-    """
-
-    id: str
-    prediction: str
-    score: float | None = None
-    lenient: float | None = None
-    task: str | None = None
-    image: str | None = None
-    question: str = ""
-    references: tuple[str, ...] = ()
-    choices: tuple[str, ...] = ()
-    truncated: bool = False
-    metric: str | None = None
-    status: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    line: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The line of the prediction file, without what is not set."""
-        record: dict[str, Any] = {"id": self.id, "task": self.task, "image": self.image, "question": self.question}
-        record["references"] = list(self.references)
-        if self.choices:
-            record["choices"] = list(self.choices)
-        if self.extra:
-            record["extra"] = dict(self.extra)
-        record |= {"prediction": self.prediction, "truncated": self.truncated, "metric": self.metric}
-        record["score"] = self.score
-        for name in ("lenient", "status"):
-            value = getattr(self, name)
-            if value is not None:
-                record[name] = value
-        return {name: value for name, value in record.items() if value is not None}
 
 
 _DECODER = json.JSONDecoder()
@@ -148,14 +96,12 @@ def prediction_of(record: dict[str, Any], file: Path, line: int) -> Prediction:
         HoldfastError: A field is missing, of the wrong type or out of range.
     """
     item = identifier(record.get("id"), file, line)
-    text = record.get("prediction")
-    if not isinstance(text, str):
-        what = "the item has no 'prediction'" if text is None else f"'prediction' is {type(text).__name__}, not text"
-        raise HoldfastError(what, file=file, line=line, item=item)
+    if "prediction" not in record:
+        raise HoldfastError("the item has no 'prediction'", file=file, line=line, item=item)
     metric = _text(record, "metric", file, line, item)
     return Prediction(
         id=item,
-        prediction=text,
+        prediction=_text(record, "prediction", file, line, item),
         score=checked_score(record.get("score"), "score", metric, file, line, item),
         lenient=checked_score(record.get("lenient"), "lenient", metric, file, line, item),
         task=_text(record, "task", file, line, item),
@@ -165,6 +111,7 @@ def prediction_of(record: dict[str, Any], file: Path, line: int) -> Prediction:
         choices=texts(record.get("choices"), "choices", file, line, item),
         truncated=bool(record.get("truncated", False)),
         metric=metric,
+        parsed=_text(record, "parsed", file, line, item),
         status=_text(record, "status", file, line, item),
         extra=_extra(record.get("extra"), file, line, item),
         line=line,
@@ -224,14 +171,14 @@ def _text(record: dict[str, Any], name: str, file: Path, line: int, item: str) -
 
 def _extra(value: Any, file: Path, line: int, item: str) -> Mapping[str, Any]:
     if value is None or isinstance(value, dict):
-        return value or {}
+        return value or NOTHING
     raise HoldfastError("'extra' is not a JSON object", file=file, line=line, item=item)
 
 
-def _key(value: Any) -> str | None:
+def _key(value: Any) -> str:
     if isinstance(value, list):  # several images: the questions about the same set belong together
         value = " ".join(str(part) for part in value)
-    return str(value) if value not in (None, "") else None
+    return "" if value is None else str(value)
 
 
 @dataclass(slots=True)

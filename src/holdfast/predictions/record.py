@@ -1,0 +1,127 @@
+"""The one record from reading to report: what a model answered to an item, and what a metric made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+Status = Literal["ok", "missing", "unparsed", "truncated"]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""The ``extra`` of items that have none; one object for all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model answered to one item, with all that is needed to judge it, and the judgement once there is one.
+
+    Attributes:
+        id: Unique within its task; items of two files are paired by it.
+        prediction: The raw text of the model, special tokens removed; ``None`` where there is none.
+        references: Gold answers (VQA: ten; captions: all references of the image).
+        question: The question as asked, without the prompt's frame where that is known.
+        image: Key of the image (path, id or content hash), empty when unknown; questions with the same key form one
+            cluster in every interval and test.
+        choices: The options of a multiple-choice item, in the order shown.
+        truncated: Whether the model ran into the length limit.
+        extra: What a metric groups by or needs beside: answer_type, category, subtask, answer_index...
+        task: Name of the task; ``None`` where the file does not tell.
+        metric: Name of the metric behind ``score``.
+        score: Official score of the item, 0 to the metric's ``top`` (1 for rates); ``None`` until it is scored.
+        lenient: Score under the lenient parser, same scale; ``None`` where that adds nothing. What it regains is format
+            loss; what it loses too is ability loss.
+        parsed: What the metric's parser understood; ``None`` if nothing, or not yet asked.
+        status: What the scorer says; ``None`` and ``ok`` are the same.
+        line: Line of the file, for messages.
+    """
+
+    id: str
+    prediction: str | None = None
+    references: tuple[str, ...] = ()
+    _: KW_ONLY
+    question: str = ""
+    image: str = ""
+    choices: tuple[str, ...] = ()
+    truncated: bool = False
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING, hash=False)
+    task: str | None = None
+    metric: str | None = None
+    score: float | None = None
+    lenient: float | None = None
+    parsed: str | None = None
+    status: str | None = None
+    line: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The line of the prediction file, without what is not set."""
+        record: dict[str, Any] = {"id": self.id, "task": self.task, "image": self.image or None}
+        record |= {
+            "question": self.question,
+            "references": list(self.references),
+            "choices": list(self.choices) or None,
+        }
+        record["extra"] = dict(self.extra) or None
+        record |= {"prediction": self.prediction, "truncated": self.truncated, "metric": self.metric}
+        record |= {"score": self.score, "lenient": self.lenient, "status": self.status}
+        if self.parsed != self.prediction:
+            record["parsed"] = self.parsed
+        return {name: value for name, value in record.items() if value is not None or name == "prediction"}
+
+    def judged(self, verdict: ItemScore, metric: str) -> Prediction:
+        """The same record with what the metric made of it."""
+        status = None if verdict.status == "ok" else verdict.status
+        return replace(
+            self,
+            metric=metric,
+            score=verdict.score,
+            lenient=verdict.lenient,
+            parsed=verdict.parsed,
+            status=status,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScore:
+    """What a metric says of one item; :meth:`Prediction.judged` puts it into the record.
+
+    Attributes:
+        id: The item's id.
+        score: 0 to 1 for rates; the per-item value for graded metrics (CIDEr: 0 to 10).
+        parsed: What the parser understood; ``None`` if nothing.
+        status: ``missing`` goes before ``truncated`` before ``unparsed`` before ``ok``.
+        lenient: The score under lenient parsing or normalisation where it differs from ``score``.
+    """
+
+    id: str
+    score: float
+    parsed: str | None = None
+    status: Status = "ok"
+    lenient: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The verdict of one metric on one task.
+
+    ``score`` is in points, 0 to 100, where the metric is a rate, and the official number on its usual scale elsewhere
+    (each metric's docstring says which). Nothing is rounded.
+    """
+
+    task: str
+    metric: str
+    variant: str
+    score: float
+    n: int
+    missing: int
+    unparsed: int
+    truncated: int
+    details: Mapping[str, Any]
+    items: tuple[ItemScore, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The public form, without the items."""
+        names = ("task", "metric", "variant", "score", "n", "missing", "unparsed", "truncated")
+        record: dict[str, Any] = {name: getattr(self, name) for name in names}
+        record["details"] = dict(self.details)
+        return record
