@@ -11,14 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("COLUMNS", "80")
-if "HOLDFAST_CACHE" not in os.environ:  # stored features of tests never reach the home folder
+# Before torch, and without regard to what a shell, a CI service or a terminal has set: tests mean the same everywhere.
+# (scripts/portability stands in for other machines by settings of torch's own, which are left alone.)
+os.environ |= {"OMP_WAIT_POLICY": "passive", "HF_HUB_OFFLINE": "1", "COLUMNS": "80"}
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores; more is as right and slower
+for _name in ("FORCE_COLOR", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "MKL_NUM_THREADS", "MKL_CBWR"):
+    os.environ.pop(_name, None)
+if "PYTEST_XDIST_WORKER" not in os.environ:  # stored features of tests never reach the home folder
     os.environ["HOLDFAST_CACHE"] = tempfile.mkdtemp(prefix="holdfast-features-")
     atexit.register(shutil.rmtree, os.environ["HOLDFAST_CACHE"], ignore_errors=True)
 
-import pytest
+import pytest  # noqa: E402
+
+import holdfast  # noqa: E402, F401 - before anything brings torch: it sets what bit-for-bit tests need
 
 if TYPE_CHECKING:
     from holdfast.models.loading import Loaded

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
-    {"errors", "importing", "files", "events"},
+    {"errors", "importing", "machine", "files", "events"},
     {"config"},
     {"data", "predictions"},
     {"metrics", "models"},

@@ -11,9 +11,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from holdfast.machine import ask_for_same_bits
+
 if TYPE_CHECKING:
     from holdfast.api import compare, evaluate, load, tune
     from holdfast.errors import HoldfastError
+
+ask_for_same_bits()  # here, because nothing of ours can import torch before this line
 
 __version__ = "0.1.0"
 __all__ = ["HoldfastError", "__version__", "compare", "evaluate", "load", "tune"]

@@ -35,10 +35,12 @@ def examine() -> tuple[dict[str, str], list[str]]:
     import torch
 
     from holdfast.cli.terminal import size
+    from holdfast.machine import bits, processor
     from holdfast.runs.environment import versions
 
     facts = dict(versions())
     advice: list[str] = []
+    facts["processor"] = processor()
     facts["cpu cores"] = str(os.cpu_count())
     facts["torch threads"] = str(torch.get_num_threads())
     memory = _memory()
@@ -54,6 +56,10 @@ def examine() -> tuple[dict[str, str], list[str]]:
         advice.append("No GPU: the pocket model is quick here, a model of 1B parameters or more is not.")
         if "+cpu" in torch.__version__:
             advice.append("This torch is a CPU build; on a GPU machine reinstall torch from its own index first.")
+    same = bits("cuda" if torch.cuda.is_available() else "cpu")
+    facts["same bits twice"] = ("yes, " if same.same else "no: ") + same.why
+    if not same.same and not torch.cuda.is_available():
+        advice.append(f"Two equal runs may differ in their last bits here: {same.why}.")
     for module, what in {
         "torchvision": "video slots of processors (images work without it)",
         "wandb": "the wandb tracker",

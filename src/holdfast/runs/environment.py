@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
+from holdfast.machine import bits, processor
 from holdfast.runs.folder import RunFolder
 
 PACKAGES = ("holdfast", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
@@ -30,11 +32,19 @@ def environment(**engaged: Any) -> dict[str, Any]:
     return {
         "versions": versions(),
         "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
+        "bits": bits("cpu" if gpu is None else "cuda")._asdict(),
         "engaged": engaged,
     }
+
+
+def warn_of_other_bits(device: torch.device) -> None:
+    """Warn where a CPU run may not end in the same bits twice: it can be helped. On a GPU nothing else is expected."""
+    found = bits(device.type)
+    if device.type == "cpu" and not found.same:
+        warnings.warn(f"two equal runs may differ in their last bits here: {found.why}", stacklevel=2)
 
 
 def with_evaluation(folder: RunFolder, task: str, who: str, report: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.begun import check_begun
-from holdfast.runs.environment import environment, with_evaluation
+from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.lengths import fitting
 from holdfast.runs.scores import recipe_scores
@@ -120,6 +120,7 @@ class Run:
             trust_remote_code=self.config.trust_remote_code,
             attention=self.config.speed.attention,
         )
+        warn_of_other_bits(loaded.device)
         check_begun(self.folder, loaded.identity, tasks.all)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
