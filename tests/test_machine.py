@@ -103,7 +103,8 @@ def test_doctor_says_it(capsys: pytest.CaptureFixture[str]) -> None:
 CHOSEN = (
     "tests/methods/test_contract.py::test_an_artifact_on_a_fresh_base_gives_the_same_logits[lora]",
     "tests/methods/test_contract.py::test_an_artifact_on_a_fresh_base_gives_the_same_logits[magnitude_mask]",
-    "tests/training/test_resume.py",
+    "tests/training/test_resume.py::test_a_killed_run_goes_on_as_if_nothing_had_happened[3-full]",
+    "tests/training/test_resume.py::test_a_killed_run_goes_on_as_if_nothing_had_happened[3-sparse that selects anew]",
 )
 
 
