@@ -21,7 +21,7 @@ class ComponentRecipe(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    method: str = "frozen"
+    method: str = Field(default="frozen", description="by name; its options stand beside it")
     lr: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="peak learning rate; default: the method's own"
     )
@@ -49,7 +49,7 @@ class Stabiliser(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    stabiliser: str
+    stabiliser: str = Field(description="by name; its options stand beside it")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -62,7 +62,7 @@ class Fusion(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    method: str
+    method: str = Field(description="by name; its options stand beside it")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -88,17 +88,19 @@ class TaskSpec(Section):
     train, validation and test by image, so that no picture stands in two of them.
     """
 
-    data: str
-    name: str | None = None
+    data: str = Field(description="a file of examples, a prepared folder, the name of a task card, or pocket:NAME")
+    name: str | None = Field(default=None, description="what the task is called; default: its file's name")
     root: str | None = Field(default=None, description="folder of the images; default: the file's own")
     validation: str | Share = Field(default=0.1, description="a file, or the share split off")
     test: str | Share = Field(default=0.1, description="a file, or the share split off")
     prompt: str = Field(default=AS_IT_IS, description="the text asked; {question} and {choices} are filled in")
-    metric: str | None = None
+    metric: str | None = Field(default=None, description="by name; default: the card's, or exact_match")
     variant: str | None = Field(default=None, description="of the metric, by name; default: the metric's first")
     limit: int | None = Field(default=None, gt=0, description="at most so many training examples")
     test_limit: int | None = Field(default=None, gt=0, description="at most so many test examples")
-    max_new_tokens: int | None = Field(default=None, gt=0)
+    max_new_tokens: int | None = Field(
+        default=None, gt=0, description="longest answer; default: evaluate.max_new_tokens"
+    )
 
 
 Task = Annotated[TaskSpec, BeforeValidator(_path_as_task)]
@@ -107,7 +109,7 @@ Task = Annotated[TaskSpec, BeforeValidator(_path_as_task)]
 class Train(Section):
     """The loop: how long, how large, which schedule."""
 
-    epochs: float = Field(default=3.0, gt=0)
+    epochs: float = Field(default=3.0, gt=0, description="passes over the training examples")
     steps: int | None = Field(default=None, ge=0, description="optimizer steps; overrides epochs")
     batch_size: int = Field(default=16, gt=0, description="examples per forward and backward")
     order: Literal["images", "random", "length"] = Field(
@@ -117,20 +119,26 @@ class Train(Section):
     )
     accumulate: int = Field(default=1, gt=0, description="batches per optimizer step")
     warmup: float = Field(default=0.03, ge=0, le=1, description="share of the steps")
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine", description="how the learning rate falls after the warmup"
+    )
     final_lr: float = Field(default=0.0, ge=0, le=1, description="share of the peak at the last step")
-    weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW's, on matrices only")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="AdamW's running means")
     clip: float | None = Field(default=1.0, gt=0, description="largest gradient norm; null: no clipping")
     max_length: int | None = Field(default=None, gt=0, description="tokens of a row; images are never cut")
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    gradient_checkpointing: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="of training; auto: bf16 on a GPU that has it, else fp32"
+    )
+    gradient_checkpointing: bool = Field(default=False, description="less memory, a second forward pass")
     evaluate_every: int | None = Field(default=None, gt=0, description="steps between validation passes")
-    validation_limit: int = Field(default=200, gt=0)
+    validation_limit: int = Field(default=200, gt=0, description="at most so many validation examples a pass")
     patience: int | None = Field(default=None, gt=0, description="early stop after so many worse validations")
     checkpoint_every: int | None = Field(default=None, gt=0, description="steps between resumable checkpoints")
-    log_every: int = Field(default=10, gt=0)
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
+    log_every: int = Field(default=10, gt=0, description="steps between lines of train.jsonl")
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = Field(
+        default=("tensorboard",), description="where curves go besides train.jsonl; [] for nowhere"
+    )
 
 
 def _bare_word(value: Any) -> Any:
@@ -158,14 +166,16 @@ class Speed(Section):
     frozen_no_grad: bool = Field(default=True, description="frozen encoders never join the autograd graph")
     split_on_oom: bool = Field(default=True, description="out of memory: the same step again in smaller parts")
     compile: bool = Field(default=False, description="torch.compile the blocks of the llm")
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = "auto"
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = Field(
+        default="auto", description="an implementation by name; auto: the library's choice"
+    )
 
 
 class Evaluate(Section):
     """Prediction: greedy decoding, so that scoring has no randomness."""
 
-    batch_size: int = Field(default=32, gt=0)
-    max_new_tokens: int = Field(default=32, gt=0)
+    batch_size: int = Field(default=32, gt=0, description="items asked together")
+    max_new_tokens: int = Field(default=32, gt=0, description="longest answer")
     options: Literal["generate", "likelihood"] = Field(
         default="generate", description="likelihood: of given options the likeliest is the answer; no text is generated"
     )
@@ -175,16 +185,20 @@ class Evaluate(Section):
 class RunConfig(Section):
     """One recipe on one model and one target, with one seed."""
 
-    model: str = "pocket"
-    trust_remote_code: bool = False
+    model: str = Field(default="pocket", description="a Hub id, a model folder, or pocket")
+    trust_remote_code: bool = Field(default=False, description="run code that comes with the model")
     tune: Tune = Tune()
-    keep: tuple[Annotated[Stabiliser, BeforeValidator(_name_as_stabiliser)], ...] = ()
-    fuse: Annotated[Fusion | None, BeforeValidator(_method_name_as_recipe)] = None
-    target: Task | None = None
-    sources: tuple[Task, ...] = ()
+    keep: tuple[Annotated[Stabiliser, BeforeValidator(_name_as_stabiliser)], ...] = Field(
+        default=(), description="stabilisers: terms or rules that keep general ability while training"
+    )
+    fuse: Annotated[Fusion | None, BeforeValidator(_method_name_as_recipe)] = Field(
+        default=None, description="a fusion: an edit of tuned minus base after training"
+    )
+    target: Task | None = Field(default=None, description="the task that is tuned for")
+    sources: tuple[Task, ...] = Field(default=(), description="tasks that must be kept, asked before and after")
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     speed: Speed = Speed()
-    seed: int = Field(default=0, ge=0)
-    skip_bad: bool = False
-    name: str | None = None
+    seed: int = Field(default=0, ge=0, description="of initial values, order, subsamples and dropout")
+    skip_bad: bool = Field(default=False, description="leave bad examples out and record them in skipped.json")
+    name: str | None = Field(default=None, description="what the recipe is called in tables; default: the run folder's")
