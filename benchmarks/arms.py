@@ -106,8 +106,10 @@ def run(arm: str, loaded: Any, job: Job, *, cache: str | None = None, log: bool 
 def ours(loaded: Any, job: Job, speed: dict[str, Any], *, cache: str | None = None) -> Timed:
     """Holdfast's loop; what fills the feature cache is inside the time."""
     from holdfast.config.schema import RunConfig
+    from holdfast.events import Event, StepDone
     from holdfast.methods.recipe import Recipe
     from holdfast.models.loading import Loaded
+    from holdfast.speed.decision import Engaged, to_json
     from holdfast.training.loop import Trainer
 
     config = RunConfig.model_validate(
@@ -126,14 +128,14 @@ def ours(loaded: Any, job: Job, speed: dict[str, Any], *, cache: str | None = No
     recipe.attach(loaded, seed=0)
     timed, device = Timed(), str(loaded.device)
 
-    def listen(event: str, **facts: Any) -> None:
-        if event == "step":
+    def listen(event: Event) -> None:
+        if isinstance(event, StepDone):
             synchronise(device)
             timed.marks.append(time.perf_counter() - begun)
-            timed.losses.append(facts["loss"])
-            timed.supervised += facts["tokens"]
-        elif event == "engaged":
-            timed.engaged = {name: str(value) for name, value in facts["report"].items()}
+            timed.losses.append(event.loss)
+            timed.supervised += event.tokens
+        elif isinstance(event, Engaged):
+            timed.engaged = {name: str(value) for name, value in to_json(event.report).items()}
 
     begun = time.perf_counter()
     trainer = Trainer(loaded, recipe, config.train, job.examples, (), seed=0, speed=config.speed, listen=listen)

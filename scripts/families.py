@@ -17,10 +17,10 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import Anatomy, Component, resolve_anatomy
-from holdfast.speed.features.seam import check_forward
+from holdfast.speed.decision import NotPossible
+from holdfast.speed.features.tap import check_forward
 from holdfast.speed.features.towers import inside
-from holdfast.speed.refusal import NotPossible
-from holdfast.speed.sharing.gate import refusal
+from holdfast.speed.sharing.supports import supports
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 BEGIN, END = "<!-- tested families -->", "<!-- end of tested families -->"
@@ -54,8 +54,8 @@ full-size checkpoint was run.
 *processor*: labels of one and several turns and images, padding, text-only rows and length limits were tested
 through the family's own processor; "no" means that the model was fed tensors made by hand. *shared rows*:
 questions about one image may stand in one row, with the logits of separate rows
-(`src/holdfast/speed/sharing/gate.py` has the reasons for "no"). *features*: behind which frozen part the feature cache
-can cut; the connector of the families with one entry stands inside the tower, so both must be frozen.
+(`src/holdfast/speed/sharing/supports.py` has the reasons for "no"). *features*: behind which frozen part the feature
+cache can cut; the connector of the families with one entry stands inside the tower, so both must be frozen.
 """
 
 TAIL = """
@@ -137,7 +137,7 @@ def table() -> str:
         parts = resolve_anatomy(model)
         cells = [modules_of(component) for component in parts]
         processor = PROCESSORS_ALIKE.get(name, "yes" if name in KITS else "no")
-        cells += [processor, prefix_of(parts), "no" if refusal(model) else "yes", features_of(model, parts)]
+        cells += [processor, prefix_of(parts), "yes" if supports(model) else "no", features_of(model, parts)]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([BEGIN, *rows, END])
 

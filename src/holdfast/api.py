@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import HoldfastError
+from holdfast.events import Listener, silence
 from holdfast.verdict.compare import compare
 
 if TYPE_CHECKING:
     from holdfast.config.schema import Speed
     from holdfast.models.loading import Loaded
     from holdfast.predictions.record import Score
-    from holdfast.training.loop import Listener
 
 __all__ = ["Run", "compare", "evaluate", "load", "tune"]
 
@@ -37,7 +37,7 @@ def tune(
     out: str | Path,
     *,
     overrides: Sequence[str] = (),
-    listen: Listener | None = None,
+    listen: Listener = silence,
 ) -> Run:
     """Tune a model, evaluate it and its base on the target and the sources, and write the run folder.
 
@@ -45,7 +45,7 @@ def tune(
         config: A YAML file, or the same as a mapping (relative paths then start at the working directory).
         out: The run folder; a run of the same configuration that was interrupted there is continued.
         overrides: ``key.sub=value`` strings.
-        listen: Called with events (``ledger``, ``step``, ``validation``...); default: silence.
+        listen: Called with the events of :mod:`holdfast.events`; default: silence.
 
     Raises:
         HoldfastError: A mistake in configuration or data.
@@ -55,7 +55,7 @@ def tune(
 
     file = None if isinstance(config, Mapping) else Path(config)
     base = Path.cwd() if file is None else file.resolve().parent
-    steps = Steps(load_config(config, overrides), Path(out), base=base, listen=listen or _silence)
+    steps = Steps(load_config(config, overrides), Path(out), base=base, listen=listen)
     try:
         return Run(Path(out), steps.execute())
     except HoldfastError as error:
@@ -100,7 +100,7 @@ def evaluate(
     root: str | None = None,
     options: Literal["generate", "likelihood"] = "generate",
     speed: Speed | None = None,
-    listen: Listener | None = None,
+    listen: Listener = silence,
 ) -> dict[str, Score]:
     """Predict and score tasks; ``out/predictions/<task>.jsonl`` is appended item by item and resumed.
 
@@ -131,11 +131,7 @@ def evaluate(
         max_new_tokens=max_new_tokens,
         metric=metric,
         root=root,
-        listen=listen or _silence,
+        listen=listen,
         speed=speed,
         options=options,
     )
-
-
-def _silence(event: str, **facts: Any) -> None:
-    """Hears nothing."""

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from holdfast.config.schema import Speed
-from holdfast.inference.asking import asking
 from holdfast.inference.decoding import Decoder
-from holdfast.inference.generation import end_ids, obstacle
+from holdfast.inference.generate import make_generator
+from holdfast.inference.library import end_ids, follows_settings
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
 from holdfast.models.loading import Loaded
@@ -79,8 +79,8 @@ def test_repetition_penalty(name: str, place: Path) -> None:
     loaded.model.generation_config.repetition_penalty = 3.0  # type: ignore[union-attr]
     expected = [alone(loaded, example, LIMIT) for example in MIXED]
     assert expected[:3] != plain
-    ask = asking(loaded, MIXED, LIMIT, speed=Speed(), batch_size=32)
-    assert ask.decoder is not None and ask.report["share_images"]["on"], ask.report
+    ask = make_generator(loaded, MIXED, LIMIT, speed=Speed(), batch_size=32)
+    assert ask.decoder is not None and ask.report["share_images"].on, ask.report
     with torch.no_grad():
         assert ask.decoder(MIXED, LIMIT) == expected
 
@@ -120,10 +120,10 @@ def test_answered_rows_leave_the_batch(place: Path) -> None:
 @pytest.mark.parametrize(("name", "words"), [("gemma3", "see what stands behind"), ("paligemma", "see what stands")])
 def test_refused_families_fall_back_and_say_why(name: str, words: str, place: Path) -> None:
     loaded = family(name, place)
-    ask = asking(loaded, MIXED, 3, speed=Speed(), batch_size=32)
+    ask = make_generator(loaded, MIXED, 3, speed=Speed(), batch_size=32)
     assert ask.decoder is None
-    assert not ask.report["share_images"]["on"] and words in ask.report["share_images"]["why"]
-    assert not ask.report["early_stop"]["on"]
+    assert not ask.report["share_images"].on and words in ask.report["share_images"].why
+    assert not ask.report["early_stop"].on
     one = [example for example in MIXED if len(example.images) == 1]
     expected = [loaded.chat.decode(torch.tensor(alone(loaded, example, 3))) for example in one]
     assert [text for text, _ in ask(one)] == expected
@@ -135,16 +135,16 @@ def test_refused_families_fall_back_and_say_why(name: str, words: str, place: Pa
 )
 def test_other_generation_settings_fall_back(setting: str, value: Any, place: Path) -> None:
     loaded = family("llava", place)
-    assert obstacle(loaded.model) is None
+    assert follows_settings(loaded.model)
     setattr(loaded.model.generation_config, setting, value)
-    ask = asking(loaded, MIXED, 3, speed=Speed(share_images="on"), batch_size=32)
-    assert ask.decoder is None and setting in ask.report["early_stop"]["why"]
+    ask = make_generator(loaded, MIXED, 3, speed=Speed(share_images="on"), batch_size=32)
+    assert ask.decoder is None and setting in ask.report["early_stop"].why
 
 
 def test_a_window_sends_long_questions_to_the_library(place: Path) -> None:
     loaded = family("llava", place)
     loaded.model.config.text_config.sliding_window = 60  # type: ignore[union-attr]
-    ask = asking(loaded, MIXED, LIMIT, speed=Speed(), batch_size=32)
+    ask = make_generator(loaded, MIXED, LIMIT, speed=Speed(), batch_size=32)
     assert ask.decoder is not None and ask.decoder.batcher.longest == 60
     lengths = [row.length + LIMIT for row in ask.decoder.batcher.rows(MIXED)]
     assert min(lengths) <= 60 < max(lengths)

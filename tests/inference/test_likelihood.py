@@ -16,6 +16,7 @@ from holdfast.inference.options import options_of, yes_or_no
 from holdfast.inference.predict import predict
 from holdfast.models.loading import Loaded
 from holdfast.predictions.file import read_predictions
+from holdfast.speed.decision import Decision
 from holdfast.speed.sharing.batcher import Batcher
 from tests.support.shop import MIXED, ONE, TWO, ending, family, question, task
 
@@ -85,7 +86,7 @@ def test_predict_takes_the_likeliest_and_generates_the_rest(place: Path, tmp_pat
                 speed=Speed(share_images=share),
             )  # fmt: skip
             files[size, share] = read_predictions(file)
-            assert report["likelihood"] == {"on": True, "why": "9 of 10 items have options"}
+            assert report["likelihood"] == Decision(True, "9 of 10 items have options")
     first = files[3, "auto"]
     for found in files.values():
         assert [p.id for p in found] == [p.id for p in first]
@@ -106,10 +107,10 @@ def test_one_question_an_image_shares_its_options(place: Path, tmp_path: Path) -
     loaded = family("llava", place)
     single = (question("s", "what ?", (ONE,), "one", choices=COLOURS), question("r", "who ?", (TWO,), "two"))
     report = predict(loaded, task(single[:1]), tmp_path / "one", options="likelihood")
-    assert report["share_images"]["on"]
+    assert report["share_images"].on
     assert "early_stop" not in report, "nothing was generated"
     report = predict(loaded, task(single[1:]), tmp_path / "none", options="likelihood", max_new_tokens=2)
-    assert report["likelihood"] == {"on": False, "why": "0 of 1 items have options"}
+    assert report["likelihood"] == Decision(False, "0 of 1 items have options")
 
 
 def test_of_equals_the_first() -> None:

@@ -12,9 +12,10 @@ import torch
 
 from holdfast.config.schema import Speed
 from holdfast.errors import HoldfastError
-from holdfast.inference.predict import batches, fitting, in_order, predict
+from holdfast.inference.predict import batches, in_order, in_parts, predict
 from holdfast.models.loading import Loaded
 from holdfast.predictions.file import read_predictions
+from holdfast.speed.decision import Decision
 from tests.support.shop import MIXED, ending, family, task
 
 LIMIT = 6
@@ -35,12 +36,12 @@ def written(loaded: Loaded, folder: Path, name: str, examples: Any = MIXED, **se
 
 def test_the_file_is_the_same_for_every_batch_order_and_speed(loaded: Loaded, tmp_path: Path) -> None:
     expected, report = written(loaded, tmp_path, "library", batch_size=1, speed=OFF)
-    assert report["share_images"] == {"on": False, "why": "switched off"}
+    assert report["share_images"] == Decision(False, "switched off")
     for size in (1, 3, 32):
         found, report = written(loaded, tmp_path, f"auto{size}", batch_size=size)
         assert found == expected, size
-        assert report["share_images"]["on"] == (size > 1), report
-        assert report["early_stop"]["on"]
+        assert report["share_images"].on == (size > 1), report
+        assert report["early_stop"].on
     assert written(loaded, tmp_path, "plain", batch_size=3, speed=OFF)[0] == expected
     for seed in range(2):
         shuffled = random.Random(seed).sample(MIXED, len(MIXED))
@@ -55,8 +56,8 @@ def test_one_question_an_image(loaded: Loaded, tmp_path: Path) -> None:
     expected, _ = written(loaded, tmp_path, "library", single, speed=OFF)
     found, report = written(loaded, tmp_path, "ours", single, speed=Speed(share_images="on"))
     assert found == expected
-    assert report["share_images"] == {"on": False, "why": "every image has one question"}
-    assert report["early_stop"]["on"]
+    assert report["share_images"] == Decision(False, "every image has one question")
+    assert report["early_stop"].on
 
 
 def test_an_interrupted_file_is_continued_in_the_middle_of_an_image(loaded: Loaded, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_an_interrupted_file_is_continued_in_the_middle_of_an_image(loaded: Load
     assert sorted(found.splitlines()) == sorted(whole.splitlines())
     assert found.startswith(b"".join(lines[:middle]))
     assert counts[0] == middle and sum(counts) == len(MIXED)
-    assert report["share_images"]["on"]
+    assert report["share_images"].on
     assert written(loaded, tmp_path, "rest") == (found, {}), "nothing is left to ask"
 
 
@@ -109,17 +110,17 @@ def test_on_refuses_where_the_model_cannot(loaded: Loaded, tmp_path: Path) -> No
 def test_rows_that_differ_are_not_relied_on(loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mask that lets questions see each other is noticed before the first answer."""
     import holdfast.speed.sharing.batcher as place
-    from holdfast.speed import proved
+    from holdfast.speed import verified
 
     def everything(query: Any, key: Any, offset: int = 0) -> Any:
         return (key[:, None] >= -1).expand(-1, query.shape[1], -1)[:, None].clone().tril(offset)
 
     expected, _ = written(loaded, tmp_path, "right")
     monkeypatch.setattr(place, "block_mask", everything)
-    monkeypatch.setattr(proved, "_PROVED", WeakKeyDictionary())  # a proof of the code that was replaced
+    monkeypatch.setattr(verified, "_VERIFIED", WeakKeyDictionary())  # a proof of the code that was replaced
     found, report = written(loaded, tmp_path, "noticed")
     assert found == expected
-    assert not report["share_images"]["on"] and "other logits" in report["share_images"]["why"]
+    assert not report["share_images"].on and "other logits" in report["share_images"].why
     with pytest.raises(HoldfastError, match="other logits"):
         written(loaded, tmp_path, "refused", speed=Speed(share_images="on"))
 
@@ -133,10 +134,10 @@ def test_a_batch_that_does_not_fit_is_asked_in_parts() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return iter([example.id for example in part])
 
-    found = list(fitting(MIXED, lambda part: answer(2, part), Speed()))
+    found = list(in_parts(MIXED, lambda part: answer(2, part), Speed()))
     assert [item for _, made in found for item in made] == [example.id for example in MIXED]
     assert asked[0] == len(MIXED) and max(len(part) for part, _ in found) == 2
     with pytest.raises(torch.OutOfMemoryError):
-        list(fitting(MIXED, lambda part: answer(2, part), Speed(split_on_oom=False)))
+        list(in_parts(MIXED, lambda part: answer(2, part), Speed(split_on_oom=False)))
     with pytest.raises(HoldfastError, match="one question alone does not fit into memory"):
-        list(fitting(MIXED, lambda part: answer(0, part), Speed()))
+        list(in_parts(MIXED, lambda part: answer(0, part), Speed()))

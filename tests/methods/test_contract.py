@@ -13,8 +13,9 @@ from torch import Tensor
 
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
+from holdfast.events import Ledger
 from holdfast.methods.contract import Artifact, Context
-from holdfast.methods.ledger import Ledger, check_moved, fingerprint, write_ledger
+from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.methods.registry import make_method
 from holdfast.methods.stabilisers.registry import STABILISERS, make_stabiliser

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from holdfast import api
+from holdfast.events import Event, FinishedBefore, Predicted, Resumed
 from tests.support.desk import Desk, snapshot
 from tests.support.stopping import Stop, stop_after
 
@@ -66,9 +67,9 @@ def wait_for(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
 
 def goes_on(desk: Desk, run: Path) -> None:
     """Give the same call again and check that it resumed."""
-    heard: list[str] = []
-    api.tune(desk.folder / "recipe.yaml", run, listen=lambda event, **facts: heard.append(event))
-    assert heard.count("resumed") == 1
+    heard: list[Event] = []
+    api.tune(desk.folder / "recipe.yaml", run, listen=heard.append)
+    assert sum(isinstance(event, Resumed) for event in heard) == 1
 
 
 def logged(run: Path) -> int:
@@ -139,9 +140,9 @@ def test_a_kill_in_evaluation_asks_only_what_is_open(plain: Desk, part: str) -> 
     file.write_bytes(lines[0] + lines[1][:20])  # one item is answered, the next one half written
     asked: list[tuple[str, int]] = []
 
-    def listen(event: str, **facts: Any) -> None:
-        if event == "predicted":
-            asked.append((facts["who"], facts["count"]))
+    def listen(event: Event) -> None:
+        if isinstance(event, Predicted):
+            asked.append((event.who, event.count))
 
     api.tune(plain.folder / "recipe.yaml", run, listen=listen)
     assert asked[0] == ("base" if part == "base" else "tuned", 1)  # found there already
@@ -151,7 +152,7 @@ def test_a_kill_in_evaluation_asks_only_what_is_open(plain: Desk, part: str) -> 
 def test_a_finished_run_is_left_alone(plain: Desk) -> None:
     run = plain.folder / "plain" / "run"
     before = snapshot(run)
-    heard: list[str] = []
-    api.tune(plain.folder / "recipe.yaml", run, listen=lambda event, **facts: heard.append(event))
-    assert heard == ["finished_before"]
+    heard: list[Event] = []
+    api.tune(plain.folder / "recipe.yaml", run, listen=heard.append)
+    assert heard == [FinishedBefore(run)]
     assert snapshot(run) == before

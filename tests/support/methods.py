@@ -13,6 +13,7 @@ from torch import Tensor
 
 from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
+from holdfast.events import Event, GradientsChecked
 from holdfast.methods.contract import Artifact
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.registry import load_all
@@ -131,9 +132,9 @@ def run(
     recipe.attach(loaded, seed, pools, pools.loss)
     missing: list[str] = []
 
-    def listen(event: str, **facts: Any) -> None:
-        if event == "gradients":
-            missing.extend(facts["missing"])
+    def listen(event: Event) -> None:
+        if isinstance(event, GradientsChecked):
+            missing.extend(event.missing)
 
     outcome = Trainer(loaded, recipe, config.train, data, data[:4], seed=seed, listen=listen).fit()
     return Trained(loaded, recipe, outcome.losses, missing, logits(loaded, half=config.train.precision == "bf16"))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from holdfast.events import Event, Listener, StepDone
 
 
 class Stop(BaseException):
     """Not an Exception, so that no except clause of the house catches it."""
 
 
-def stop_after(step: int) -> Any:
+def stop_after(step: int) -> Listener:
     """A listener that stops the run when ``step`` has been heard."""
 
-    def listen(event: str, **facts: Any) -> None:
-        if event == "step" and facts["step"] == step:
+    def listen(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == step:
             raise Stop
 
     return listen

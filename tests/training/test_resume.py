@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from holdfast.config.loading import load_config
+from holdfast.events import Event, StepDone
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import load_model
 from holdfast.training.loop import Trainer
@@ -27,8 +28,8 @@ def _fit(folder: Path, tune: dict[str, Any], run: Path | None, stop_at: int | No
     pools = Pools(loaded, config.train, 5, data, data[:4], SOURCES)
     recipe.attach(loaded, 0, pools, pools.loss)
 
-    def listen(event: str, **facts: Any) -> None:
-        if event == "step" and facts["step"] == stop_at:
+    def listen(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == stop_at:
             raise KeyboardInterrupt
 
     trainer = Trainer(loaded, recipe, config.train, data, (), seed=5, run=run, listen=listen)

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from holdfast.events import Event, FinishedBefore, Listener, RecipeBegun, RecipeDone
+
 
 def demo(
     out: Annotated[Path, typer.Option(help="folder of the study")] = Path("runs/demo"),
@@ -40,21 +42,25 @@ def demo(
 class _Narrator:
     """Says which recipe runs and how it came out, and leaves the rest to the terminal's bar."""
 
-    def __init__(self, terminal: Any) -> None:
+    def __init__(self, terminal: Listener) -> None:
         self.terminal = terminal
+        self.prefix = ""
 
-    def __call__(self, event: str, **facts: Any) -> None:
+    def __call__(self, event: Event) -> None:
         from holdfast.cli.terminal import console
         from holdfast.reports.tables import cells
 
-        if event == "recipe":
-            self.prefix = f"[{facts['number']}/{facts['count']}] {facts['name']:<14}"
-            console.print(f"{self.prefix} running", style="dim", markup=False)
-        elif event == "recipe_done":
-            row = cells(facts["entry"])
-            console.print(f"{self.prefix} target {row[2]:<8} source {row[3]:<8} O {row[6]}", markup=False)
-        elif event != "finished_before":
-            self.terminal(event, **facts)
+        match event:
+            case RecipeBegun(name=name, number=number, count=count):
+                self.prefix = f"[{number}/{count}] {name:<14}"
+                console.print(f"{self.prefix} running", style="dim", markup=False)
+            case RecipeDone(entry=entry):
+                row = cells(entry)
+                console.print(f"{self.prefix} target {row[2]:<8} source {row[3]:<8} O {row[6]}", markup=False)
+            case FinishedBefore():
+                pass
+            case _:
+                self.terminal(event)
 
 
 def conclusions(entries: list[dict[str, Any]]) -> list[str]:

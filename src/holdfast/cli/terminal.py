@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
+
+from holdfast.events import (
+    CachingFeatures,
+    Event,
+    ExampleShown,
+    FeaturesCached,
+    FinishedBefore,
+    GradientsChecked,
+    Ledger,
+    LedgerWritten,
+    LoadingModel,
+    MemorySplit,
+    Predicted,
+    Predicting,
+    Resumed,
+    StepDone,
+    Validated,
+)
+from holdfast.speed.decision import Decision, Engaged
 
 console = Console(highlight=False)
 
@@ -28,7 +55,7 @@ class Terminal:
             console=console,
             transient=True,
         )
-        self.bar: Any = None
+        self.bar: TaskID | None = None
         self.told = False
         self.what = ""
 
@@ -39,10 +66,54 @@ class Terminal:
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
 
-    def __call__(self, event: str, **facts: Any) -> None:
-        handler = getattr(self, f"_on_{event}", None)
-        if handler is not None:
-            handler(**facts)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case LoadingModel(model=model):
+                self._begin(f"loading {escape(model)}", 1)
+            case StepDone(step=step, steps=steps, loss=loss):
+                if self.what != "training":
+                    self._begin("training", steps)
+                self._move(completed=step, note=f"loss {loss:.3f}")
+            case CachingFeatures(total=total):
+                self._begin("image features", total)
+            case Predicting(task=task, who=who, total=total):
+                self._begin(f"asking {who}: {escape(task)}", total)
+            case FeaturesCached(count=count) | Predicted(count=count):
+                self._move(advance=count)
+            case FinishedBefore(folder=folder):
+                console.print(f"[dim]{escape(str(folder))} is finished already; nothing to do.[/]")
+            case Resumed(step=step, steps=steps):
+                console.print(f"Resumed after step {step} of {steps}.")
+            case MemorySplit(step=step, largest=largest):
+                console.print(
+                    f"[yellow]Out of memory at step {step}[/]: done again, {largest} examples a forward pass."
+                )
+            case _ if not self.quiet:
+                self._tell(event)
+            case _:
+                pass
+
+    def _tell(self, event: Event) -> None:
+        """What a study, which runs many recipes, keeps to itself."""
+        match event:
+            case LedgerWritten(ledger=ledger):
+                console.print(ledger_table(ledger))
+            case ExampleShown(pieces=pieces):
+                console.print(_marked(pieces))
+            case GradientsChecked(missing=missing) if missing:
+                console.print(f"[yellow]No gradient after step 1[/] for {len(missing)} trainable tensors:")
+                for name in missing:
+                    console.print(f"  {escape(name)}", soft_wrap=True)
+            case Validated(step=step, loss=loss, exact=exact):
+                console.print(f"[dim]step {step}: validation loss {loss:.4f}, {exact:.1f} % answered exactly[/]")
+            case Engaged(report=report) if not self.told:
+                self.told = True
+                on = [name.replace("_", " ") for name, fact in report.items() if isinstance(fact, Decision) and fact]
+                console.print(
+                    f"[dim]Speed-ups: {', '.join(on) or 'none'}; environment.json says why others are off.[/]"
+                )
+            case _:
+                pass
 
     def _begin(self, what: str, total: int) -> None:
         if self.bar is not None:
@@ -50,70 +121,23 @@ class Terminal:
         self.what = what
         self.bar = self.progress.add_task(what, total=total, note="")
 
-    def _on_finished_before(self, folder: Any) -> None:
-        console.print(f"[dim]{escape(str(folder))} is finished already; nothing to do.[/]")
-
-    def _on_loading(self, model: str) -> None:
-        self._begin(f"loading {escape(model)}", 1)
-
-    def _on_resumed(self, step: int, steps: int) -> None:
-        console.print(f"Resumed after step {step} of {steps}.")
-
-    def _on_ledger(self, ledger: Any) -> None:
-        if not self.quiet:
-            console.print(ledger_table(ledger))
-
-    def _on_example(self, runs: list[tuple[str, bool]]) -> None:
-        if self.quiet:
-            return
-        text = Text("One example; ")
-        text.append("supervised tokens", style="bold reverse green")
-        text.append(" are marked:\n  ")
-        for part, supervised in runs:
-            # Marked by brackets too: colour is lost in a log file.
-            shown = part.replace("\n", "⏎")
-            text.append(f"⟦{shown}⟧" if supervised else shown, style="bold reverse green" if supervised else "dim")
-        console.print(text)
-
-    def _on_gradients(self, missing: list[str]) -> None:
-        if missing and not self.quiet:
-            console.print(f"[yellow]No gradient after step 1[/] for {len(missing)} trainable tensors:")
-            for name in missing:
-                console.print(f"  {escape(name)}", soft_wrap=True)
-
-    def _on_step(self, step: int, steps: int, loss: float, **facts: Any) -> None:
-        if self.what != "training":
-            self._begin("training", steps)
-        self.progress.update(self.bar, completed=step, note=f"loss {loss:.3f}")
-
-    def _on_validation(self, step: int, loss: float, exact: float) -> None:
-        if not self.quiet:
-            console.print(f"[dim]step {step}: validation loss {loss:.4f}, {exact:.1f} % answered exactly[/]")
-
-    def _on_caching(self, total: int) -> None:
-        self._begin("image features", total)
-
-    def _on_cached(self, count: int) -> None:
-        self.progress.advance(self.bar, count)
-
-    def _on_split(self, step: int, largest: int) -> None:
-        console.print(f"[yellow]Out of memory at step {step}[/]: done again, {largest} examples a forward pass.")
-
-    def _on_engaged(self, report: dict[str, Any]) -> None:
-        if self.quiet or self.told:
-            return
-        self.told = True
-        on = [name.replace("_", " ") for name, fact in report.items() if isinstance(fact, dict) and fact["on"]]
-        console.print(f"[dim]Speed-ups: {', '.join(on) or 'none'}; environment.json says why others are off.[/]")
-
-    def _on_predicting(self, task: str, who: str, total: int) -> None:
-        self._begin(f"asking {who}: {escape(task)}", total)
-
-    def _on_predicted(self, count: int, **facts: Any) -> None:
-        self.progress.advance(self.bar, count)
+    def _move(self, *, completed: int | None = None, advance: int | None = None, note: str = "") -> None:
+        if self.bar is not None:
+            self.progress.update(self.bar, completed=completed, advance=advance, note=note)
 
 
-def ledger_table(ledger: Any) -> Table:
+def _marked(pieces: Sequence[tuple[str, bool]]) -> Text:
+    text = Text("One example; ")
+    text.append("supervised tokens", style="bold reverse green")
+    text.append(" are marked:\n  ")
+    for piece, supervised in pieces:
+        # Marked by brackets too: colour is lost in a log file.
+        shown = piece.replace("\n", "⏎")
+        text.append(f"⟦{shown}⟧" if supervised else shown, style="bold reverse green" if supervised else "dim")
+    return text
+
+
+def ledger_table(ledger: Ledger) -> Table:
     """The ledger at 80 columns."""
     table = Table(title="Ledger", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("component", "method", "trainable", "of", "lr", "saved"):
@@ -124,10 +148,8 @@ def ledger_table(ledger: Any) -> Table:
             row.component, row.method, f"{row.trainable:,}", f"{row.total:,}", rate, size(row.checkpoint_bytes)
         )
     saved = sum(row.checkpoint_bytes for row in ledger.rows)
-    table.add_row(
-        "[bold]all[/]", f"[bold]{ledger.percent:.3f} %[/]", f"[bold]{ledger.trainable:,}[/]",
-        f"{ledger.base + ledger.added:,}", "", size(saved),
-    )  # fmt: skip
+    share, count = f"[bold]{ledger.percent:.3f} %[/]", f"[bold]{ledger.trainable:,}[/]"
+    table.add_row("[bold]all[/]", share, count, f"{ledger.base + ledger.added:,}", "", size(saved))
     return table
 
 

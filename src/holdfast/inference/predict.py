@@ -12,15 +12,15 @@ import torch
 from holdfast.config.schema import Speed
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.inference.asking import Asking, Report, Scoring, asking, scoring
+from holdfast.inference.generate import Generator, OptionScorer, make_generator, make_scorer
 from holdfast.inference.likelihood import candidates, likeliest
 from holdfast.inference.options import options_of, yes_or_no
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import give_back, out_of_memory
 from holdfast.predictions.file import PredictionWriter
 from holdfast.predictions.record import Prediction
+from holdfast.speed.decision import Decision, Report
 from holdfast.speed.features.cache import FeatureCache
-from holdfast.speed.report import said
 from holdfast.speed.sharing.attention import in_two_pieces
 from holdfast.speed.sharing.rows import by_images
 from holdfast.tasks.task import Task
@@ -63,7 +63,7 @@ def predict(
         cache: Image features in place of pixels.
 
     Returns:
-        What engaged, ``{"on": bool, "why": str}`` each: ``share_images``, ``early_stop`` where text is generated, and
+        What was decided: ``share_images``, ``early_stop`` where text is generated, and
         ``likelihood`` where it was asked for. Empty where no item was left to ask.
 
     Raises:
@@ -84,16 +84,22 @@ def predict(
             choices = _options(task, left) if options == "likelihood" else {}
             ask, score, report = _prepare(loaded, groups, choices, limit, speed, batch_size, cache)
             if options == "likelihood":
-                report["likelihood"] = said(bool(choices), f"{len(choices)} of {len(left)} items have options")
+                report["likelihood"] = Decision(bool(choices), f"{len(choices)} of {len(left)} items have options")
+
+            def answer(part: Sequence[Example]) -> Iterator[Prediction]:
+                return _answered(task, part, choices, ask, score)
+
             with in_two_pieces(loaded.model):
                 for examples in batches(groups, batch_size):
-                    for part, made in fitting(examples, lambda part: _answered(task, part, choices, ask, score), speed):
+                    for part, made in in_parts(examples, answer, speed):
                         for prediction in made:
                             writer.write(prediction)
                         if advance is not None:
                             advance(len(part))
                         if len(part) < len(examples):
-                            report["split_on_oom"] = said(True, f"{len(part)} of {len(examples)} questions at a time")
+                            report["split_on_oom"] = Decision(
+                                True, f"{len(part)} of {len(examples)} questions at a time"
+                            )
             return report
     finally:
         loaded.model.train(was_training)
@@ -120,7 +126,7 @@ def batches(groups: Sequence[Sequence[Example]], size: int) -> Iterator[list[Exa
         yield batch
 
 
-def fitting(
+def in_parts(
     examples: Sequence[Example], answer: Callable[[Sequence[Example]], Iterator[Prediction]], speed: Speed
 ) -> Iterator[tuple[Sequence[Example], list[Prediction]]]:
     """What ``answer`` says of the examples, in as many parts as memory asks for.
@@ -142,8 +148,8 @@ def fitting(
         return
     give_back()
     half = (len(examples) + 1) // 2
-    yield from fitting(examples[:half], answer, speed)
-    yield from fitting(examples[half:], answer, speed)
+    yield from in_parts(examples[:half], answer, speed)
+    yield from in_parts(examples[half:], answer, speed)
 
 
 def _options(task: Task, examples: Sequence[Example]) -> dict[str, tuple[str, ...]]:
@@ -161,18 +167,18 @@ def _prepare(
     speed: Speed,
     batch_size: int,
     cache: FeatureCache | None,
-) -> tuple[Asking | None, Scoring | None, Report]:
+) -> tuple[Generator | None, OptionScorer | None, Report]:
     """What answers the open questions and what compares options, each where there are some, and their reports."""
     examples = [example for group in groups for example in group]
     free = [example for example in examples if example.id not in choices]
     first = islice((example for example in examples if example.id in choices), SAMPLE)
     options = [candidate for example in first for candidate in candidates(example, choices[example.id])]
-    ask, score, report = None, None, Report()
+    ask, score, report = None, None, dict[str, Decision | str]()
     if options:
-        score = scoring(loaded, options, speed=speed, batch_size=batch_size, cache=cache)
+        score = make_scorer(loaded, options, speed=speed, batch_size=batch_size, cache=cache)
         report |= score.report
     if free:
-        ask = asking(loaded, free, limit, speed=speed, batch_size=batch_size, cache=cache)
+        ask = make_generator(loaded, free, limit, speed=speed, batch_size=batch_size, cache=cache)
         report |= ask.report
     return ask, score, report
 
@@ -181,8 +187,8 @@ def _answered(
     task: Task,
     examples: Sequence[Example],
     choices: Mapping[str, Sequence[str]],
-    ask: Asking | None,
-    score: Scoring | None,
+    ask: Generator | None,
+    score: OptionScorer | None,
 ) -> Iterator[Prediction]:
     free = [example for example in examples if example.id not in choices]
     closed = [(example, choices[example.id]) for example in examples if example.id in choices]

@@ -2,60 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
+from holdfast.events import Ledger, LedgerRow
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy
-
-
-@dataclass(frozen=True)
-class Row:
-    """One component's line. ``total`` counts base and added values; ``checkpoint_bytes`` is what the artifact takes."""
-
-    component: str
-    method: str
-    options: dict[str, Any]
-    trainable: int
-    total: int
-    lr: float | None
-    checkpoint_bytes: int
-    notes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """All rows and their sums; ``percent`` is trainable / (base + added) * 100."""
-
-    rows: tuple[Row, ...]
-    base: int
-    added: int
-
-    @property
-    def trainable(self) -> int:
-        """Values the optimizer moves."""
-        return sum(row.trainable for row in self.rows)
-
-    @property
-    def percent(self) -> float:
-        """Trained values among base and added ones, in percent."""
-        return 100 * self.trainable / (self.base + self.added)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for ``ledger.json``."""
-        return {
-            "components": {
-                row.component: {k: v for k, v in asdict(row).items() if k != "component"} for row in self.rows
-            },
-            "base": self.base,
-            "added": self.added,
-            "trainable": self.trainable,
-            "trainable_percent": self.percent,
-        }
 
 
 def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
@@ -72,7 +25,7 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
         # A sparse delta stores an index of four bytes beside each value.
         index = 4 if hasattr(method, "selected") else 0
         rows.append(
-            Row(
+            LedgerRow(
                 component=component,
                 method=method.card.name,
                 options=method.options.model_dump(mode="json", exclude_defaults=True),

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from holdfast.config.schema import RunConfig
-from holdfast.methods.ledger import Ledger, write_ledger
+from holdfast.events import Ledger
+from holdfast.methods.ledger import write_ledger
 from holdfast.methods.recipe import Recipe
 from holdfast.planning.flops import Flops, count_flops
 from holdfast.planning.memory import Memory, estimate_memory

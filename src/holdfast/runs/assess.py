@@ -9,15 +9,16 @@ from typing import Any
 
 from holdfast.config.schema import Speed, TaskSpec
 from holdfast.errors import HoldfastError
+from holdfast.events import Listener, Predicted, Predicting
 from holdfast.inference.predict import Options, predict
 from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded
 from holdfast.predictions.record import Score
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.scoring.scorecard import score_file
+from holdfast.speed.decision import to_json
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
-from holdfast.training.loop import Listener
 
 FILE = "evaluation.json"
 
@@ -56,14 +57,14 @@ def assess(
     _claim(folder, loaded, asked_tasks, max_new_tokens, options)
     scores: dict[str, Score] = {}
     for asked in asked_tasks:
-        listen("predicting", task=asked.name, who="model", total=len(asked.test))
+        listen(Predicting(asked.name, "model", len(asked.test)))
         report = predict(
             loaded, asked, folder.predictions(asked.name), batch_size=batch_size, max_new_tokens=max_new_tokens,
             advance=_counter(listen, asked.name), speed=speed, options=options,
         )  # fmt: skip
         if report:
             record = folder.read_json(FILE)
-            folder.write_json(FILE, record | {"engaged": record.get("engaged", {}) | {asked.name: report}})
+            folder.write_json(FILE, record | {"engaged": record.get("engaged", {}) | {asked.name: to_json(report)}})
         scores[asked.name] = score_file(folder.predictions(asked.name), metric=asked.metric, variant=asked.variant)
     earlier = folder.read_json("scores.json")["tasks"] if folder.scores.exists() else {}
     folder.write_json("scores.json", {"tasks": earlier | {name: score.to_json() for name, score in scores.items()}})
@@ -98,4 +99,4 @@ def _identity(loaded: Loaded) -> str:
 
 
 def _counter(listen: Listener, task: str) -> Callable[[int], None]:
-    return lambda count: listen("predicted", task=task, who="model", count=count)
+    return lambda count: listen(Predicted(task, "model", count))

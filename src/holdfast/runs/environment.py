@@ -11,6 +11,7 @@ import torch
 
 from holdfast.machine import bits, processor
 from holdfast.runs.folder import RunFolder
+from holdfast.speed.decision import Report, to_json
 
 PACKAGES = ("holdfast", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
 
@@ -47,7 +48,7 @@ def warn_of_other_bits(device: torch.device) -> None:
         warnings.warn(f"two equal runs may differ in their last bits here: {found.why}", stacklevel=2)
 
 
-def with_evaluation(folder: RunFolder, task: str, who: str, report: dict[str, Any]) -> dict[str, Any]:
+def with_evaluation(folder: RunFolder, task: str, who: str, report: Report) -> dict[str, Any]:
     """``environment.json`` of a run with what engaged while ``who`` (base or tuned) answered ``task``.
 
     What training wrote there is kept; a run that took its training over from another one has no such file yet.
@@ -55,5 +56,5 @@ def with_evaluation(folder: RunFolder, task: str, who: str, report: dict[str, An
     file = folder.path / "environment.json"
     record: dict[str, Any] = folder.read_json(file.name) if file.exists() else environment()
     evaluation = record.setdefault("engaged", {}).setdefault("evaluation", {})
-    evaluation.setdefault(task, {})[who] = report
+    evaluation.setdefault(task, {})[who] = to_json(report)
     return record

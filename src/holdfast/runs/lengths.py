@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.models.loading import Loaded
-from holdfast.speed.sharing.memo import Rows
+from holdfast.speed.sharing.expansion_cache import Rows
 
 
-def fitting(
+def within_length(
     examples: Sequence[Example], loaded: Loaded, max_length: int | None, *, skip: bool
 ) -> tuple[tuple[Example, ...], list[HoldfastError]]:
     """The examples without those whose image or whole answer would be cut.

@@ -13,26 +13,39 @@ from typing import Any
 from holdfast.config.schema import RunConfig
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
+from holdfast.events import (
+    Event,
+    ExampleShown,
+    FinishedBefore,
+    GradientsChecked,
+    LedgerWritten,
+    Listener,
+    LoadingModel,
+    Predicted,
+    Predicting,
+    StepDone,
+    Validated,
+)
 from holdfast.inference.predict import predict
 from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
-from holdfast.runs.begun import check_begun
 from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
+from holdfast.runs.fingerprint import check_fingerprint
 from holdfast.runs.folder import RunFolder, safe_name
-from holdfast.runs.lengths import fitting
+from holdfast.runs.lengths import within_length
 from holdfast.runs.scores import recipe_scores
 from holdfast.scoring.scorecard import score_file
+from holdfast.speed.decision import Decision, Engaged, to_json
 from holdfast.speed.features.cache import FeatureCache
-from holdfast.speed.report import said
+from holdfast.speed.policy import evaluation_cache
 from holdfast.tasks.drawn import Joined
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
-from holdfast.training.loop import Listener, Outcome, Trainer
+from holdfast.training.loop import Outcome, Trainer
 from holdfast.training.pools import Pools
-from holdfast.training.speedups import feature_cache
 
 
 @dataclass
@@ -110,18 +123,18 @@ class Run:
             raise HoldfastError("the target has no test examples", remedy="add examples, or set target.test")
         self.folder.begin(self.config)
         if self.folder.scores.exists():
-            self.listen("finished_before", folder=self.folder.path)
+            self.listen(FinishedBefore(self.folder.path))
             return dict(next(iter(self.folder.read_json("scores.json")["recipes"].values())))
         if not (self.folder.path / "skipped.json").exists():
             self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
-        self.listen("loading", model=self.config.model)
+        self.listen(LoadingModel(self.config.model))
         loaded = load_model(
             self.config.model,
             trust_remote_code=self.config.trust_remote_code,
             attention=self.config.speed.attention,
         )
         warn_of_other_bits(loaded.device)
-        check_begun(self.folder, loaded.identity, tasks.all)
+        check_fingerprint(self.folder, loaded.identity, tasks.all)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
                 self._take_over(self.parent, loaded, recipe, tasks)
@@ -140,8 +153,8 @@ class Run:
         for stabiliser in recipe.stabilisers:
             examples = stabiliser.mix(examples, sources, self.config.seed)
         skip = self.config.skip_bad
-        examples, long = fitting(examples, loaded, train.max_length, skip=skip)
-        validation, more = fitting(tasks.target.validation, loaded, train.max_length, skip=skip)
+        examples, long = within_length(examples, loaded, train.max_length, skip=skip)
+        validation, more = within_length(tasks.target.validation, loaded, train.max_length, skip=skip)
         self.folder.write_json("skipped.json", [str(problem) for problem in [*tasks.skipped, *long, *more]])
         before = fingerprint(loaded.anatomy)
         if not examples:
@@ -152,9 +165,9 @@ class Run:
             loaded.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
         ledger = write_ledger(recipe, loaded.anatomy)
         self.folder.write_json("ledger.json", ledger.to_json())
-        self.listen("ledger", ledger=ledger)
+        self.listen(LedgerWritten(ledger))
         sample = loaded.chat.encode(examples[:1], with_answers=True, max_length=train.max_length)
-        self.listen("example", runs=loaded.chat.show(sample))
+        self.listen(ExampleShown(loaded.chat.show(sample)))
         outcome = self._train(loaded, recipe, tuple(examples), validation)
         check_moved(before, recipe, loaded.anatomy)
         artifacts = recipe.detach()
@@ -219,16 +232,9 @@ class Run:
             self._predict(loaded, task, self.folder.predictions(task.name), "tuned", cache)
 
     def _features(self, loaded: Loaded, tasks: Tasks) -> FeatureCache | None:
-        """Features of the test images, which base and tuned model both look at; by itself on a CPU only.
-
-        On a GPU, where towers are quick in batches and features are filled one by one, it waits to be switched on.
-        """
-        speed = self.config.speed
         frozen = {name for name in ("vision", "connector") if getattr(self.config.tune, name).method == "frozen"}
-        if "vision" not in frozen or (speed.feature_cache == "auto" and loaded.device.type != "cpu"):
-            return None
         examples = [example for task in tasks.all for example in task.test]
-        return feature_cache(loaded, frozen, speed, examples, 2, self.listen)[0]
+        return evaluation_cache(loaded, frozen, self.config.speed, examples, self.listen)
 
     def _base_predictions(self, loaded: Loaded, task: Task, cache: FeatureCache | None) -> None:
         """Made once per model and task, beside the run folders, and linked into each run."""
@@ -251,15 +257,15 @@ class Run:
 
     def _predict(self, loaded: Loaded, task: Task, file: Path, who: str, cache: FeatureCache | None) -> None:
         settings = self.config.evaluate
-        self.listen("predicting", task=task.name, who=who, total=len(task.test))
+        self.listen(Predicting(task.name, who, len(task.test)))
         report = predict(
             loaded, task, file,
             batch_size=settings.batch_size, max_new_tokens=settings.max_new_tokens,
-            advance=lambda count: self.listen("predicted", task=task.name, who=who, count=count),
+            advance=lambda count: self.listen(Predicted(task.name, who, count)),
             speed=self.config.speed, options=settings.options, cache=cache,
         )  # fmt: skip
         if report:
-            report["feature_cache"] = said(cache is not None, f"behind the {cache.stage}" if cache else "not used")
+            report["feature_cache"] = Decision(cache is not None, f"behind the {cache.stage}" if cache else "not used")
             self.folder.write_json("environment.json", with_evaluation(self.folder, task.name, who, report))
         score_file(file, metric=task.metric, variant=task.variant)
 
@@ -299,19 +305,22 @@ class TrainingLog:
                 ) from error
             self.trackers = list(accelerator.trackers)
 
-    def __call__(self, event: str, **facts: Any) -> None:
-        self.listen(event, **facts)
-        if event == "step" and (facts["step"] % self.every == 0 or facts["step"] in (1, facts["steps"])):
-            record = {name: facts[name] for name in ("step", "loss", "lr", "norm", "tokens")}
-            self.folder.append("train.jsonl", record | {"seconds": round(facts["seconds"], 3)})
-            self._track({f"train/{name}": facts[name] for name in ("loss", "lr", "norm")}, facts["step"])
-        elif event == "validation":
-            self.folder.append("train.jsonl", {"event": event, **facts})
-            self._track({f"validation/{name}": facts[name] for name in ("loss", "exact")}, facts["step"])
-        elif event == "engaged":
-            self.folder.write_json("environment.json", environment(**facts["report"]))
-        elif event == "gradients":
-            self.folder.write_json("gradients.json", {"without_gradient_after_step_1": facts["missing"]})
+    def __call__(self, event: Event) -> None:
+        self.listen(event)
+        match event:
+            case StepDone(step=step, steps=steps) if step % self.every == 0 or step in (1, steps):
+                record = {"step": step, "loss": event.loss, "lr": event.lr, "norm": event.norm, "tokens": event.tokens}
+                self.folder.append("train.jsonl", record | {"seconds": round(event.seconds, 3)})
+                self._track({"train/loss": event.loss, "train/lr": event.lr, "train/norm": event.norm}, step)
+            case Validated(step=step, loss=loss, exact=exact):
+                self.folder.append("train.jsonl", {"event": "validation", "step": step, "loss": loss, "exact": exact})
+                self._track({"validation/loss": loss, "validation/exact": exact}, step)
+            case Engaged(report=report):
+                self.folder.write_json("environment.json", environment(**to_json(report)))
+            case GradientsChecked(missing=missing):
+                self.folder.write_json("gradients.json", {"without_gradient_after_step_1": list(missing)})
+            case _:
+                pass
 
     def _track(self, values: dict[str, float], step: int) -> None:
         for tracker in self.trackers:

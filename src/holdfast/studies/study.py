@@ -11,9 +11,9 @@ from holdfast.config.documents import read_mapping
 from holdfast.config.loading import load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
+from holdfast.events import Listener, RecipeBegun, RecipeDone
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.run import Run
-from holdfast.training.loop import Listener
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[
     """Run what is not finished yet; returns the entries of ``scores.json`` in the order of the study."""
     entries: list[dict[str, Any]] = []
     for number, recipe in enumerate(study.recipes, start=1):
-        listen("recipe", name=recipe.name, number=number, count=len(study.recipes))
+        listen(RecipeBegun(recipe.name, number, len(study.recipes)))
         parent = out / recipe.of if recipe.of else None
         run = Run(recipe.config, out / recipe.name, base=base, listen=listen, parent=parent)
         entry = run.execute() | {"origin": recipe.origin}
         entries.append(entry)
         RunFolder(out).write_json("scores.json", {"title": study.title, "recipes": {e["name"]: e for e in entries}})
-        listen("recipe_done", entry=entry)
+        listen(RecipeDone(entry))
     return entries

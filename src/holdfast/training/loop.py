@@ -7,11 +7,10 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,27 +18,24 @@ from torch import Tensor, nn
 from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
+from holdfast.events import GradientsChecked, Listener, MemorySplit, Resumed, StepDone, Validated, silence
 from holdfast.methods.contract import Batch
 from holdfast.methods.ledger import check_gradients
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.stabilisers.base import Stabiliser
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import out_of_memory
+from holdfast.speed.blocks import blocks_of, compiled, without_kv_cache
+from holdfast.speed.decision import OFF, Decision, Engaged, Report
 from holdfast.speed.frozen import without_graph
-from holdfast.speed.report import said
+from holdfast.speed.policy import feature_cache, shared_training
 from holdfast.speed.sharing.attention import in_two_pieces
+from holdfast.speed.sharing.batcher import Batcher
 from holdfast.training import fused
 from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from holdfast.training.loss import answer_logits, answer_loss
 from holdfast.training.memory import Randomness, clean_up
-from holdfast.training.speedups import SpeedUps, blocks_of, compiled, engage, frozen_components, without_kv_cache
-
-
-class Listener(Protocol):
-    """Hears what happens; the terminal and the log file are listeners."""
-
-    def __call__(self, event: str, **facts: Any) -> None: ...
 
 
 @dataclass
@@ -50,6 +46,16 @@ class Outcome:
     seconds: float
     stopped_early: bool
     losses: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one step came to; see :class:`holdfast.events.StepDone`."""
+
+    loss: float
+    lr: float
+    norm: float
+    tokens: int
 
 
 class Trainer:
@@ -65,7 +71,7 @@ class Trainer:
         *,
         seed: int,
         run: Path | None = None,
-        listen: Listener | None = None,
+        listen: Listener = silence,
         speed: Speed | None = None,
     ) -> None:
         from accelerate import Accelerator
@@ -75,7 +81,7 @@ class Trainer:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
         self.loaded, self.recipe, self.train, self.speed = loaded, recipe, train, speed or Speed()
         self.examples, self.validation, self.run_folder = examples, validation[: train.validation_limit], run
-        self.listen: Listener = listen or (lambda event, **facts: None)
+        self.listen = listen
         self.stream = Stream(examples, train.batch_size, train.accumulate, seed, train.order)
         self.steps = count_steps(train, len(examples))
         self.largest = train.batch_size  # examples of one forward pass; less after a step ran out of memory
@@ -104,17 +110,17 @@ class Trainer:
             KeyboardInterrupt: After the step in progress was finished and saved.
             HoldfastError: The loss is not a number.
         """
-        frozen = frozen_components(self.recipe) if self.speed.frozen_no_grad else set()
+        guarded = self.frozen if self.speed.frozen_no_grad else set[str]()
         blocks = blocks_of(self.loaded.model)
         try:
             with (
-                without_graph(self.loaded.model, self.loaded.anatomy, frozen),
+                without_graph(self.loaded.model, self.loaded.anatomy, guarded),
                 without_kv_cache(self.loaded.model),
                 in_two_pieces(self.loaded.model),
                 compiled(blocks, self.speed.compile),
             ):
-                self.engaged = self._engage()
-                self.listen("engaged", report=self.engaged.report)
+                self.batcher, self.report = self._engage()
+                self.listen(Engaged(self.report))
                 return self._fit()
         finally:
             # Under mixed precision the library replaces the model's forward; evaluation wants the model's own.
@@ -125,18 +131,19 @@ class Trainer:
         if self.run_folder is not None:
             progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer)
         if progress is not None:
-            self.listen("resumed", step=progress.step, steps=self.steps)
+            self.listen(Resumed(progress.step, self.steps))
             _forget_after(self.run_folder, progress.step)
         progress = progress or Progress()
         outcome = Outcome(self.steps, progress.seconds, progress.stopped)
         begun = time.perf_counter() - progress.seconds
         with _interruptible() as interrupted:
             while progress.step < self.steps and not progress.stopped:
-                facts = self._step(progress.step)
-                outcome.losses.append(facts["loss"])
+                made = self._step(progress.step)
+                outcome.losses.append(made.loss)
                 progress.step += 1
                 progress.seconds = time.perf_counter() - begun
-                self.listen("step", step=progress.step, steps=self.steps, seconds=progress.seconds, **facts)
+                done = StepDone(step=progress.step, steps=self.steps, seconds=progress.seconds, **asdict(made))
+                self.listen(done)
                 self._after(progress)
                 due = self.train.checkpoint_every and progress.step % self.train.checkpoint_every == 0
                 if self.run_folder is not None and (due or interrupted()):
@@ -148,22 +155,43 @@ class Trainer:
             save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
         return outcome
 
-    def _engage(self) -> SpeedUps:
-        seen = self.steps * self.train.batch_size * self.train.accumulate
-        with self.accelerator.autocast():
-            engaged = engage(
-                self.loaded, self.recipe, self.speed, self.train, self.examples, self.validation,
-                passes=seen / len(self.examples), listen=self.listen,
-            )  # fmt: skip
-        engaged.report |= {
-            "precision": self.accelerator.mixed_precision,
-            "attention": str(self.loaded.model.config.get_text_config()._attn_implementation).removesuffix("_shared"),  # type: ignore[union-attr, operator]
-            "compile": said(self.speed.compile, "the blocks of the llm" if self.speed.compile else "switched off"),
-            "split_on_oom": said(False, "memory has sufficed" if self.speed.split_on_oom else "switched off"),
-        }
-        return engaged
+    @property
+    def frozen(self) -> set[str]:
+        """Image encoder and connector, where nothing changes them."""
+        return {name for name in ("vision", "connector") if name not in self.recipe.active}
 
-    def _step(self, step: int) -> dict[str, Any]:
+    def _engage(self) -> tuple[Batcher, Report]:
+        """Decide, check and prepare, as the precision of the run has it."""
+        seen = self.steps * self.train.batch_size * self.train.accumulate
+        loaded, speed, frozen = self.loaded, self.speed, self.frozen
+        with self.accelerator.autocast():
+            cache, cached = feature_cache(
+                loaded,
+                frozen,
+                speed,
+                [*self.examples, *self.validation],
+                passes=seen / len(self.examples),
+                listen=self.listen,
+            )
+            share = speed.share_images != "off"
+            batcher = Batcher(loaded, max_length=self.train.max_length, share=share, cache=cache)
+            shared = shared_training(batcher, speed, self.train, self.examples)
+        batcher.share = shared.on
+        attention = str(loaded.model.config.get_text_config()._attn_implementation)  # type: ignore[union-attr, operator]
+        report: Report = {
+            "share_images": shared,
+            "feature_cache": cached,
+            "frozen_no_grad": Decision(
+                speed.frozen_no_grad and bool(frozen), "frozen: " + (", ".join(sorted(frozen)) or "no encoder is")
+            ),
+            "precision": self.accelerator.mixed_precision,
+            "attention": attention.removesuffix("_shared"),
+            "compile": Decision(True, "the blocks of the llm") if speed.compile else OFF,
+            "split_on_oom": Decision(False, "memory has sufficed") if speed.split_on_oom else OFF,
+        }
+        return batcher, report
+
+    def _step(self, step: int) -> Made:
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self.factor(step)
         self.model.train()
@@ -173,7 +201,7 @@ class Trainer:
         self.optimizer.step()
         self.recipe.after_step(step)
         self.optimizer.zero_grad(set_to_none=True)
-        return {"loss": summed, "lr": max(g["lr"] for g in self.optimizer.param_groups), "norm": norm, "tokens": tokens}
+        return Made(summed, max(g["lr"] for g in self.optimizer.param_groups), norm, tokens)
 
     def _accumulate(self, step: int) -> tuple[int, float]:
         """The gradient of one step, in as many parts as memory asks for: its answer tokens and its loss."""
@@ -192,9 +220,9 @@ class Trainer:
             clean_up(self.loaded.model, self.optimizer)
             before.restore()
             self.largest = (self.largest + 1) // 2
-            self.engaged.report["split_on_oom"] = said(True, f"from step {step + 1} on {self.largest} examples a pass")
-            self.listen("split", step=step + 1, largest=self.largest)
-            self.listen("engaged", report=self.engaged.report)
+            self.report["split_on_oom"] = Decision(True, f"from step {step + 1} on {self.largest} examples a pass")
+            self.listen(MemorySplit(step + 1, self.largest))
+            self.listen(Engaged(self.report))
 
     def _gradient(self, step: int) -> tuple[int, float]:
         chosen = [example for batch in self.stream.step(step) for example in batch]
@@ -221,12 +249,12 @@ class Trainer:
                     f"the loss of step {step + 1} is {float(loss.detach())}", item=ids, remedy="lower the learning rate"
                 )
             self.accelerator.backward(loss if term is None else loss + term)
-            if "head" not in self.engaged.report or self.engaged.report["head"] != result.head:
-                self.engaged.report["head"] = result.head
-                self.listen("engaged", report=self.engaged.report)
+            if "head" not in self.report or self.report["head"] != result.head:
+                self.report["head"] = result.head
+                self.listen(Engaged(self.report))
         if step == 0:
             seen = any("pixel" in name or "patches" in name or "images" in name for batch in batches for name in batch)
-            self.listen("gradients", missing=check_gradients(self.recipe, self.loaded.anatomy, images=seen))
+            self.listen(GradientsChecked(check_gradients(self.recipe, self.loaded.anatomy, images=seen)))
         return tokens, summed
 
     def _base(self, batch: Batch) -> Tensor:
@@ -250,7 +278,7 @@ class Trainer:
         if not every or progress.step % every or not self.validation:
             return
         loss, exact = self.validate()
-        self.listen("validation", step=progress.step, loss=loss, exact=exact)
+        self.listen(Validated(progress.step, loss, exact))
         if progress.best is None or loss < progress.best:
             progress.best, progress.worse = loss, 0
         else:
@@ -273,7 +301,7 @@ class Trainer:
 
     def encode(self, examples: Sequence[Example]) -> Batch:
         """One batch on the model's device."""
-        return self.engaged.batcher(examples)
+        return self.batcher(examples)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, train: Train, steps: int) -> Callable[[int], float]:

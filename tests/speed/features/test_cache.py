@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from holdfast.models.loading import Loaded
+from holdfast.speed.decision import NotPossible
 from holdfast.speed.features.cache import FeatureCache
-from holdfast.speed.features.seam import without_pixels
-from holdfast.speed.refusal import NotPossible
+from holdfast.speed.features.tap import without_pixels
 from tests.support.features import AGAIN, BOTH, CAP, ONE, ROWS, TEXT, TWO, load, logits
 from tests.support.processors import KITS
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from holdfast.models.anatomy import resolve_anatomy
+from holdfast.speed.decision import NotPossible
+from holdfast.speed.features.extract import Extractor, Stage
 from holdfast.speed.features.images import CachedImages
-from holdfast.speed.features.proof import prove
-from holdfast.speed.features.seam import check_forward, without_pixels
-from holdfast.speed.features.taking import Stage, Taker
+from holdfast.speed.features.tap import check_forward, without_pixels
 from holdfast.speed.features.towers import inside
-from holdfast.speed.refusal import NotPossible
+from holdfast.speed.features.verify import verify
 from tests.support.families import FAMILIES, build
 from tests.support.features import family_batch, logits, one_row
 
@@ -42,10 +42,10 @@ def test_cached_logits_are_the_plain_ones_or_the_reason_is_said(name: str, stage
     assert inside(model, anatomy) == (name in INSIDE)
     if stage == "tower" and name in INSIDE:
         return
-    taker = Taker(model, anatomy, stage)
-    records = tuple(taker.take(one_row(inputs, row)) for row in range(2))
+    extractor = Extractor(model, anatomy, stage)
+    records = tuple(extractor.extract(one_row(inputs, row)) for row in range(2))
     cached = CachedImages(stage, records, torch.device("cpu"))
-    prove(model, inputs, cached)
+    verify(model, inputs, cached)
     plain = logits(model, inputs)
     kept = inputs["attention_mask"].bool()
     words = without_pixels(inputs)
@@ -63,9 +63,9 @@ def test_files_hold_no_more_than_is_read(name: str) -> None:
     inputs = one_row(family_batch(name, model), 0)
     anatomy = resolve_anatomy(model)
     count = {"qwen3_vl": 2}.get(name, 1)
-    assert len(Taker(model, anatomy, "connector").take(inputs).tensors) == count
+    assert len(Extractor(model, anatomy, "connector").extract(inputs).tensors) == count
     if name not in INSIDE:
-        record = Taker(model, anatomy, "tower").take(inputs)
+        record = Extractor(model, anatomy, "tower").extract(inputs)
         assert [tensor.shape[-1] for tensor in record.tensors if tensor.is_floating_point()] == [16]
 
 
@@ -73,7 +73,7 @@ def test_files_hold_no_more_than_is_read(name: str) -> None:
 def test_features_that_heed_the_question_are_refused(stage: Stage) -> None:
     model = build("instructblip")
     with pytest.raises(NotPossible, match="depend on the question"):
-        Taker(model, resolve_anatomy(model), stage).take(one_row(family_batch("instructblip", model), 0))
+        Extractor(model, resolve_anatomy(model), stage).extract(one_row(family_batch("instructblip", model), 0))
 
 
 def test_features_that_use_the_llm_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_features_that_use_the_llm_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(kind, "get_image_features", with_words)
     before = [parameter.requires_grad for parameter in model.parameters()]
     with pytest.raises(NotPossible, match="depend on weights of the llm"):
-        Taker(model, resolve_anatomy(model), "connector").take(inputs)
+        Extractor(model, resolve_anatomy(model), "connector").extract(inputs)
     assert [parameter.requires_grad for parameter in model.parameters()] == before
 
 
@@ -99,8 +99,10 @@ def test_a_family_that_ignores_features_is_noticed(monkeypatch: pytest.MonkeyPat
     """The old ``image_hidden_states`` is swallowed in silence; a forward that did the same with ours must not pass."""
     model = build("llava")
     inputs = family_batch("llava", model)
-    taker = Taker(model, resolve_anatomy(model), "connector")
-    cached = CachedImages("connector", tuple(taker.take(one_row(inputs, row)) for row in range(2)), torch.device("cpu"))
+    extractor = Extractor(model, resolve_anatomy(model), "connector")
+    cached = CachedImages(
+        "connector", tuple(extractor.extract(one_row(inputs, row)) for row in range(2)), torch.device("cpu")
+    )
     kind = type(model)
     original = kind.forward
 
@@ -110,8 +112,8 @@ def test_a_family_that_ignores_features_is_noticed(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(kind, "forward", deaf)
     with pytest.raises(NotPossible, match="does not look at stored features"):
-        prove(model, inputs, cached)
+        verify(model, inputs, cached)
     monkeypatch.undo()
     swapped = CachedImages("connector", cached.records[::-1], cached.device)
     with pytest.raises(NotPossible, match="change its logits by"):
-        prove(model, inputs, swapped)
+        verify(model, inputs, swapped)

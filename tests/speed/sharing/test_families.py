@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from holdfast.models.chat import per_token
-from holdfast.speed.sharing.gate import longest, refusal
 from holdfast.speed.sharing.packing import block_mask, pack
 from holdfast.speed.sharing.rows import rows_of
+from holdfast.speed.sharing.supports import longest, supports
 from tests.support.families import FAMILIES, IMAGE, batch
 from tests.support.models import model as shared_model
 
@@ -29,11 +29,11 @@ def test_the_list_names_families() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_shared_rows_or_a_reason(family: str) -> None:
     model = shared_model(family)
-    reason = refusal(model)
+    decision = supports(model)
     if family in REFUSED:
-        assert reason is not None and REFUSED[family] in reason
+        assert not decision and REFUSED[family] in decision.why
         return
-    assert reason is None
+    assert decision
     inputs = batch(family, model)
     marks = {int(IMAGE), *(int(i) for i in _marks(model))}
     pixels = {name: value for name, value in inputs.items() if not per_token(name)}

@@ -11,16 +11,16 @@ import torch
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.models.loading import Loaded
+from holdfast.speed.decision import NotPossible
 from holdfast.speed.features import files
 from holdfast.speed.features.digests import group, image_set
-from holdfast.speed.features.folder import SUFFIX, Card, Proof, remove, sweep, touch
+from holdfast.speed.features.eviction import Eviction
+from holdfast.speed.features.extract import Extractor, Stage
+from holdfast.speed.features.folder import SUFFIX, Card, Verification, remove, sweep, touch
 from holdfast.speed.features.images import CachedImages
-from holdfast.speed.features.proof import prove
-from holdfast.speed.features.room import Room
-from holdfast.speed.features.seam import check_forward
-from holdfast.speed.features.taking import Stage, Taker
+from holdfast.speed.features.tap import check_forward
 from holdfast.speed.features.towers import inside, towers
-from holdfast.speed.refusal import NotPossible
+from holdfast.speed.features.verify import verify
 
 
 class FeatureCache:
@@ -41,11 +41,11 @@ class FeatureCache:
         self.note: str | None = None
         self._loaded, self._folder, self._cap = loaded, folder, cap
         self._group, self._autocast = folder / name, autocast
-        self._proved = Proof.read(self._group)
-        self._taker = Taker(loaded.model, loaded.anatomy, stage, self._proved.fields)
+        self._verified = Verification.read(self._group)
+        self._extractor = Extractor(loaded.model, loaded.anatomy, stage, self._verified.fields)
         self._needed: set[Path] = set()
         self._trusted: set[Path] = set()
-        self._room = Room(folder, cap, self._needed.__contains__)
+        self._eviction = Eviction(folder, cap, self._needed.__contains__)
 
     @classmethod
     def open(cls, loaded: Loaded, frozen: Collection[str], *, folder: Path, cap: int) -> FeatureCache:
@@ -134,7 +134,7 @@ class FeatureCache:
             if example.images and len(chosen) < 2:
                 chosen.setdefault(self._path(example), example)
         rows = list(chosen.values())
-        if len(rows) <= self._proved.rows:
+        if len(rows) <= self._verified.rows:
             return
         self.fill(rows)
         cached = self.batch(rows)
@@ -142,10 +142,10 @@ class FeatureCache:
             cached = CachedImages(self.stage, tuple(self._take(row) for row in rows), self._loaded.device)
         batch = self._loaded.chat.encode(rows, with_answers=False)
         with torch.autocast(**self._autocast):
-            prove(self._loaded.model, self._here(batch), cached.to(self._loaded.device))
-        self._proved = Proof(len(rows), self._taker.read)
+            verify(self._loaded.model, self._here(batch), cached.to(self._loaded.device))
+        self._verified = Verification(len(rows), self._extractor.read)
         if self._group.is_dir():
-            self._proved.write(self._group)
+            self._verified.write(self._group)
 
     def batch(self, examples: Sequence[Example]) -> CachedImages | None:
         """Features of the rows of one batch, mapped into memory; None when they have no images or one is not stored."""
@@ -182,7 +182,7 @@ class FeatureCache:
         inputs = self._here(self._loaded.chat.encode([example], with_answers=False))
         try:
             with torch.autocast(**self._autocast):
-                return self._taker.take(inputs)
+                return self._extractor.extract(inputs)
         except HoldfastError:
             raise
         except Exception as error:  # the plain path may still work: Mistral 3 fails on one image of one token alone
@@ -194,7 +194,7 @@ class FeatureCache:
 
     def _store(self, path: Path, record: files.Record) -> bool:
         content = files.encode(record.spec, record.tensors)
-        if not self._room.make(len(content)):
+        if not self._eviction.make(len(content)):
             self.note = (
                 f"The feature cache is full: {self._cap / 1e9:g} GB do not hold all images of this run. "
                 "The rest is computed at every use; raise the cap to keep them."

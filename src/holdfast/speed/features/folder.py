@@ -57,7 +57,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Proof:
+class Verification:
     """What was found out about a group's model on its first batch, so that it need not be found out again.
 
     Attributes:
@@ -69,13 +69,13 @@ class Proof:
     fields: tuple[str, ...] | None = None
 
     @staticmethod
-    def read(group: Path) -> Proof:
+    def read(group: Path) -> Verification:
         """The proof of a group; an empty one where there is none, or none that can be read."""
         try:
             found = json.loads((group / _PROOF).read_text(encoding="utf-8"))
-            return Proof(int(found["rows"]), tuple(map(str, found["fields"])))
+            return Verification(int(found["rows"]), tuple(map(str, found["fields"])))
         except (OSError, ValueError, KeyError, TypeError):
-            return Proof()
+            return Verification()
 
     def write(self, group: Path) -> None:
         """Put it into the group's folder; where that cannot be written it is found out again next time."""

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from holdfast.speed.features.extract import Stage, restored
 from holdfast.speed.features.files import Record
 from holdfast.speed.features.merge import merged
-from holdfast.speed.features.seam import SEAM
-from holdfast.speed.features.taking import Stage, give
+from holdfast.speed.features.tap import FEATURES
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class CachedImages:
             NotPossible: Features of different images do not fit into one batch of this family.
         """
         bare = _bare(model)
-        made = {id(record): give(bare, self.stage, record, self.device) for record in self.records}
-        return {SEAM: {"image": merged([made[id(record)] for record in self.records])}}
+        made = {id(record): restored(bare, self.stage, record, self.device) for record in self.records}
+        return {FEATURES: {"image": merged([made[id(record)] for record in self.records])}}
 
     def fits(self) -> bool:
         """Whether stored features can be joined; told by their shapes, nothing is read."""
-        from holdfast.speed.refusal import NotPossible
+        from holdfast.speed.decision import NotPossible
 
         if self.stage == "tower":
             return True  # joined after the connector, whose shapes are not known yet

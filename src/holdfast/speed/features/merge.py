@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.speed.refusal import NotPossible
+from holdfast.speed.decision import NotPossible
 
 _SAME_FOR_ALL = ("visual_indicator_features",)
 """Ovis2 hands on embeddings of special tokens beside those of the images."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.models.anatomy import Anatomy
+from holdfast.speed.decision import NotPossible
 from holdfast.speed.features.tree import replaced, tensors_of
-from holdfast.speed.refusal import NotPossible
 
 Said = dict[str, list[Any]]
 """Full name of a tower -> what it returned, call by call."""

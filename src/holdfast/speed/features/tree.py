@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.speed.refusal import NotPossible
+from holdfast.speed.decision import NotPossible
 
 _PLAIN = (bool, int, float, str, type(None))
 

@@ -12,10 +12,10 @@ from holdfast.data.examples import Example
 from holdfast.models.loading import Loaded
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.sharing.attention import mark
-from holdfast.speed.sharing.gate import longest
-from holdfast.speed.sharing.memo import Rows
+from holdfast.speed.sharing.expansion_cache import Rows
 from holdfast.speed.sharing.packing import as_additive, block_mask, pack, shared_length
 from holdfast.speed.sharing.rows import Row, by_images, collate
+from holdfast.speed.sharing.supports import longest
 
 Inputs = dict[str, Any]
 """Model inputs by name; beside them ``labels``, ``owner`` (see :func:`holdfast.speed.sharing.packing.pack`) and

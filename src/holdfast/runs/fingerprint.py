@@ -15,7 +15,7 @@ from holdfast.tasks.task import Task
 FILE = "begun.json"
 
 
-def check_begun(folder: RunFolder, identity: str, tasks: Sequence[Task]) -> None:
+def check_fingerprint(folder: RunFolder, identity: str, tasks: Sequence[Task]) -> None:
     """Record the base weights and the examples of a run, or refuse if they are not those it began with.
 
     Raises:

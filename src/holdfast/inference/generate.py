@@ -13,29 +13,28 @@ import torch
 
 from holdfast.config.schema import Speed
 from holdfast.data.examples import Example
-from holdfast.errors import HoldfastError
 from holdfast.inference.decoding import Decoder
-from holdfast.inference.generation import end_ids, generate, obstacle, repetition_penalty
+from holdfast.inference.library import end_ids, follows_settings, generate, repetition_penalty
 from holdfast.inference.likelihood import option_scores
 from holdfast.models.chat import per_token
 from holdfast.models.loading import Loaded
+from holdfast.speed.decision import OFF, Decision, Report, insist
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.head import logits_at
-from holdfast.speed.proved import proved, remember
-from holdfast.speed.report import said
-from holdfast.speed.sharing.batcher import Batcher, repeated, to_device
-from holdfast.speed.sharing.check import TOLERANCE, check, some
-from holdfast.speed.sharing.gate import refusal
+from holdfast.speed.policy import something_shared
+from holdfast.speed.sharing.batcher import Batcher, to_device
+from holdfast.speed.sharing.supports import supports
+from holdfast.speed.sharing.verify import TOLERANCE, VERIFIED, some, verify_sharing
+from holdfast.speed.verified import is_verified, mark_verified
 
-Report = dict[str, Any]
 Answer = tuple[str, bool]
 """The text, and whether it ran into the length limit."""
 
-CHECKED = "compared with separate rows before the first question"
+CHECKED = Decision(True, "compared with separate rows before the first question")
 
 
 @dataclass
-class Asking:
+class Generator:
     """Asks questions for free answers.
 
     Attributes:
@@ -73,7 +72,7 @@ class Asking:
         return self.loaded.chat.decode(torch.tensor(ids))
 
 
-def asking(
+def make_generator(
     loaded: Loaded,
     examples: Sequence[Example],
     limit: int,
@@ -81,7 +80,7 @@ def asking(
     speed: Speed,
     batch_size: int,
     cache: FeatureCache | None = None,
-) -> Asking:
+) -> Generator:
     """Decide how ``examples`` are asked, after comparing numbers on the first of them.
 
     ``share_images: off`` is the library's own ``generate`` from end to end. So is a model whose generation settings ask
@@ -90,31 +89,30 @@ def asking(
     Raises:
         HoldfastError: Sharing is switched on, and the model cannot.
     """
-    made = Asking(loaded, limit)
+    made = Generator(loaded, limit)
     if speed.share_images == "off":
-        made.report = {"share_images": said(False, "switched off"), "early_stop": said(False, "switched off")}
+        made.report = {"share_images": OFF, "early_stop": OFF}
         return made
-    why, unfollowed = refusal(loaded.model, loaded.chat), obstacle(loaded.model)
-    apart = None
-    if why is None and unfollowed is None:
+    possible, followed = supports(loaded.model, loaded.chat), follows_settings(loaded.model)
+    shared = possible
+    if possible and followed:
         batcher = Batcher(loaded, answers=False, share=True, cache=cache)
-        apart = nothing_shared(batcher, examples, batch_size)
-        batcher.share = apart is None
-        decoder = Decoder(batcher, end_ids(loaded), repetition_penalty(loaded.model))
-        why = (check(batcher, examples) if batcher.share else None) or check_steps(decoder, examples)
-    _insist(speed, why)
-    why = why or unfollowed
-    if why is None:
-        made.decoder = decoder
-    made.report = {
-        "share_images": said(why is None and apart is None, why or apart or CHECKED),
-        "early_stop": said(why is None, why or "compared with a forward pass over the whole"),
-    }
+        shared = something_shared(batcher, examples, batch_size)
+        batcher.share = shared.on
+        if shared:
+            possible = verify_sharing(batcher, examples)
+        made.decoder = Decoder(batcher, end_ids(loaded), repetition_penalty(loaded.model))
+        possible = possible and verify_steps(made.decoder, examples)
+    insist("speed.share_images", speed.share_images, possible)
+    early = possible and followed and Decision(True, "compared with a forward pass over the whole")
+    if not early:
+        made.decoder = None
+    made.report = {"share_images": early and shared and CHECKED, "early_stop": early}
     return made
 
 
 @dataclass
-class Scoring:
+class OptionScorer:
     """Compares options.
 
     Attributes:
@@ -132,14 +130,14 @@ class Scoring:
         return option_scores(self.batcher, asked, rows=self.rows)
 
 
-def scoring(
+def make_scorer(
     loaded: Loaded,
     examples: Sequence[Example],
     *,
     speed: Speed,
     batch_size: int,
     cache: FeatureCache | None = None,
-) -> Scoring:
+) -> OptionScorer:
     """Decide how options are compared.
 
     Args:
@@ -153,43 +151,29 @@ def scoring(
         HoldfastError: Sharing is switched on, and the model cannot.
     """
     batcher = Batcher(loaded, share=True, cache=cache)
-    if speed.share_images == "off":
-        why: str | None = "switched off"
-    else:
-        why = refusal(loaded.model, loaded.chat)
-        apart = None if why else nothing_shared(batcher, examples, len(examples))
-        if why is None and apart is None:
-            why = check(batcher, examples)
-        _insist(speed, why)
-        why = why or apart
-    batcher.share = why is None
-    return Scoring(batcher, batch_size, {"share_images": said(why is None, why or CHECKED)})
-
-
-def nothing_shared(batcher: Batcher, examples: Sequence[Example], batch_size: int) -> str | None:
-    """Why these questions have nothing in common, whatever the model; no mistake, so never refused."""
-    if not repeated(examples):
-        return "every image has one question"
-    if batch_size == 1:
-        return "a batch of one has nothing to share"
-    if batcher.pack(some(examples)) is None:
-        return "questions about an image do not begin alike, or are longer than the model's window"
-    return None
+    shared = OFF
+    if speed.share_images != "off":
+        possible = supports(loaded.model, loaded.chat)
+        worth = possible and something_shared(batcher, examples, len(examples))
+        possible = possible and (verify_sharing(batcher, examples) if worth else possible)
+        shared = insist("speed.share_images", speed.share_images, possible) and worth and CHECKED
+    batcher.share = shared.on
+    return OptionScorer(batcher, batch_size, {"share_images": shared})
 
 
 @torch.no_grad()
-def check_steps(decoder: Decoder, examples: Sequence[Example]) -> str | None:
-    """Why tokens fed behind a cache get other logits than in a row of their own; None where they get the same."""
+def verify_steps(decoder: Decoder, examples: Sequence[Example]) -> Decision:
+    """Whether tokens fed behind a cache get the logits that they get in a row of their own."""
     batcher, loaded = decoder.batcher, decoder.batcher.loaded
     what = f"steps behind a cache, {'shared' if batcher.share else 'separate'} rows"
-    if proved(loaded.model, what):
-        return None
+    if is_verified(loaded.model, what):
+        return VERIFIED
     chosen = (some(examples) if batcher.share else []) or list(examples[:2])
     bound = batcher.longest
     if bound is not None:
         chosen = [e for e, row in zip(chosen, batcher.rows(chosen), strict=True) if row.length < bound]
     if not chosen:
-        return None
+        return Decision(True, "no question is short enough to be fed behind a cache")
     name = type(loaded.model).__name__
     try:
         state, first = decoder.start(chosen)
@@ -198,12 +182,12 @@ def check_steps(decoder: Decoder, examples: Sequence[Example]) -> str | None:
         behind = decoder.step(state, tokens).float().cpu()
         whole = torch.stack([_whole(loaded, chosen[index], tokens[index]) for index in order])
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        return f"{name} does not answer row by row ({' '.join(str(error).split())[:120]})"
+        return Decision(False, f"{name} does not answer row by row ({' '.join(str(error).split())[:120]})")
     worst = float(((behind - whole).abs().amax(-1) / whole.abs().amax(-1).clamp(min=1e-6)).max())
     if worst <= TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2):
-        remember(loaded.model, what)
-        return None
-    return f"{name} gives other logits behind a cache (by {worst:.2g} of the largest)"
+        mark_verified(loaded.model, what)
+        return VERIFIED
+    return Decision(False, f"{name} gives other logits behind a cache (by {worst:.2g} of the largest)")
 
 
 def _whole(loaded: Loaded, example: Example, token: int) -> Any:
@@ -215,8 +199,3 @@ def _whole(loaded: Loaded, example: Example, token: int) -> Any:
     last = torch.zeros(batch["input_ids"].shape, dtype=torch.bool)
     last[0, -1] = True
     return logits_at(loaded.model, to_device(batch, loaded.device), last)[0].float().cpu()
-
-
-def _insist(speed: Speed, why: str | None) -> None:
-    if why is not None and speed.share_images == "on":
-        raise HoldfastError(f"speed.share_images is on, and {why}", remedy="set speed.share_images: auto")

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from holdfast.models.chat import ChatProcessor
+from holdfast.speed.decision import Decision
 
 MASKABLE = ("sdpa", "eager")
 """Attention implementations that take a mask ``[rows, 1, queries, keys]``."""
@@ -17,11 +18,16 @@ _CROSS = ("cross_attention_mask", "image_attention_mask", "image_embeds_position
 _QUESTION = ("qformer_input_ids",)
 
 
-def refusal(model: nn.Module, chat: ChatProcessor | None = None) -> str | None:
-    """Why questions about one image cannot become one row of this model; None where they can.
+def supports(model: nn.Module, chat: ChatProcessor | None = None) -> Decision:
+    """Whether questions about one image can become one row of this model, as far as it can be read off it.
 
-    What can be read off the model is read off here; :func:`holdfast.speed.sharing.check.check` then compares numbers.
+    :func:`holdfast.speed.sharing.verify.verify_sharing` then compares numbers.
     """
+    why = _obstacle(model, chat)
+    return Decision(why is None, why or "its llm looks back only, and its attention takes a mask")
+
+
+def _obstacle(model: nn.Module, chat: ChatProcessor | None) -> str | None:
     config: Any = getattr(model, "config", None)
     text = config.get_text_config()
     takes = inspect.signature(model.forward).parameters

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from holdfast.data.examples import Example
 from holdfast.models.anatomy import output_head
+from holdfast.speed.decision import Decision
 from holdfast.speed.head import hidden_at, logits_at
-from holdfast.speed.proved import proved, remember
 from holdfast.speed.sharing.batcher import Batcher, model_inputs, to_device
 from holdfast.speed.sharing.rows import by_images
+from holdfast.speed.verified import is_verified, mark_verified
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 """Largest deviation of a logit, as a share of the largest logit; half precision rounds more than that."""
@@ -22,9 +23,12 @@ AT_ONCE = 32
 """Tokens whose logits are made together: those of two long answers may be larger than a whole step."""
 
 
+VERIFIED = Decision(True, "compared with separate rows")
+
+
 @torch.no_grad()
-def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
-    """The reason why shared rows give other answers than separate rows, or None where they give the same.
+def verify_sharing(batcher: Batcher, examples: Sequence[Example]) -> Decision:
+    """Whether shared rows give the answers of separate rows.
 
     Args:
         batcher: That shares.
@@ -33,10 +37,10 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
     chosen = some(examples)
     packed = batcher.pack(chosen)
     if packed is None:
-        return "no two examples of a batch show the same image and begin alike"
+        return Decision(False, "no two examples of a batch show the same image and begin alike")
     loaded = batcher.loaded
-    if proved(loaded.model, "shared rows"):
-        return None
+    if is_verified(loaded.model, "shared rows"):
+        return VERIFIED
     plain = batcher.separate(chosen)
     # A row of its own ends with what its branch holds; only there are logits compared, and made.
     counts = torch.tensor([int((packed["owner"] == index).sum()) for index in range(len(chosen))])[:, None]
@@ -48,16 +52,19 @@ def check(batcher: Batcher, examples: Sequence[Example]) -> str | None:
     try:
         worst = _worst(batcher, packed, plain, len(chosen))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
-        return f"{type(loaded.model).__name__} does not take shared rows ({' '.join(str(error).split())[:120]})"
+        said = " ".join(str(error).split())[:120]
+        return Decision(False, f"{type(loaded.model).__name__} does not take shared rows ({said})")
     finally:
         loaded.model.train(training)
     allowed = TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2)
     if torch.is_autocast_enabled(loaded.device.type):
         allowed = 5e-2
     if worst <= allowed:
-        remember(loaded.model, "shared rows")
-        return None
-    return f"{type(loaded.model).__name__} gives other logits in shared rows (by {worst:.2g} of the largest)"
+        mark_verified(loaded.model, "shared rows")
+        return VERIFIED
+    return Decision(
+        False, f"{type(loaded.model).__name__} gives other logits in shared rows (by {worst:.2g} of the largest)"
+    )
 
 
 def some(examples: Sequence[Example]) -> list[Example]:

@@ -16,7 +16,7 @@ from holdfast.models.anatomy import output_head
 from holdfast.models.loading import Loaded
 from holdfast.speed.sharing import batcher as batcher_module
 from holdfast.speed.sharing.batcher import Batcher
-from holdfast.speed.sharing.check import AT_ONCE, check, some
+from holdfast.speed.sharing.verify import AT_ONCE, some, verify_sharing
 from tests.support.questions import questions
 
 
@@ -25,11 +25,11 @@ def test_it_is_made_once_for_a_model_as_it_is_built(kit: Callable[[str], Loaded]
     ran: list[int] = []
     loaded.model.register_forward_hook(lambda *args: ran.append(1))
     batcher = Batcher(loaded, share=True)
-    assert check(batcher, questions()) is None and len(ran) == 2
-    assert check(Batcher(loaded, share=True), questions(seed=1)) is None and len(ran) == 2
+    assert verify_sharing(batcher, questions()) and len(ran) == 2
+    assert verify_sharing(Batcher(loaded, share=True), questions(seed=1)) and len(ran) == 2
     make_method("adapter", {"bottleneck": 8}).attach(loaded.anatomy.llm, Context(torch.Generator().manual_seed(0)))
-    assert check(batcher, questions()) is None and len(ran) == 4, "something was added to the model"
-    assert check(Batcher(kit("llava"), share=True), questions()) is None
+    assert verify_sharing(batcher, questions()) and len(ran) == 4, "something was added to the model"
+    assert verify_sharing(Batcher(kit("llava"), share=True), questions())
 
 
 def test_a_mask_that_is_not_obeyed_is_noticed_every_time(kit: Callable[[str], Loaded], monkeypatch: Any) -> None:
@@ -39,8 +39,8 @@ def test_a_mask_that_is_not_obeyed_is_noticed_every_time(kit: Callable[[str], Lo
     monkeypatch.setattr(batcher_module, "block_mask", everything)
     loaded = kit("llava")
     for _ in range(2):
-        reason = check(Batcher(loaded, share=True), questions())
-        assert reason is not None and "gives other logits in shared rows" in reason
+        found = verify_sharing(Batcher(loaded, share=True), questions())
+        assert not found and "gives other logits in shared rows" in found.why
 
 
 def test_positions_that_run_on_are_noticed(kit: Callable[[str], Loaded], monkeypatch: Any) -> None:
@@ -52,13 +52,13 @@ def test_positions_that_run_on_are_noticed(kit: Callable[[str], Loaded], monkeyp
         return batch
 
     monkeypatch.setattr(batcher_module, "pack", running_on)
-    reason = check(Batcher(kit("llava"), share=True), questions())
-    assert reason is not None and "other logits" in reason
+    found = verify_sharing(Batcher(kit("llava"), share=True), questions())
+    assert not found and "other logits" in found.why
 
 
 def test_questions_that_do_not_begin_alike_have_nothing_to_compare(kit: Callable[[str], Loaded]) -> None:
-    reason = check(Batcher(kit("llava"), share=True), questions(each=1))
-    assert reason is not None and "no two examples" in reason
+    found = verify_sharing(Batcher(kit("llava"), share=True), questions(each=1))
+    assert not found and "no two examples" in found.why
 
 
 def in_detail() -> list[Example]:
@@ -76,7 +76,7 @@ def test_long_answers_are_compared_whole_and_a_few_tokens_at_a_time(kit: Callabl
     assert head is not None
     seen: list[int] = []
     head.register_forward_hook(lambda module, given, result: seen.append(result.shape[:-1].numel()))
-    assert check(batcher, long) is None
+    assert verify_sharing(batcher, long)
     forward = [1, 1]  # one token's logits of each of the two forwards
     assert sum(seen) == sum(forward) + 2 * behind and max(seen) == AT_ONCE < behind // 2
 
@@ -93,8 +93,8 @@ def test_a_mistake_within_a_long_answer_is_noticed(
         return batch
 
     monkeypatch.setattr(batcher_module, "pack", late)
-    reason = check(Batcher(kit("llava"), share=True), in_detail())
-    assert reason is not None and "other logits" in reason
+    found = verify_sharing(Batcher(kit("llava"), share=True), in_detail())
+    assert not found and "other logits" in found.why
 
 
 def test_a_logit_that_is_no_number_is_no_match(kit: Callable[[str], Loaded]) -> None:
@@ -108,5 +108,5 @@ def test_a_logit_that_is_no_number_is_no_match(kit: Callable[[str], Loaded]) -> 
         return result if len(calls) < 6 else result * float("nan")
 
     head.register_forward_hook(spoil)
-    reason = check(Batcher(loaded, share=True), in_detail())
-    assert reason is not None and "other logits" in reason and len(calls) > 6
+    found = verify_sharing(Batcher(loaded, share=True), in_detail())
+    assert not found and "other logits" in found.why and len(calls) > 6

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from holdfast.speed.decision import NotPossible
 from holdfast.speed.features.tree import is_output
-from holdfast.speed.refusal import NotPossible
 
-SEAM = "mm_encoder_outputs"
+FEATURES = "mm_encoder_outputs"
 """The argument of ``forward`` that takes features instead of pixels."""
 
 Inputs = Mapping[str, Tensor]
@@ -49,7 +49,7 @@ def check_forward(model: nn.Module) -> None:
     """
     kind = type(model).__name__
     parameters = inspect.signature(type(model).forward).parameters
-    if SEAM not in parameters:
+    if FEATURES not in parameters:
         raise NotPossible(f"the forward of {kind} takes no features in place of pixels")
     if any(p.default is p.empty and name.startswith("pixel_") for name, p in parameters.items()):
         raise NotPossible(f"the forward of {kind} insists on pixels")

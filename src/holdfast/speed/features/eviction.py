@@ -12,7 +12,7 @@ _RECOUNT = 30.0
 """Seconds for which a count of the folder is believed."""
 
 
-class Room:
+class Eviction:
     """Bytes that may still be written.
 
     The folder is counted when the first file is to be written, and again whenever the cap is met or half a minute has

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
+from holdfast.speed.decision import NotPossible
+from holdfast.speed.features.extract import evaluating
 from holdfast.speed.features.files import Record
 from holdfast.speed.features.images import CachedImages
-from holdfast.speed.features.seam import without_pixels
-from holdfast.speed.features.taking import evaluating
-from holdfast.speed.refusal import NotPossible
+from holdfast.speed.features.tap import without_pixels
 
 EXACT = 1e-5
 """Largest difference of logits in float32, as a share of the largest logit."""
@@ -27,7 +27,7 @@ LAST = 64
 """Positions of a row that are compared: behind the images, and few, because a vocabulary is large."""
 
 
-def prove(model: nn.Module, batch: Mapping[str, Tensor], cached: CachedImages) -> None:
+def verify(model: nn.Module, batch: Mapping[str, Tensor], cached: CachedImages) -> None:
     """Run ``batch`` with pixels, with features, and with other features.
 
     Raises:

@@ -11,8 +11,8 @@ import torch
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
 from holdfast.models.loading import Loaded, load_model
-from holdfast.speed.sharing import memo
-from holdfast.speed.sharing.memo import Rows
+from holdfast.speed.sharing import expansion_cache
+from holdfast.speed.sharing.expansion_cache import Rows
 from holdfast.speed.sharing.rows import Row, rows_of
 from tests.support.processors import KITS, save
 from tests.support.shop import MIXED, count_opened, family, picture
@@ -42,7 +42,7 @@ def assert_equal(one: Row, other: Row) -> None:
 @pytest.mark.parametrize("name", KITS)
 def test_rows_are_those_of_the_processor(name: str, answers: bool, tmp_path: Path, opened: list[int]) -> None:
     loaded = family(name, tmp_path)
-    memo._RIGHT.pop(loaded.chat, None)
+    expansion_cache._RIGHT.pop(loaded.chat, None)
     rows = Rows(loaded.model, loaded.chat, answers=answers)
     made = rows(MIXED)
     count = len(opened)
@@ -75,16 +75,16 @@ def test_a_processor_that_reads_more_from_images_is_asked_again(tmp_path: Path, 
 
         loaded.chat.processor.__class__ = Broken
         try:
-            memo._RIGHT.pop(loaded.chat, None)
+            expansion_cache._RIGHT.pop(loaded.chat, None)
             opened.clear()
             made = Rows(loaded.model, loaded.chat, answers=False)(MIXED)
-            assert memo._RIGHT[loaded.chat] == {False: False}
+            assert expansion_cache._RIGHT[loaded.chat] == {False: False}
             assert len(opened) > 6
             for row, example in zip(made, MIXED, strict=True):
                 assert_equal(row, alone(loaded, example, False))
         finally:
             loaded.chat.processor.__class__ = kind
-            memo._RIGHT.pop(loaded.chat, None)
+            expansion_cache._RIGHT.pop(loaded.chat, None)
 
 
 def test_positions_in_three_dimensions_need_the_same_beginning(tmp_path: Path, opened: list[int]) -> None:
@@ -107,7 +107,7 @@ def test_positions_in_three_dimensions_need_the_same_beginning(tmp_path: Path, o
 def test_beyond_the_limit_rows_are_still_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[int]
 ) -> None:
-    monkeypatch.setattr(memo, "LIMIT", 0)
+    monkeypatch.setattr(expansion_cache, "LIMIT", 0)
     loaded = family("llava", tmp_path)
     rows = Rows(loaded.model, loaded.chat, answers=True)
     rows(MIXED)

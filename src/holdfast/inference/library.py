@@ -11,6 +11,7 @@ from torch import nn
 from holdfast.data.examples import Example
 from holdfast.inference.decoding import cache_argument
 from holdfast.models.loading import Loaded
+from holdfast.speed.decision import Decision
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "guidance_scale": (1,),
@@ -38,16 +39,16 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 """Settings that change what greedy ``generate`` answers, and their values besides None at which they do not."""
 
 
-def obstacle(model: nn.Module) -> str | None:
-    """Why only ``generate`` itself answers as this model's settings ask; None where our decoding does too."""
+def follows_settings(model: nn.Module) -> Decision:
+    """Whether our own decoding answers as this model's settings ask, and not ``generate`` alone."""
     if cache_argument(model) is None:
-        return f"{type(model).__name__} takes no key-value cache"
+        return Decision(False, f"{type(model).__name__} takes no key-value cache")
     settings = getattr(model, "generation_config", None)
     for name, neutral in _NEUTRAL.items():
         value = getattr(settings, name, None)
         if value is not None and value not in neutral:
-            return f"generation_config sets {name}"
-    return None
+            return Decision(False, f"generation_config sets {name}")
+    return Decision(True, "its settings ask for greedy decoding and no more")
 
 
 def repetition_penalty(model: nn.Module) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from holdfast.models.anatomy import Anatomy
 from holdfast.speed.features.files import Record
-from holdfast.speed.features.seam import Call, Inputs, call, consumed, needs_llm, overhear, slim
+from holdfast.speed.features.tap import Call, Inputs, call, consumed, needs_llm, overhear, slim
 from holdfast.speed.features.towers import listening, replaying, towers
 from holdfast.speed.features.tree import Packer, unpack
 
@@ -19,7 +19,7 @@ Stage = Literal["connector", "tower"]
 """After which part features are taken."""
 
 
-class Taker:
+class Extractor:
     """Takes features of one model at one stage.
 
     Attributes:
@@ -29,7 +29,7 @@ class Taker:
     def __init__(self, model: nn.Module, anatomy: Anatomy, stage: Stage, read: tuple[str, ...] | None = None) -> None:
         self.model, self.anatomy, self.stage, self.read = model, anatomy, stage, read
 
-    def take(self, inputs: Inputs) -> Record:
+    def extract(self, inputs: Inputs) -> Record:
         """The features of one row with its images.
 
         Args:
@@ -38,7 +38,7 @@ class Taker:
         Raises:
             NotPossible: The family makes its features in a way that cannot be cut out.
         """
-        from holdfast.speed.refusal import NotPossible
+        from holdfast.speed.decision import NotPossible
 
         with evaluating(self.model):
             made = overhear(self.model, inputs)
@@ -62,7 +62,7 @@ class Taker:
         return {"owner": made.owner, "arguments": arguments, "said": said, "read": list(read)}
 
 
-def give(model: nn.Module, stage: Stage, record: Record, device: torch.device) -> Any:
+def restored(model: nn.Module, stage: Stage, record: Record, device: torch.device) -> Any:
     """The features of one image set as the family's output object; at stage ``tower`` with the connector's graph."""
     value = unpack(record.spec, record.tensors, device)
     if stage == "connector":

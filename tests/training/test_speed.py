@@ -14,13 +14,15 @@ from torch import nn
 from holdfast.config.loading import load_config
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
+from holdfast.events import Event
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import Loaded, load_model
+from holdfast.speed.blocks import blocks_of
+from holdfast.speed.decision import Decision, Engaged
 from holdfast.speed.frozen import without_graph
 from holdfast.training import loss as loss_module
 from holdfast.training.loop import Trainer
 from holdfast.training.loss import answer_loss
-from holdfast.training.speedups import blocks_of
 from tests.support.methods import examples, fresh
 from tests.support.questions import questions
 
@@ -45,9 +47,9 @@ def fit(
     chosen = tuple(data or questions(each=3))
     report: dict[str, Any] = {}
 
-    def listen(event: str, **facts: Any) -> None:
-        if event == "engaged":
-            report.update(facts["report"])
+    def listen(event: Event) -> None:
+        if isinstance(event, Engaged):
+            report.update(event.report)
 
     trainer = Trainer(loaded, recipe, config.train, chosen, chosen, seed=0, listen=listen, speed=config.speed)
     losses = trainer.fit().losses
@@ -63,8 +65,8 @@ def same(one: Any, other: Any, tolerance: float = 1e-4) -> None:
 
 def test_sharing_images_engages_and_trains_to_the_same_values(tiny_llava: Path) -> None:
     shared, plain = (fit(tiny_llava, {"share_images": wanted}) for wanted in ("auto", "off"))
-    assert shared[2]["share_images"]["on"] and "compared" in shared[2]["share_images"]["why"]
-    assert plain[2]["share_images"] == {"on": False, "why": "switched off"}
+    assert shared[2]["share_images"].on and "compared" in shared[2]["share_images"].why
+    assert plain[2]["share_images"] == Decision(False, "switched off")
     same(shared, plain)
 
 
@@ -77,9 +79,9 @@ def test_distillation_sees_the_same_tokens_in_shared_rows(tiny_llava: Path) -> N
 
 def test_sharing_says_why_it_does_not_engage(tiny_llava: Path) -> None:
     alone = list(examples(6))
-    assert "one question" in fit(tiny_llava, {}, data=alone)[2]["share_images"]["why"]
-    assert "order is random" in fit(tiny_llava, {}, order="random")[2]["share_images"]["why"]
-    assert "batch of one" in fit(tiny_llava, {}, batch_size=1)[2]["share_images"]["why"]
+    assert "one question" in fit(tiny_llava, {}, data=alone)[2]["share_images"].why
+    assert "order is random" in fit(tiny_llava, {}, order="random")[2]["share_images"].why
+    assert "batch of one" in fit(tiny_llava, {}, batch_size=1)[2]["share_images"].why
     with pytest.raises(HoldfastError, match="share_images is on, and every image has one question"):
         fit(tiny_llava, {"share_images": True}, data=alone)
 
@@ -91,7 +93,7 @@ def test_a_model_that_fails_the_comparison_keeps_its_rows_apart(tiny_llava: Path
         batcher, "block_mask", lambda query, key, offset=0: torch.ones(*query.shape, key.shape[1])[:, None].bool()
     )
     shared, plain = (fit(tiny_llava, {"share_images": wanted}) for wanted in ("auto", "off"))
-    assert not shared[2]["share_images"]["on"] and "other logits" in shared[2]["share_images"]["why"]
+    assert not shared[2]["share_images"].on and "other logits" in shared[2]["share_images"].why
     assert shared[0] == plain[0]
 
 
@@ -244,7 +246,7 @@ def test_out_of_memory_loses_no_step(tiny_llava: Path, error: Any, tune: Any, mo
     monkeypatch.setattr(Recipe, "attach", then_scarce)
     split = fit(tiny_llava, {}, data=data, batch_size=8, tune=tune)
     assert made[0].sizes == [8, 4, 2, 2, 2, 2, *[2] * 8], "two tries fail, then every step is four parts"
-    assert split[2]["split_on_oom"] == {"on": True, "why": "from step 1 on 2 examples a pass"}
+    assert split[2]["split_on_oom"] == Decision(True, "from step 1 on 2 examples a pass")
     same(split, whole)
     with pytest.raises(error, match="out of memory"):
         fit(tiny_llava, {"split_on_oom": False}, data=data, batch_size=8, tune=tune)
@@ -276,7 +278,7 @@ def test_compiled_blocks_train_to_the_same_values_and_come_back(tiny_llava: Path
 
     monkeypatch.setattr(nn.Module, "compile", compile_with_marks)
     compiled, plain = (fit(tiny_llava, {"compile": wanted}) for wanted in (True, False))
-    assert calls and compiled[2]["compile"]["on"] and not plain[2]["compile"]["on"]
+    assert calls and compiled[2]["compile"].on and not plain[2]["compile"].on
     same(compiled, plain)
     blocks = blocks_of(compiled[3].loaded.model)
     assert len(blocks) == 3 and all(block._compiled_call_impl is None for block in blocks)
@@ -289,11 +291,8 @@ def test_attention_by_name_gives_the_same_loss(tiny_llava: Path) -> None:
         config = load_config({"tune": LORA, "train": {"steps": 2, "batch_size": 6}})
         recipe = Recipe(config)
         recipe.attach(loaded, 0)
-        report: dict[str, Any] = {}
-        trainer = Trainer(
-            loaded, recipe, config.train, tuple(questions()), (), seed=0,
-            listen=lambda event, into=report, **facts: into.update(facts.get("report", {})),
-        )  # fmt: skip
+        trainer = Trainer(loaded, recipe, config.train, tuple(questions()), (), seed=0)
         losses.append(trainer.fit().losses)
-        assert report["attention"] == attention and report["share_images"]["on"]
+        report: dict[str, Any] = dict(trainer.report)
+        assert report["attention"] == attention and report["share_images"].on
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -8,20 +8,20 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-_PROVED: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+_VERIFIED: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 
 
-def proved(model: nn.Module, what: str) -> bool:
+def is_verified(model: nn.Module, what: str) -> bool:
     """Whether ``what`` was shown on this model with the modules, hooks and precision that it has now.
 
     That rows may be shared is a matter of how a model computes, not of its weights.
     """
-    return f"{what} {_structure(model)}" in _PROVED.get(model, ())
+    return f"{what} {_structure(model)}" in _VERIFIED.get(model, ())
 
 
-def remember(model: nn.Module, what: str) -> None:
+def mark_verified(model: nn.Module, what: str) -> None:
     """``what`` was shown on this model as it is built now."""
-    _PROVED.setdefault(model, set()).add(f"{what} {_structure(model)}")
+    _VERIFIED.setdefault(model, set()).add(f"{what} {_structure(model)}")
 
 
 def _structure(model: nn.Module) -> str:

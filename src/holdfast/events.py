@@ -1,0 +1,200 @@
+"""What a run says while it goes on, as typed events; the terminal, the log and the trackers listen.
+
+An event whose values belong to one room stands in that room (:class:`holdfast.speed.decision.Engaged`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened in a run."""
+
+
+Listener = Callable[[Event], None]
+"""Hears what happens; it takes the events it knows and leaves the others."""
+
+
+def silence(event: Event) -> None:
+    """A listener that hears nothing."""
+
+
+@dataclass(frozen=True)
+class FinishedBefore(Event):
+    """The run in ``folder`` has its scores already."""
+
+    folder: Path
+
+
+@dataclass(frozen=True)
+class LoadingModel(Event):
+    """A model is being loaded."""
+
+    model: str
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    """Training goes on after ``step`` of ``steps``."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One component's line. ``total`` counts base and added values; ``checkpoint_bytes`` is what the artifact takes."""
+
+    component: str
+    method: str
+    options: dict[str, Any]
+    trainable: int
+    total: int
+    lr: float | None
+    checkpoint_bytes: int
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What trains: all rows and their sums; ``percent`` is trainable / (base + added) * 100."""
+
+    rows: tuple[LedgerRow, ...]
+    base: int
+    added: int
+
+    @property
+    def trainable(self) -> int:
+        """Values the optimizer moves."""
+        return sum(row.trainable for row in self.rows)
+
+    @property
+    def percent(self) -> float:
+        """Trained values among base and added ones, in percent."""
+        return 100 * self.trainable / (self.base + self.added)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for ``ledger.json``."""
+        return {
+            "components": {
+                row.component: {k: v for k, v in asdict(row).items() if k != "component"} for row in self.rows
+            },
+            "base": self.base,
+            "added": self.added,
+            "trainable": self.trainable,
+            "trainable_percent": self.percent,
+        }
+
+
+@dataclass(frozen=True)
+class LedgerWritten(Event):
+    """The recipe is attached, and this is what it trains."""
+
+    ledger: Ledger
+
+
+@dataclass(frozen=True)
+class ExampleShown(Event):
+    """One training example as pieces of text, each with whether its tokens are supervised."""
+
+    pieces: Sequence[tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class GradientsChecked(Event):
+    """After the first backward: the trainable tensors that it did not reach."""
+
+    missing: Sequence[str]
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    """An optimizer step.
+
+    Attributes:
+        step: Its number, from 1.
+        steps: Of the whole run.
+        seconds: Spent on training so far.
+        loss: Mean over the step's answer tokens.
+        lr: The highest learning rate.
+        norm: Of the gradient before it was clipped.
+        tokens: Answer tokens of the step.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    loss: float
+    lr: float
+    norm: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Validated(Event):
+    """Mean loss per answer token, and the percentage of items that greedy decoding gets exactly right."""
+
+    step: int
+    loss: float
+    exact: float
+
+
+@dataclass(frozen=True)
+class MemorySplit(Event):
+    """A step ran out of memory and is done again with at most ``largest`` examples a forward pass."""
+
+    step: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class CachingFeatures(Event):
+    """The features of ``total`` image sets are to be computed."""
+
+    total: int
+
+
+@dataclass(frozen=True)
+class FeaturesCached(Event):
+    """``count`` more of them are there."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Predicting(Event):
+    """``total`` items of ``task`` are to be asked; ``who`` is base, tuned or model."""
+
+    task: str
+    who: str
+    total: int
+
+
+@dataclass(frozen=True)
+class Predicted(Event):
+    """``count`` more of them are answered."""
+
+    task: str
+    who: str
+    count: int
+
+
+@dataclass(frozen=True)
+class RecipeBegun(Event):
+    """A study begins its recipe ``number`` of ``count``."""
+
+    name: str
+    number: int
+    count: int
+
+
+@dataclass(frozen=True)
+class RecipeDone(Event):
+    """A recipe of a study is finished; ``entry`` is its entry of ``scores.json``."""
+
+    entry: dict[str, Any]
