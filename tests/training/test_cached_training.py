@@ -85,9 +85,9 @@ def test_auto_says_why_it_leaves_features_alone(kit: Callable[[str], Loaded]) ->
     small = fit(kit("llava"), {"llm": LORA}, {})[2]["feature_cache"]
     assert not small.on and "parameters is faster than reading" in small.why
     once = fit(kit("llava"), {"llm": LORA}, {}, steps=1)[2]["feature_cache"]
-    assert "seen once" in once["why"]
+    assert "seen once" in once.why
     trained = fit(kit("llava"), {"vision": FULL}, {})[2]["feature_cache"]
-    assert "vision encoder trains" in trained["why"]
+    assert "vision encoder trains" in trained.why
 
 
 def test_a_full_cache_is_said_and_the_rest_is_computed(kit: Callable[[str], Loaded], tmp_path: Path) -> None:
