@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
     {"errors", "importing", "machine", "files", "events"},
-    {"config"},
+    {"config", "registry"},
     {"data", "predictions"},
     {"metrics", "models"},
     {"pocket", "speed"},

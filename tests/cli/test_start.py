@@ -71,14 +71,14 @@ def test_every_command_explains_itself(desk: Desk, command: str) -> None:
 
 
 def test_methods_as_json(desk: Desk) -> None:
-    from holdfast.methods.registry import load_all
+    from holdfast.methods.registry import METHODS
 
     said = desk.run("methods", "--json")
     rows = json.loads(said.out)["methods"]
     assert said.code == 0
     fields = {"name", "paradigm", "family", "paper", "year", "mergeable", "provided_by"}
     assert all(fields <= set(row) for row in rows)
-    assert {row["name"] for row in rows if row["kind"] == "method"} == set(load_all())
+    assert {row["name"] for row in rows if row["kind"] == "method"} == set(METHODS.names())
     assert {row["kind"] for row in rows} == {"method", "stabiliser", "fusion"}
     assert {"selective", "additive", "reparameterization"} <= {row["paradigm"] for row in rows}
     table = desk.run("methods")

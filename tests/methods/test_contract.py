@@ -17,8 +17,7 @@ from holdfast.events import Ledger
 from holdfast.methods.contract import Artifact, Context
 from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
-from holdfast.methods.registry import make_method
-from holdfast.methods.stabilisers.registry import STABILISERS, make_stabiliser
+from holdfast.methods.registry import STABILISERS, make_method, make_stabiliser
 from holdfast.models.loading import load_model
 from holdfast.runs.artifacts import load_artifacts, save_artifacts
 from holdfast.training.pools import Pools
@@ -148,7 +147,7 @@ def test_it_composes_with_stabilisers_or_says_why_not(method: str, tiny_llava: P
     pools = Pools(loaded, config.train, 0, examples(), (), SOURCES)
     recipe.attach(loaded, 0, pools, pools.loss)
     fitting = []
-    for name in STABILISERS:
+    for name in STABILISERS.names():
         try:
             make_stabiliser(name, {}).begin(recipe.active, Context(torch.Generator(), pools, pools.loss))
             fitting.append(name)

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from holdfast.cli.main import run as command
-from holdfast.methods.fusion.base import make_fusion
 from holdfast.methods.fusion.fisher import FisherAveraging
+from holdfast.methods.registry import make_fusion
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -149,7 +149,7 @@ def test_memory_stays_below_the_largest_shard_and_one_tensor(tmp_path: Path) -> 
             save_file(tensors, folder / f"model-{shard}.safetensors", metadata={"format": "pt"})
     code = f"""
         from pathlib import Path
-        from holdfast.methods.fusion.base import make_fusion
+        from holdfast.methods.registry import make_fusion
         from holdfast.methods.fusion.folders import fuse_folders
 
         def peak():

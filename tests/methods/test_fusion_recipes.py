@@ -11,10 +11,10 @@ import torch
 
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
-from holdfast.methods.fusion.base import make_fusion
 from holdfast.methods.fusion.fisher import diagonal_fisher
 from holdfast.methods.ledger import fingerprint
 from holdfast.methods.recipe import Recipe, fuse, restore
+from holdfast.methods.registry import make_fusion
 from holdfast.models.loading import load_model
 from holdfast.training.loss import mean_loss
 from tests.support.methods import examples, run

@@ -12,7 +12,7 @@ import torch
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context
 from holdfast.methods.ledger import check_moved, content, fingerprint
-from holdfast.methods.registry import METHODS, register
+from holdfast.methods.registry import METHODS
 from holdfast.methods.selective.masks import RandomMask
 from holdfast.methods.selective.scopes import Full
 from holdfast.models.anatomy import Component
@@ -20,7 +20,8 @@ from tests.support.methods import fresh, run
 
 
 def _enter(name: str, kind: type[Any]) -> None:
-    register(Card(name, "selective", "test", "misbehaves", "", None, True))(kind)
+    kind.card = Card(name=name, paradigm="selective", family="test", summary="misbehaves", paper="", year=None)
+    METHODS.enter(kind)
 
 
 class Wanders(Full):
@@ -63,7 +64,7 @@ def misbehaving() -> Iterator[None]:
         _enter(name, kind)
     yield
     for name in kinds:
-        del METHODS[name]
+        METHODS.leave(name)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from torch import nn
 
 from holdfast.methods.additive.adapter import AdapterOptions, Bottleneck
 from holdfast.methods.contract import Context
-from holdfast.methods.fusion.base import make_fusion
-from holdfast.methods.registry import make_method
+from holdfast.methods.registry import make_fusion, make_method
 from holdfast.methods.selective.spider import importance, soft_mask
 from holdfast.models.loading import load_model
 from holdfast.training.loss import mean_loss

@@ -14,7 +14,7 @@ from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Context
 from holdfast.methods.recipe import Recipe
-from holdfast.methods.stabilisers.registry import make_stabiliser
+from holdfast.methods.registry import make_stabiliser
 from holdfast.training.batches import Stream
 from holdfast.training.loss import answer_logits
 from holdfast.training.pools import Pools

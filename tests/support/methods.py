@@ -16,7 +16,7 @@ from holdfast.data.examples import Example, Turn
 from holdfast.events import Event, GradientsChecked
 from holdfast.methods.contract import Artifact
 from holdfast.methods.recipe import Recipe
-from holdfast.methods.registry import load_all
+from holdfast.methods.registry import METHODS as REGISTRY
 from holdfast.models.anatomy import resolve_anatomy
 from holdfast.models.loading import Loaded, load_model
 from holdfast.training.loop import Trainer
@@ -40,7 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Options that fit a model of width 32; every other method runs with its defaults."""
 
-METHODS = sorted(set(load_all()) - {"frozen"})
+METHODS = sorted(set(REGISTRY.names()) - {"frozen"})
 
 
 def component_for(method: str) -> str:

@@ -36,7 +36,10 @@ def examine() -> tuple[dict[str, str], list[str]]:
 
     from holdfast.cli.terminal import size
     from holdfast.machine import bits, processor
+    from holdfast.methods.describe import broken
+    from holdfast.metrics.registry import METRICS
     from holdfast.runs.environment import versions
+    from holdfast.tasks.cards import broken_tasks
 
     facts = dict(versions())
     advice: list[str] = []
@@ -68,6 +71,7 @@ def examine() -> tuple[dict[str, str], list[str]]:
         facts[module] = "yes" if find_spec(module) else "no"
         if find_spec(module) is None:
             advice.append(f"Without {module} you miss {what}.")
+    advice += [f"Broken: {fault}." for fault in [*broken(), *METRICS.broken(), *broken_tasks()]]
     if os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive":
         advice.append("Set OMP_WAIT_POLICY=passive where several processes share the cores.")
     if shutil.disk_usage(".").free < 20e9:

@@ -29,8 +29,8 @@ def fuse(
     from holdfast.cli.terminal import console
     from holdfast.config.loading import load_config
     from holdfast.errors import HoldfastError
-    from holdfast.methods.fusion.base import make_fusion
     from holdfast.methods.fusion.folders import fuse_folders
+    from holdfast.methods.registry import make_fusion
     from holdfast.models.loading import POCKET
 
     importing.done()

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Component
+from holdfast.registry import Provider, ours
 
-Paradigm = Literal["selective", "additive", "reparameterization", "baseline"]
+Paradigm = Literal["selective", "additive", "reparameterization", "baseline", "any"]
 Batch = dict[str, Any]
 """Model inputs with ``labels``; tensors, but for features that stand for pixels."""
 Pool = Literal["train", "validation", "sources"]
@@ -30,9 +31,25 @@ _POOLS: dict[Pool, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Card:
-    """What the registry knows of a method."""
+    """What the registry knows of a method, a stabiliser or a fusion.
+
+    Attributes:
+        name: As recipes write it.
+        paradigm: ``any`` for stabilisers, which go with every method.
+        family: Within its paradigm.
+        summary: A clause, or the formula.
+        paper: Where it comes from.
+        year: Of the paper.
+        mergeable: Whether it can be folded into the plain weights.
+        provided_by: The library that does the work.
+        official_code: ``owner/repository`` of the paper's authors.
+        extra_inference_cost: In words.
+        checked_against: What an independent check compared it with.
+        default_lr: Peak learning rate where a recipe gives none.
+        at: The component of its example.
+    """
 
     name: str
     paradigm: Paradigm
@@ -40,18 +57,35 @@ class Card:
     summary: str
     paper: str
     year: int | None
-    mergeable: bool
+    mergeable: bool = True
     provided_by: str = "holdfast"
     official_code: str | None = None
     extra_inference_cost: str = "none"
     checked_against: str = ""
     default_lr: float = 2e-4
+    at: Literal["vision", "connector", "llm"] = "llm"
 
 
 class Options(BaseModel):
-    """A method's own settings; a key it does not know is refused."""
+    """A method's own settings; a key it does not know is refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    ``source`` says where the defaults of the options that a class adds come from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    source: ClassVar[str] = ""
+
+    @classmethod
+    def knows(cls, name: str) -> bool:
+        """Whether an option is called so, here or in another spelling that is understood."""
+        return any(name in cls.spellings(field) for field in cls.model_fields)
+
+    @classmethod
+    def spellings(cls, field: str) -> tuple[str, ...]:
+        """A field's own name and what else is understood for it."""
+        alias = cls.model_fields[field].validation_alias
+        others = [str(choice) for choice in alias.choices] if isinstance(alias, AliasChoices) else []
+        return tuple(dict.fromkeys((field, *others)))
 
 
 @dataclass(frozen=True)
@@ -104,7 +138,7 @@ class Context:
 class Artifact:
     """What a method saves: exactly what changed, and what is needed to put it on a fresh base.
 
-    ``metadata`` holds plain JSON values only.
+    ``metadata`` holds plain JSON values only; ``provider`` is the package that brought the method.
     """
 
     component: str
@@ -112,6 +146,7 @@ class Artifact:
     options: Mapping[str, Any]
     tensors: dict[str, Tensor]
     metadata: dict[str, Any] = field(default_factory=dict)
+    provider: Provider = field(default_factory=ours)
 
     def bytes(self) -> int:
         """Size of the tensors on disk."""

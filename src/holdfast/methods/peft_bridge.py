@@ -2,123 +2,102 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
-from holdfast.errors import HoldfastError, nearest
+from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options, Paradigm
-from holdfast.methods.registry import register
 from holdfast.models.anatomy import Component
 
 
 class PeftOptions(Options):
-    """``modules`` as everywhere; every further option is a field of PEFT's own configuration."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
+    """Which layers; what else a method takes it lists itself, with bounds. A field of PEFT's own configuration that
+    would change other weights, or nothing, is no option here.
+    """
 
     modules: tuple[str, ...] | None = Field(default=None, description="attention, mlp, all, or names such as q_proj")
 
 
-@dataclass(frozen=True)
-class Provided:
-    """How one of PEFT's methods is called here."""
-
-    config: str
-    fixed: Mapping[str, Any]
-    renamed: Mapping[str, str]
-    modules: tuple[str, ...] = ("attention", "mlp")
-    rank: str | None = None
-
-
-_RANKED = {"alpha": "lora_alpha", "dropout": "lora_dropout"}
-
-
-def _provided(
+def peft_card(
+    *,
     name: str,
-    paradigm: Paradigm,
-    family: str,
     summary: str,
     paper: str,
     year: int,
-    provided: Provided,
-    *,
-    mergeable: bool = True,
+    family: str = "low rank",
+    paradigm: Paradigm = "reparameterization",
     default_lr: float = 2e-4,
-) -> None:
-    card = Card(
-        name,
-        paradigm,
-        family,
-        summary,
-        paper,
-        year,
-        mergeable,
+) -> Card:
+    """The card of a method that PEFT provides."""
+    return Card(
+        name=name,
+        paradigm=paradigm,
+        family=family,
+        summary=summary,
+        paper=paper,
+        year=year,
         provided_by="peft",
         official_code="huggingface/peft",
-        extra_inference_cost="none once merged" if mergeable else "its own layers",
+        extra_inference_cost="none once merged",
         checked_against="plain PEFT: same file, same logits",
         default_lr=default_lr,
     )
-    register(card)(type(name, (PeftMethod,), {"provided": provided, "__doc__": summary}))
 
 
 class PeftMethod(Method):
-    """Injects a PEFT adapter into the layers that the anatomy names."""
+    """Injects a PEFT adapter into the layers that the anatomy names.
 
-    Settings = PeftOptions
-    provided: Provided
+    Attributes:
+        config_type: The class of PEFT's configuration.
+        fixed: What stands in it always.
+        peft_names: PEFT's names of options that are called otherwise here.
+        default_modules: The kinds of layers where a recipe names none; in the connector it is all of them.
+    """
+
+    Settings: ClassVar[type[Options]] = PeftOptions
+    config_type: ClassVar[str]
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    peft_names: ClassVar[Mapping[str, str]] = {}
+    default_modules: ClassVar[tuple[str, ...]] = ("attention", "mlp")
 
     def _config(self, component: Component) -> Any:
         import peft
 
-        kind = getattr(peft, self.provided.config)
-        known = {field.name for field in dataclasses.fields(kind)}
-        values: dict[str, Any] = dict(self.provided.fixed)
-        for key, value in (self.options.model_extra or {}).items():
-            field = self.provided.renamed.get(key, key)
-            if field not in known:
-                names = sorted(known | set(self.provided.renamed) | {"modules"})
-                raise HoldfastError(f"method '{self.card.name}' has no option '{key}'", remedy=nearest(key, names))
-            values[field] = value
-        kinds = self.options.modules or (("all",) if component.name == "connector" else self.provided.modules)
-        self.layers = component.linears(kinds)
-        values["target_modules"] = list(self.layers)
-        if self.provided.config == "IA3Config":
-            values["feedforward_modules"] = [
-                name for name in self.layers if name.rsplit(".", 1)[-1] in ("down_proj", "fc2", "linear_fc2", "w2")
-            ]
-        self._check_rank(values)
+        self.layers = component.linears(self._kinds(component))
         try:
-            return kind(**values)
+            return getattr(peft, self.config_type)(**self._values(component))
         except (TypeError, ValueError) as error:
             raise HoldfastError(f"method '{self.card.name}' refuses its options: {error}") from error
 
-    def _check_rank(self, values: Mapping[str, Any]) -> None:
-        rank = values.get(self.provided.rank or "")
-        if rank is None:
-            return
-        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-            raise HoldfastError(
-                f"method '{self.card.name}', option 'r' is {rank!r}", remedy="give a whole number above 0"
-            )
-        for name, layer in self.layers.items():
-            width = min(layer.in_features, layer.out_features)
-            if rank > width:
-                raise HoldfastError(
-                    f"rank {rank} is above the width {width} of layer '{name}'", remedy=f"choose r of at most {width}"
-                )
+    def _kinds(self, component: Component) -> tuple[str, ...]:
+        return self.options.modules or (("all",) if component.name == "connector" else self.default_modules)
+
+    def _values(self, component: Component) -> dict[str, Any]:
+        """What PEFT's configuration is made of."""
+        own = self.options.model_dump(exclude=set(PeftOptions.model_fields))
+        named = {self.peft_names.get(key, key): value for key, value in own.items()}
+        return {**self.fixed, **named, "target_modules": list(self.layers)}
+
+    def check(self, layer: nn.Linear) -> str | None:
+        """Why an option does not fit a layer, as a clause, or nothing."""
+        rank = getattr(self.options, "r", 0)
+        width = min(layer.in_features, layer.out_features)
+        return f"rank {rank} is above its width {width}; choose r of at most {width}" if rank > width else None
 
     def attach(self, component: Component, context: Context) -> None:
         self.component = component
         self.config = self._config(component)
+        for name, layer in self.layers.items():
+            fault = self.check(layer)
+            if fault is not None:
+                what, _, remedy = fault.partition("; ")
+                raise HoldfastError(f"layer '{name}' does not fit: {what}", remedy=remedy)
         self._inject(context.generator)
 
     def _inject(self, generator: torch.Generator | None) -> None:
@@ -232,27 +211,3 @@ class PeftMethod(Method):
         for name in self.layers:
             self.component.model.get_submodule(name).merge()  # type: ignore[operator]
         self._unwrap()
-
-
-_provided("lora", "reparameterization", "low rank", "W + (alpha / r) B A", "arXiv 2106.09685", 2021,
-          Provided("LoraConfig", {"r": 128, "lora_alpha": 256, "lora_dropout": 0.05}, _RANKED, rank="r"))  # fmt: skip
-_provided("dora", "reparameterization", "low rank", "LoRA on the direction, a vector for the length",
-          "arXiv 2402.09353", 2024,
-          Provided("LoraConfig", {"r": 128, "lora_alpha": 256, "lora_dropout": 0.05, "use_dora": True}, _RANKED,
-                   rank="r"))  # fmt: skip
-_provided("rslora", "reparameterization", "low rank", "LoRA scaled by alpha / sqrt(r)", "arXiv 2312.03732", 2023,
-          Provided("LoraConfig", {"r": 128, "lora_alpha": 16, "use_rslora": True}, _RANKED, rank="r"))  # fmt: skip
-_provided("loha", "reparameterization", "low rank", "Hadamard product of two low-rank products", "arXiv 2108.06098",
-          2022, Provided("LoHaConfig", {"r": 8, "alpha": 16}, {"dropout": "rank_dropout"}, rank="r"))  # fmt: skip
-_provided("lokr", "reparameterization", "low rank", "Kronecker product of small factors", "arXiv 2309.14859", 2023,
-          Provided("LoKrConfig", {"r": 8, "alpha": 16}, {"dropout": "rank_dropout"}))  # fmt: skip
-_provided("oft", "reparameterization", "orthogonal", "block-diagonal rotation of the weights", "arXiv 2306.07280",
-          2023, Provided("OFTConfig", {"oft_block_size": 32, "r": 0}, {"block": "oft_block_size"}))  # fmt: skip
-_provided("boft", "reparameterization", "orthogonal", "butterfly product of rotations", "arXiv 2311.06243", 2024,
-          Provided("BOFTConfig", {"boft_block_size": 4}, {"block": "boft_block_size"}))  # fmt: skip
-_provided("hra", "reparameterization", "orthogonal", "a chain of Householder reflections", "arXiv 2405.17484", 2024,
-          Provided("HRAConfig", {"r": 8}, {}, rank="r"))  # fmt: skip
-_provided("delora", "reparameterization", "low rank", "normalised LoRA with a trained strength", "arXiv 2503.18225",
-          2025, Provided("DeloraConfig", {"r": 8}, {}, rank="r"), default_lr=1e-3)  # fmt: skip
-_provided("ia3", "additive", "scaling", "trained scales on keys, values and the MLP's inside", "arXiv 2205.05638", 2022,
-          Provided("IA3Config", {}, {}, modules=("k_proj", "v_proj", "down_proj")), default_lr=2e-4)  # fmt: skip

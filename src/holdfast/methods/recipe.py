@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Batch, Context, Method
-from holdfast.methods.fusion.base import Fusion, make_fusion
-from holdfast.methods.registry import make_method
+from holdfast.methods.fusion.base import Fusion
+from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
 from holdfast.methods.stabilisers.base import Stabiliser
-from holdfast.methods.stabilisers.registry import make_stabiliser
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
+from holdfast.registry import ours
 
 
 class Recipe:
@@ -179,7 +179,10 @@ class Recipe:
     def detach(self) -> list[Artifact]:
         """Restore the base bit for bit; one artifact per tuned component."""
         # In reverse, so that wrappers come off in the order in which they were put on.
-        return [method.detach() for method in reversed(list(self.active.values()))][::-1]
+        artifacts = [method.detach() for method in reversed(list(self.active.values()))][::-1]
+        for artifact in artifacts:
+            artifact.provider = METHODS.provider(artifact.method)
+        return artifacts
 
 
 def _below(tensors: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
@@ -187,12 +190,31 @@ def _below(tensors: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
+def kind_of(artifact: Artifact) -> type[Method]:
+    """The class of an artifact's method.
+
+    Raises:
+        HoldfastError: The package that provided the method is not installed.
+    """
+    if artifact.method not in METHODS and artifact.provider != ours():
+        package, version = artifact.provider.package, artifact.provider.version
+        raise HoldfastError(
+            f"the method '{artifact.method}' on '{artifact.component}' comes from the package {artifact.provider}, "
+            "which is not installed",
+            remedy=f"pip install {package}" + (f"=={version}" if version else ""),
+        )
+    return METHODS.find(artifact.method)
+
+
 def restore(loaded: Loaded, artifacts: Sequence[Artifact]) -> list[Method]:
     """Put saved artifacts on a fresh base; returns the methods, which can merge themselves."""
     loaded.model.requires_grad_(False)
     methods = []
     for artifact in artifacts:
-        method = make_method(artifact.method, artifact.options)
+        settings = kind_of(artifact).Settings
+        # Older code took options that did nothing; what is no option any more is passed over.
+        known = {name: value for name, value in artifact.options.items() if settings.knows(name)}
+        method = make_method(artifact.method, known)
         method.restore(loaded.anatomy.component(artifact.component), artifact)
         methods.append(method)
     return methods
@@ -231,5 +253,5 @@ def fuse(
     for component in loaded.anatomy:
         own = {name: tensor for name, tensor in fused.items() if name in component.parameters}
         if own:
-            results.append(Artifact(component.name, "full", {}, own, {"fused_by": fusion.name}))
+            results.append(Artifact(component.name, "full", {}, own, {"fused_by": fusion.card.name}))
     return results

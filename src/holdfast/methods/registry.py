@@ -1,49 +1,37 @@
-"""Every method, stabiliser and fusion by name."""
+"""Every method, stabiliser and fusion by name: found in their folders, or in installed packages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.methods.contract import Card, Method, Options
-
-METHODS: dict[str, type[Method]] = {}
-_M = TypeVar("_M", bound=type[Method])
-
-
-def register(card: Card) -> Callable[[_M], _M]:
-    """Class decorator that gives a method its card and its place in the registry."""
-
-    def enter(method: _M) -> _M:
-        if card.name in METHODS:
-            raise ValueError(f"method '{card.name}' is registered twice")
-        method.card = card
-        METHODS[card.name] = method
-        return method
-
-    return enter
+from holdfast.methods.contract import Method, Options
+from holdfast.methods.fusion.base import Fusion
+from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.registry import Registry
 
 
-def load_all() -> dict[str, type[Method]]:
-    """The registry with every room of ``methods`` entered."""
-    from holdfast.methods import peft_bridge  # noqa: F401
-    from holdfast.methods.additive import adapter, prefix  # noqa: F401
-    from holdfast.methods.selective import (  # noqa: F401
-        child_tuning,
-        dense,
-        fisher,
-        hft,
-        lt_sft,
-        masks,
-        mofo,
-        scopes,
-        spider,
-    )
+def _carded(kind: type[Any], value: object) -> str | None:
+    """The name on the class's own card; what has none is an engine or a base."""
+    if isinstance(value, type) and issubclass(value, kind) and "card" in vars(value):
+        return str(vars(value)["card"].name)
+    return None
 
-    return METHODS
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    places=("methods/selective/*.py", "methods/additive/*.py", "methods/reparameterization/*.py"),
+    name_of=lambda value: _carded(Method, value),
+)
+STABILISERS: Registry[type[Stabiliser]] = Registry(
+    "stabiliser", places=("methods/stabilisers/*.py",), name_of=lambda value: _carded(Stabiliser, value)
+)
+FUSIONS: Registry[type[Fusion]] = Registry(
+    "fusion", places=("methods/fusion/*.py",), name_of=lambda value: _carded(Fusion, value)
+)
 
 
 def make_method(name: str, options: Mapping[str, Any], *, where: str = "") -> Method:
@@ -52,10 +40,28 @@ def make_method(name: str, options: Mapping[str, Any], *, where: str = "") -> Me
     Raises:
         HoldfastError: Unknown method, unknown option or a value out of range.
     """
-    known = load_all()
-    if name not in known:
-        raise HoldfastError(f"{where}unknown method '{name}'", remedy=nearest(name, known))
-    return known[name](check_options(known[name].Settings, options, f"{where}method '{name}'"))
+    kind = METHODS.find(name, where=where)
+    return kind(check_options(kind.Settings, options, f"{where}method '{name}'"))
+
+
+def make_stabiliser(name: str, options: Mapping[str, Any]) -> Stabiliser:
+    """The stabiliser of that name with checked options.
+
+    Raises:
+        HoldfastError: Unknown name or option.
+    """
+    kind = STABILISERS.find(name)
+    return kind(check_options(kind.Settings, options, f"stabiliser '{name}'"))
+
+
+def make_fusion(name: str, options: Mapping[str, Any]) -> Fusion:
+    """The fusion of that name with checked options.
+
+    Raises:
+        HoldfastError: Unknown name or option.
+    """
+    kind = FUSIONS.find(name)
+    return kind(check_options(kind.Settings, options, f"fusion '{name}'"))
 
 
 def check_options(kind: type[Options], options: Mapping[str, Any], owner: str) -> Options:

@@ -1,42 +1,29 @@
-"""Metrics by name. A metric's module is imported when it is first asked for, so listing names costs nothing."""
+"""Metrics by name. A metric's module is imported when it is first asked for; only listing names imports them all."""
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable
 
-from holdfast.errors import HoldfastError, nearest
 from holdfast.metrics.base import Metric
+from holdfast.registry import Registry
 
 __all__ = ["METRICS", "Metric", "get_metric", "metric_names"]
 
-METRICS: dict[str, str] = {
-    "anls": "metrics.anls:ANLS",
-    "bleu": "metrics.captions:BLEU",
-    "chair": "tasks.judged.metric:CHAIR",
-    "cider": "metrics.captions:CIDEr",
-    "exact_match": "metrics.exact_match:ExactMatch",
-    "gqa": "tasks.gqa.metric:GQA",
-    "iconqa": "tasks.iconqa.metric:IconQA",
-    "meteor": "metrics.meteor:METEOR",
-    "mmbench": "tasks.mmbench.metric:MMBench",
-    "mme": "tasks.mme.metric:MME",
-    "mmhal": "tasks.judged.metric:MMHal",
-    "multiple_choice": "metrics.multiple_choice:MultipleChoice",
-    "pathvqa": "tasks.pathvqa.metric:PathVQA",
-    "pope": "tasks.pope.metric:POPE",
-    "relaxed_accuracy": "metrics.relaxed:RelaxedAccuracy",
-    "rouge_l": "metrics.captions:ROUGEL",
-    "scienceqa": "tasks.scienceqa.metric:ScienceQA",
-    "spice": "metrics.spice:spice",
-    "stvqa_accuracy": "tasks.documents.metric:STVQAAccuracy",
-    "vizwiz_unanswerability": "tasks.vizwiz.metric:VizWizUnanswerability",
-    "vqa_accuracy": "tasks.vqa.metric:VQAAccuracy",
-}
+
+def _named(value: object) -> str | None:
+    name = vars(value).get("name") if isinstance(value, type) else None
+    return name if isinstance(name, str) else None
+
+
+METRICS: Registry[Callable[[str | None], Metric]] = Registry(
+    "metric", places=("metrics/*.py", "tasks/*/metric.py"), name_of=_named
+)
+"""Name -> what makes the metric of a variant (None: its first)."""
 
 
 def metric_names() -> tuple[str, ...]:
     """Every metric's name, sorted."""
-    return tuple(sorted(METRICS))
+    return METRICS.names()
 
 
 def get_metric(name: str, variant: str | None = None) -> Metric:
@@ -45,8 +32,4 @@ def get_metric(name: str, variant: str | None = None) -> Metric:
     Raises:
         HoldfastError: On an unknown name or variant; the message names the nearest one.
     """
-    if name not in METRICS:
-        raise HoldfastError(f"there is no metric '{name}'", remedy=nearest(name, METRICS))
-    module, _, attribute = METRICS[name].partition(":")
-    made: Metric = getattr(import_module(f"holdfast.{module}"), attribute)(variant)
-    return made
+    return METRICS.find(name)(variant)

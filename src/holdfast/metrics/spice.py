@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from holdfast.errors import HoldfastError
+from holdfast.metrics.base import ItemMetric
 
 
-def spice(variant: str | None = None) -> NoReturn:
-    """Refuse with the reason.
+class SPICE(ItemMetric):
+    """Refuses with the reason."""
 
-    Raises:
+    name = "spice"
+
+    def __init__(self, variant: str | None = None) -> None:
+        """Raises:
         HoldfastError: Always.
-    """
-    raise HoldfastError(
-        "SPICE is not part of Holdfast: it needs Java 8, a download of Stanford CoreNLP 3.6.0 and 8 GB of heap",
-        remedy="run pycocoevalcap's own SPICE on the same files, or take cider, bleu, rouge_l or meteor",
-    )
+        """
+        raise HoldfastError(
+            "SPICE is not part of Holdfast: it needs Java 8, a download of Stanford CoreNLP 3.6.0 and 8 GB of heap",
+            remedy="run pycocoevalcap's own SPICE on the same files, or take cider, bleu, rouge_l or meteor",
+        )

@@ -28,6 +28,22 @@ _LOOSE_MLP = frozenset(
 )
 """MLP layers that hang in the block itself, as in OPT."""
 
+MLP_LAST = frozenset({"down_proj", "fc2", "linear_fc2", "w2"})
+"""The last layer of an MLP: its inputs are the inner activations."""
+
+STREAM_WRITERS = MLP_LAST | {
+    "lin2",
+    "wo",
+    "o_proj",
+    "out_proj",
+    "proj",
+    "dense",
+    "output",
+    "projection",
+    "projection_layer",
+}
+"""Layers whose outputs are added to the residual stream."""
+
 _BERT_MLP = ("intermediate", "output")
 
 GATES = frozenset(

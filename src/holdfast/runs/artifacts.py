@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact
 from holdfast.models.loading import Loaded
+from holdfast.registry import Provider
 
 FORMAT = 1
 
@@ -35,6 +37,7 @@ def save_artifacts(
                 "options": dict(artifact.options),
                 "metadata": artifact.metadata,
                 "file": name,
+                "provider": asdict(artifact.provider),
             }
         )
     record = {"format": FORMAT, "model": model, "base_identity": identity, "parts": parts, "ledger": ledger}
@@ -56,9 +59,10 @@ def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
         for part in record["parts"]:
             name = Path(part["file"]).name  # a file name only: an artifact cannot point outside its folder
             tensors = load_file(folder / name)
-            artifacts.append(
-                Artifact(part["component"], part["method"], part["options"], tensors, part.get("metadata", {}))
-            )
+            artifact = Artifact(part["component"], part["method"], part["options"], tensors, part.get("metadata", {}))
+            if "provider" in part:
+                artifact.provider = Provider(**part["provider"])
+            artifacts.append(artifact)
     except FileNotFoundError as error:
         raise HoldfastError("there is no finished artifact", file=folder, remedy="let the run finish first") from error
     except HoldfastError:

@@ -13,8 +13,7 @@ import torch
 from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
-from holdfast.methods.recipe import restore
-from holdfast.methods.registry import load_all
+from holdfast.methods.recipe import kind_of, restore
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts
 from holdfast.runs.folder import RunFolder
@@ -31,7 +30,7 @@ def export_model(run: Path, out: Path) -> float:
     """
     _free(out)
     loaded, artifacts, _ = _base_of(run)
-    stuck = [artifact.method for artifact in artifacts if not load_all()[artifact.method].card.mergeable]
+    stuck = [artifact.method for artifact in artifacts if not kind_of(artifact).card.mergeable]
     if stuck:
         raise HoldfastError(
             f"method '{stuck[0]}' cannot be folded into the weights, so there is no plain model of this run",

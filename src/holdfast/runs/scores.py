@@ -61,5 +61,5 @@ def method_name(recipe: Recipe) -> str:
     if len(parts) == 1 and len(next(iter(parts.values()))) == 3:
         words = list(parts)
     text = ", ".join(words) or "nothing"
-    text += "".join(f" + {stabiliser.name}" for stabiliser in recipe.stabilisers)
-    return text + (f", fused by {recipe.fusion.name}" if recipe.fusion else "")
+    text += "".join(f" + {stabiliser.card.name}" for stabiliser in recipe.stabilisers)
+    return text + (f", fused by {recipe.fusion.card.name}" if recipe.fusion else "")

@@ -72,7 +72,7 @@ _NEEDS_REFERENCES = frozenset(
 
 def task_names() -> tuple[str, ...]:
     """Every task and, for plain records, every metric that can be asked for by name."""
-    return tuple(sorted(TASKS.keys() | METRICS.keys()))
+    return tuple(sorted(TASKS.keys() | set(METRICS.names())))
 
 
 def find_task(name: str) -> Task:

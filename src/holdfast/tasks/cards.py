@@ -1,9 +1,12 @@
-"""Task cards: what a benchmark asks, how it is scored, where its files come from. One YAML a task under ``cards/``."""
+"""Task cards: what a benchmark asks, how it is scored, where its files come from. One YAML a task, in its folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from holdfast.config.documents import read_mapping
 from holdfast.config.schema import Section
 from holdfast.errors import HoldfastError, nearest
+from holdfast.registry import Broken, Offer, Provider, offers, ours
 from holdfast.tasks.prompts import check_template
 
 FOLDER = Path(__file__).parent
@@ -72,7 +76,8 @@ class Card(Section):
         name: Its name in recipes; also the file's.
         version: Raised whenever prompt, splits or scoring change, for scores of two versions are not comparable.
         title: The task in words.
-        layout: Module of ``tasks/prepare`` that reads the official files.
+        layout: The folder below ``tasks`` whose ``download`` reads the official files (``own``: the card's), and after
+            a colon the function.
         options: What that reader needs to know beside.
         prompt: The text asked (see :mod:`holdfast.tasks.prompts`); of several, each item has its own by its id.
         splits: Official splits behind train, validation and test.
@@ -112,37 +117,121 @@ class Card(Section):
         return mine == theirs
 
 
+@dataclass(frozen=True)
+class Home:
+    """Where a task lives: its card, the package beside it (``download``, ``results``, ``metric``), who provides it."""
+
+    card: Path
+    package: str
+    provider: Provider
+
+
+def _ours() -> dict[str, Home]:
+    return {
+        file.stem: Home(file, f"holdfast.tasks.{file.parent.name}", ours()) for file in sorted(FOLDER.glob("*/*.yaml"))
+    }
+
+
+def _of(offer: Offer) -> Home:
+    """The home of a task of somebody's package: the folder of the package that the entry point names."""
+
+    def fault(reason: str) -> HoldfastError:
+        return HoldfastError(
+            f"task '{offer.name}' of the package {offer.provider} cannot be used: {reason}",
+            remedy=f"mend or uninstall {offer.provider.package}",
+        )
+
+    try:
+        spec = find_spec(offer.value)
+    except Exception as error:  # somebody else's package may raise anything
+        raise fault(f"importing {offer.value} fails with {type(error).__name__}: {error}") from error
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    for folder in folders:
+        for name in (f"{offer.name}.yaml", "card.yaml"):
+            if Path(folder, name).is_file():
+                return Home(Path(folder, name), offer.value, offer.provider)
+    raise fault(f"{offer.value} is no package with a {offer.name}.yaml or card.yaml")
+
+
 @cache
-def _files() -> dict[str, Path]:
-    return {file.stem: file for file in FOLDER.glob("*/*.yaml")}
+def home_of(name: str) -> Home:
+    """Where the task of that name lives.
+
+    Raises:
+        HoldfastError: Nobody provides it, two do, or the package that does is broken.
+    """
+    own = _ours().get(name)
+    theirs = [offer for offer in offers("holdfast.tasks") if offer.name == name]
+    providers = [str(home.provider) for home in [own, *theirs] if home is not None]
+    if len(providers) > 1:
+        raise HoldfastError(
+            f"task '{name}' is provided by {providers[0]} and by {providers[1]}", remedy="uninstall one of the two"
+        )
+    if own is not None:
+        return own
+    if not theirs:
+        raise HoldfastError(f"there is no task card '{name}'", remedy=nearest(name, card_names()))
+    return _of(theirs[0])
+
+
+def broken_tasks() -> list[Broken]:
+    """Tasks that installed packages announce and that cannot be used, with the reason."""
+    faults = []
+    for offer in offers("holdfast.tasks"):
+        try:
+            find_card(offer.name)
+        except HoldfastError as error:
+            faults.append(Broken("task", offer.name, offer.provider, error.problem))
+    return faults
 
 
 @cache
 def card_names() -> tuple[str, ...]:
-    """Names of the shipped cards, sorted."""
-    return tuple(sorted(_files()))
+    """Names of the cards that are there, shipped or of installed packages, sorted."""
+    return tuple(sorted(_ours().keys() | {offer.name for offer in offers("holdfast.tasks")}))
 
 
 @cache
 def find_card(name: str) -> Card:
-    """The shipped card of that name.
+    """The card of that name.
 
     Raises:
-        HoldfastError: There is none; the message names the nearest.
+        HoldfastError: There is none, and the message names the nearest; or the package that has it is broken.
     """
-    if name not in card_names():
-        raise HoldfastError(f"there is no task card '{name}'", remedy=nearest(name, card_names()))
-    return read_card(card_file(name))
+    card = read_card(card_file(name))
+    if card.name != name:
+        raise HoldfastError(f"the card is called '{card.name}' and not '{name}'", file=card_file(name))
+    return card
 
 
 def card_file(name: str) -> Path:
-    """Where a shipped card stands."""
-    return _files()[name]
+    """Where the card of that name stands; raises as :func:`find_card` does."""
+    return home_of(name).card
 
 
-def all_cards() -> Iterator[Card]:
-    """Every shipped card, by name."""
-    return (find_card(name) for name in card_names())
+def download_of(card: Card) -> Callable[..., Any]:
+    """What reads the official files: ``read`` or a function of that name in a ``download`` module.
+
+    Raises:
+        HoldfastError: The card names a reader that is not there.
+    """
+    folder, _, function = card.layout.partition(":")
+    place = f"{home_of(card.name).package if folder == 'own' else f'holdfast.tasks.{folder}'}.download"
+    try:
+        found: Callable[..., Any] = getattr(import_module(place), function or "read")
+    except (ImportError, AttributeError) as error:
+        raise HoldfastError(
+            f"the layout '{card.layout}' of task '{card.name}' names no reader ({error})",
+            remedy="write a download.py with read(source, split) beside the card, and layout: own",
+        ) from error
+    return found
+
+
+def all_cards(*, shipped: bool = False) -> Iterator[Card]:
+    """Every card by name, or ours alone; what is broken in somebody's package is left out, see :func:`broken_tasks`."""
+    broken = {fault.name for fault in broken_tasks()}
+    names = tuple(sorted(_ours())) if shipped else card_names()
+    return (find_card(name) for name in names if name not in broken)
 
 
 def read_card(file: Path) -> Card:

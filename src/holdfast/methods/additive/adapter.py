@@ -13,14 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options
-from holdfast.methods.registry import register
 from holdfast.models.anatomy import Component
-
-BEHIND = {
-    "down_proj", "fc2", "linear_fc2", "lin2", "w2", "wo", "o_proj", "out_proj", "proj", "dense", "output", "projection",
-    "projection_layer",
-}  # fmt: skip
-"""Layers that write to the residual stream carry their adapter behind them; all others in front."""
+from holdfast.models.kinds import STREAM_WRITERS
 
 _MODULE = "holdfast_adapter"
 
@@ -63,18 +57,25 @@ class Bottleneck(nn.Module):
         return z + change.to(z.dtype)
 
 
-@register(
-    Card(
-        "adapter", "additive", "adapter", "bottlenecks in front of gate and up and behind down", "arXiv 2406.05130",
-        2024, False, official_code="alenai97/PEFT-MLLM", extra_inference_cost="two thin matrix products a site",
-        default_lr=5e-5, checked_against="published parameter counts; NumPy forward",
-    )
-)  # fmt: skip
 class Adapter(Method):
     """One bottleneck a site: three a block in the MLP, four in the attention, seven in both.
 
     The prose of the paper describes Houlsby's placement; its parameter counts and code are this one.
     """
+
+    card = Card(
+        name="adapter",
+        paradigm="additive",
+        family="adapter",
+        summary="bottlenecks in front of gate and up and behind down",
+        paper="arXiv 2406.05130",
+        year=2024,
+        mergeable=False,
+        official_code="alenai97/PEFT-MLLM",
+        extra_inference_cost="two thin matrix products a site",
+        default_lr=5e-5,
+        checked_against="published parameter counts; NumPy forward",
+    )
 
     Settings = AdapterOptions
 
@@ -84,7 +85,7 @@ class Adapter(Method):
         self.sites = component.linears(kinds)
         self.handles: list[RemovableHandle] = []
         for name, layer in self.sites.items():
-            behind = name.rsplit(".", 1)[-1] in BEHIND
+            behind = name.rsplit(".", 1)[-1] in STREAM_WRITERS  # all others carry it in front
             width = layer.out_features if behind else layer.in_features
             if self.options.bottleneck > width:
                 raise HoldfastError(

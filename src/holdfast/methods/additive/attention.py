@@ -37,9 +37,14 @@ def with_prefix(plain: str) -> str:
     name = f"{plain}_with_prefix"
 
     def attend(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *rest: Any,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        *rest: Any,
         **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         inner: Callable[..., Any] = ALL_ATTENTION_FUNCTIONS.get(plain) or _eager(module)
         owner: tuple[Joins, int] | None = getattr(module, MARK, None)
         if owner is not None:

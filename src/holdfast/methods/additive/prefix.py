@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError
 from holdfast.methods.additive.attention import MARK, with_prefix
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options
-from holdfast.methods.registry import register
 from holdfast.models.anatomy import Component
 
 
@@ -50,13 +49,6 @@ class Prefix(nn.Module):
         return self.table if self.network is None else torch.as_tensor(self.network(self.table))
 
 
-@register(
-    Card(
-        "prefix", "additive", "prompt", "learned keys and values in front of every layer", "arXiv 2101.00190", 2021,
-        False, official_code="alenai97/PEFT-MLLM", extra_inference_cost="a longer key-value cache", default_lr=1e-5,
-        checked_against="published parameter counts; brute-force attention",
-    )
-)  # fmt: skip
 class PrefixTuning(Method):
     """Puts learned keys and values before those of the text, in each self-attention layer of the llm.
 
@@ -64,6 +56,20 @@ class PrefixTuning(Method):
     included (arXiv 2406.05130). Only the table is saved; a reparametrisation network is folded into it. Layers that
     are no softmax self-attention (linear attention, convolutions, Mllama's cross-attention) have no prefix.
     """
+
+    card = Card(
+        name="prefix",
+        paradigm="additive",
+        family="prompt",
+        summary="learned keys and values in front of every layer",
+        paper="arXiv 2101.00190",
+        year=2021,
+        mergeable=False,
+        official_code="alenai97/PEFT-MLLM",
+        extra_inference_cost="a longer key-value cache",
+        default_lr=1e-5,
+        checked_against="published parameter counts; brute-force attention",
+    )
 
     Settings = PrefixOptions
 

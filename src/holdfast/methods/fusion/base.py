@@ -15,9 +15,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import HoldfastError, nearest
-from holdfast.methods.contract import Context, Options
-from holdfast.methods.registry import check_options
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Card, Context, Options
 
 Tensors = Mapping[str, Tensor]
 
@@ -78,16 +77,11 @@ Passes = Callable[[], Iterator[Piece]]
 class Fusion:
     """Edits ``tuned - base`` after training.
 
-    Class attributes say what the card of a method says: ``paper``, ``year``, ``official_code``, and how many tuned
-    models it takes (``experts``: a number, or ``None`` for any). ``needs_data`` fusions look at examples, which only a
-    recipe has.
+    Beside its card it says how many tuned models it takes (``experts``: a number, or ``None`` for any).
+    ``needs_data`` fusions look at examples, which only a recipe has.
     """
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    year: ClassVar[int]
-    official_code: ClassVar[str | None] = None
-    checked_against: ClassVar[str] = "NumPy formula"
+    card: ClassVar[Card]
     experts: ClassVar[int | None] = 1
     needs_data: ClassVar[bool] = False
     Settings: ClassVar[type[Options]]
@@ -192,29 +186,7 @@ def check_experts(fusion: Fusion, count: int) -> None:
         HoldfastError: With a fusion that takes several.
     """
     if fusion.experts is not None and count > fusion.experts:
-        takers = ", ".join(sorted(name for name, kind in FUSIONS.items() if kind.experts is None))
         raise HoldfastError(
-            f"fusion '{fusion.name}' takes {fusion.experts} tuned model, and {count} were given",
-            remedy=f"these take several: {takers}",
+            f"fusion '{fusion.card.name}' takes {fusion.experts} tuned model, and {count} were given",
+            remedy="use one that takes several, such as ties, dare, task_arithmetic or fisher",
         )
-
-
-FUSIONS: dict[str, type[Fusion]] = {}
-
-
-def fusion(kind: type[Fusion]) -> type[Fusion]:
-    """Class decorator: enter the registry."""
-    FUSIONS[kind.name] = kind
-    return kind
-
-
-def make_fusion(name: str, options: Mapping[str, Any]) -> Fusion:
-    """The fusion of that name with checked options.
-
-    Raises:
-        HoldfastError: Unknown name or option.
-    """
-    if name not in FUSIONS:
-        raise HoldfastError(f"unknown fusion '{name}'", remedy=nearest(name, FUSIONS))
-    kind = FUSIONS[name]
-    return kind(check_options(kind.Settings, options, f"fusion '{name}'"))

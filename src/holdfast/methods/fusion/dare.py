@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Options
-from holdfast.methods.fusion.base import Fusion, Piece, fusion
+from holdfast.methods.contract import Card, Options
+from holdfast.methods.fusion.base import Fusion, Piece
 
 
 class Drop(Options):
@@ -17,16 +17,22 @@ class Drop(Options):
     strength: float = Field(default=1.0, ge=0)
 
 
-@fusion
 class Dare(Fusion):
     """Drops each change with probability ``drop`` and rescales the rest by ``1 / (1 - drop)`` (arXiv 2311.03099).
 
     Several experts are dropped one by one and summed. The draw matters: average the scores of several seeds.
     """
 
-    name, paper, year = "dare", "arXiv 2311.03099", 2024
-    official_code = "yule-BUAA/MergeLM"
-    checked_against = "NumPy formula; share of dropped changes"
+    card = Card(
+        name="dare",
+        paradigm="selective",
+        family="sparse change",
+        summary="drop changes at random and rescale the rest",
+        paper="arXiv 2311.03099",
+        year=2024,
+        official_code="yule-BUAA/MergeLM",
+        checked_against="NumPy formula; share of dropped changes",
+    )
     experts = None
     Settings = Drop
 

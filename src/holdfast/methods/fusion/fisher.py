@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Batch, Context, Options, Pool
-from holdfast.methods.fusion.base import Fusion, InMemory, Passes, Piece, Tensors, Weights, fusion
+from holdfast.methods.contract import Batch, Card, Context, Options, Pool
+from holdfast.methods.fusion.base import Fusion, InMemory, Passes, Piece, Tensors, Weights
 from holdfast.models.checkpoint import Checkpoint
 
 
@@ -27,7 +27,6 @@ class FisherOptions(Options):
     tuned_files: tuple[str, ...] = Field(default=(), description="the same of each tuned model")
 
 
-@fusion
 class FisherAveraging(Fusion):
     """``(F0 w0 + weight sum_t F_t w_t) / (F0 + weight sum_t F_t)`` per value (arXiv 2111.09832), ``F`` the diagonal of
     each model's Fisher information on its own data.
@@ -37,8 +36,16 @@ class FisherAveraging(Fusion):
     anything the tuned weight stays. A value that no tuned model changed stays as it is.
     """
 
-    name, paper, year = "fisher", "arXiv 2111.09832", 2022
-    official_code = "mmatena/model_merging"
+    card = Card(
+        name="fisher",
+        paradigm="selective",
+        family="average",
+        summary="each model counts where its own data say that its weights matter",
+        paper="arXiv 2111.09832",
+        year=2022,
+        official_code="mmatena/model_merging",
+        checked_against="NumPy formula",
+    )
     experts = None
     Settings = FisherOptions
 

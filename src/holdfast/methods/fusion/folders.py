@@ -28,9 +28,14 @@ _ARCHITECTURE = ("model_type", "architectures")
 
 
 def fuse_folders(
-    base: Path, tuned: Sequence[Path], fusion: Fusion, out: Path, *, seed: int = 0,
+    base: Path,
+    tuned: Sequence[Path],
+    fusion: Fusion,
+    out: Path,
+    *,
+    seed: int = 0,
     advance: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Write the fused model.
 
     Args:
@@ -52,7 +57,7 @@ def fuse_folders(
         raise HoldfastError(f"{out} exists already", remedy="choose another --out")
     if fusion.needs_data:
         raise HoldfastError(
-            f"fusion '{fusion.name}' looks at training examples, which folders of weights do not have",
+            f"fusion '{fusion.card.name}' looks at training examples, which folders of weights do not have",
             remedy="write it under fuse: in a recipe",
         )
     check_experts(fusion, len(tuned))
@@ -76,8 +81,13 @@ def fuse_folders(
                             done += len(values)
                             advance(done, total)
         _copy_the_rest(base, partial)
-        record = {"fusion": fusion.name, "options": fusion.options.model_dump(mode="json"), "seed": seed,
-                  "base": str(base), "tuned": [str(folder) for folder in tuned]}  # fmt: skip
+        record = {
+            "fusion": fusion.card.name,
+            "options": fusion.options.model_dump(mode="json"),
+            "seed": seed,
+            "base": str(base),
+            "tuned": [str(folder) for folder in tuned],
+        }
         (partial / "fusion.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         partial.rename(out)
     except BaseException:
@@ -147,8 +157,9 @@ def check_same(base: Checkpoint, tuned: Checkpoint) -> None:
     one, other = _config(base.place), _config(tuned.place)
     for key in _ARCHITECTURE:
         if key in one and key in other and one[key] != other[key]:
-            raise HoldfastError(f"{key} is {one[key]} in {base.place} and {other[key]} here", file=tuned.place,
-                                remedy=remedy)  # fmt: skip
+            raise HoldfastError(
+                f"{key} is {one[key]} in {base.place} and {other[key]} here", file=tuned.place, remedy=remedy
+            )
     for name in sorted(base.entries.keys() | tuned.entries.keys()):
         if name not in tuned.entries or name not in base.entries:
             there, missing = (base, tuned) if name not in tuned.entries else (tuned, base)
@@ -157,8 +168,9 @@ def check_same(base: Checkpoint, tuned: Checkpoint) -> None:
             shapes = f"{list(base.entries[name].shape)} in the base and {list(tuned.entries[name].shape)} here"
             raise HoldfastError(f"'{name}' is {shapes}", file=tuned.place, remedy=remedy)
         if base.entries[name].dtype.is_floating_point != tuned.entries[name].dtype.is_floating_point:
-            raise HoldfastError(f"'{name}' holds another kind of number than in the base", file=tuned.place,
-                                remedy=remedy)  # fmt: skip
+            raise HoldfastError(
+                f"'{name}' holds another kind of number than in the base", file=tuned.place, remedy=remedy
+            )
 
 
 def _config(place: Path) -> dict[str, Any]:

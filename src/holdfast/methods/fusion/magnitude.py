@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece, fusion
+from holdfast.methods.contract import Card, Options
+from holdfast.methods.fusion.base import Fusion, Passes, Piece
 from holdfast.methods.fusion.threshold import thresholds
 
 
@@ -18,12 +18,19 @@ class Smallest(Options):
     rescale: bool = Field(default=False, description="multiply the rest by 1 / (1 - drop)")
 
 
-@fusion
 class Magnitude(Fusion):
     """Drops the ``drop`` share of smallest ``|w - w0|`` in every tensor: the baseline of DARE (arXiv 2311.03099)."""
 
-    name, paper, year = "magnitude", "arXiv 2311.03099 (baseline)", 2024
-    official_code = "yule-BUAA/MergeLM"
+    card = Card(
+        name="magnitude",
+        paradigm="selective",
+        family="sparse change",
+        summary="small changes go back to the base, tensor by tensor",
+        paper="arXiv 2311.03099 (baseline)",
+        year=2024,
+        official_code="yule-BUAA/MergeLM",
+        checked_against="NumPy formula",
+    )
     Settings = Smallest
 
     def begin(self, passes: Passes) -> None:

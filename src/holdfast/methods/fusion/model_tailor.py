@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Batch, Context, Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors, fusion
+from holdfast.methods.contract import Batch, Card, Context, Options
+from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
 
 
 class Patch(Options):
@@ -27,7 +27,6 @@ class Patch(Options):
     )
 
 
-@fusion
 class ModelTailor(Fusion):
     """Per matrix, layer by layer (arXiv 2402.12048): score every weight by its change and by how sensitive the layer's
     output is to it, keep the best ``1 - sparsity`` of every block of columns, put the rest back to the base, and
@@ -37,9 +36,16 @@ class ModelTailor(Fusion):
     in the release) go back to the base. Fails when many or deep layers were tuned: the release tunes the last twelve.
     """
 
-    name, paper, year = "model_tailor", "arXiv 2402.12048", 2024
-    official_code = "didizhu-zju/Model-Tailor"
-    checked_against = "NumPy loop over columns with explicit inverses"
+    card = Card(
+        name="model_tailor",
+        paradigm="selective",
+        family="sparse change",
+        summary="a thin patch of the tuned weights, and neighbours that make up for the rest",
+        paper="arXiv 2402.12048",
+        year=2024,
+        official_code="didizhu-zju/Model-Tailor",
+        checked_against="NumPy loop over columns with explicit inverses",
+    )
     needs_data = True
     Settings = Patch
 

@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Options
-from holdfast.methods.fusion.base import Fusion, Piece, fusion
+from holdfast.methods.contract import Card, Options
+from holdfast.methods.fusion.base import Fusion, Piece
 
 
 class Scaling(Options):
@@ -16,12 +16,19 @@ class Scaling(Options):
     strength: float = Field(default=0.4, ge=-2, le=2)
 
 
-@fusion
 class TaskArithmetic(Fusion):
     """``w0 + strength * sum_t (w_t - w0)`` (arXiv 2212.04089)."""
 
-    name, paper, year = "task_arithmetic", "arXiv 2212.04089", 2023
-    official_code = "mlfoundations/task_vectors"
+    card = Card(
+        name="task_arithmetic",
+        paradigm="selective",
+        family="sum of changes",
+        summary="the summed changes of every expert",
+        paper="arXiv 2212.04089",
+        year=2023,
+        official_code="mlfoundations/task_vectors",
+        checked_against="NumPy formula",
+    )
     experts = None
     Settings = Scaling
 

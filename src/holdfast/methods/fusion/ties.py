@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece, fusion
+from holdfast.methods.contract import Card, Options
+from holdfast.methods.fusion.base import Fusion, Passes, Piece
 from holdfast.methods.fusion.threshold import thresholds
 
 
@@ -18,7 +18,6 @@ class Trim(Options):
     strength: float = Field(default=1.0, ge=0)
 
 
-@fusion
 class Ties(Fusion):
     """TIES (arXiv 2306.01708): of each expert's changes the largest stay; each weight elects the sign of their sum;
     the mean of the changes with that sign, times ``strength``, joins the base.
@@ -27,8 +26,16 @@ class Ties(Fusion):
     trimming and scaling: signs have nobody to be elected against. Shares count the tensors that the expert changed.
     """
 
-    name, paper, year = "ties", "arXiv 2306.01708", 2023
-    official_code = "prateeky2806/ties-merging"
+    card = Card(
+        name="ties",
+        paradigm="selective",
+        family="sparse change",
+        summary="trim, elect signs, merge what agrees",
+        paper="arXiv 2306.01708",
+        year=2023,
+        official_code="prateeky2806/ties-merging",
+        checked_against="NumPy formula",
+    )
     experts = None
     Settings = Trim
 

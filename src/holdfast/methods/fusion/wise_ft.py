@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Options
-from holdfast.methods.fusion.base import Fusion, Piece, fusion
+from holdfast.methods.contract import Card, Options
+from holdfast.methods.fusion.base import Fusion, Piece
 
 
 class Alpha(Options):
@@ -16,12 +16,19 @@ class Alpha(Options):
     alpha: float = Field(default=0.5, ge=0, le=1)
 
 
-@fusion
 class WiseFT(Fusion):
     """``w0 + alpha (w - w0)`` (arXiv 2109.01903). Sweep alpha; one value says little."""
 
-    name, paper, year = "wise_ft", "arXiv 2109.01903", 2022
-    official_code = "mlfoundations/wise-ft"
+    card = Card(
+        name="wise_ft",
+        paradigm="selective",
+        family="interpolation",
+        summary="a straight line from the base to the tuned weights",
+        paper="arXiv 2109.01903",
+        year=2022,
+        official_code="mlfoundations/wise-ft",
+        checked_against="NumPy formula",
+    )
     Settings = Alpha
 
     def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:

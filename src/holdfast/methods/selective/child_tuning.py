@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import nn
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.registry import register
 from holdfast.methods.selective.dense import Dense, Scope, in_scope
 from holdfast.models.anatomy import Component
 
@@ -18,18 +17,23 @@ class Reserve(Scope):
     ratio: float = Field(default=0.3, gt=0, le=1, description="chance of an entry's gradient to be kept at one step")
 
 
-@register(
-    Card(
-        "child_tuning_f", "selective", "iterative", "the gradient of a random child network at every step",
-        "arXiv 2109.05687", 2021, True, official_code="alibaba/AliceMind (ChildTuning)", default_lr=2e-5,
-        checked_against="NumPy AdamW on masked and rescaled gradients",
-    )
-)  # fmt: skip
 class ChildTuningF(Dense):
     """``g <- g * Bernoulli(p) / p`` after clipping and before AdamW, drawn anew for every entry and step.
 
     Adam's moments live on, so an entry that is not drawn still moves by its momentum: this is the release.
     """
+
+    card = Card(
+        name="child_tuning_f",
+        paradigm="selective",
+        family="iterative",
+        summary="the gradient of a random child network at every step",
+        paper="arXiv 2109.05687",
+        year=2021,
+        official_code="alibaba/AliceMind (ChildTuning)",
+        default_lr=2e-5,
+        checked_against="NumPy AdamW on masked and rescaled gradients",
+    )
 
     Settings = Reserve
 

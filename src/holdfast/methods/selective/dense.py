@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options
-from holdfast.methods.registry import register
 from holdfast.models.anatomy import Component
 from holdfast.models.kinds import is_norm
 
@@ -164,8 +163,15 @@ def _indices(layers: str | tuple[int, ...], count: int, component: str) -> list[
 class Frozen(Dense):
     """Nothing moves."""
 
+    card = Card(
+        name="frozen",
+        paradigm="baseline",
+        family="none",
+        summary="nothing moves",
+        paper="",
+        year=None,
+        checked_against="bit identity",
+    )
+
     def attach(self, component: Component, context: Context) -> None:
         self.component, self.chosen, self.base, self.beside = component, {}, {}, {}
-
-
-register(Card("frozen", "baseline", "none", "nothing moves", "", None, True, checked_against="bit identity"))(Frozen)

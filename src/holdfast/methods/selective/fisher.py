@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 
 from holdfast.methods.contract import Batch, Card, Context
-from holdfast.methods.registry import register
 from holdfast.methods.selective.masks import GradientScope
 from holdfast.methods.selective.scores import scored, share, top_overall
 from holdfast.methods.selective.sparse import Ratio, Sparse, SparseScope
@@ -27,9 +26,13 @@ class _Fisher(Sparse):
         count = share(self.ratio, sum(parameter.numel() for parameter in matrices.values()))
         kept = None if batches is None else list(batches)
         sums = scored(
-            component.model, matrices, context,
-            (lambda: self.passes(context)) if kept is None else (lambda: kept), self.statistic, ratio=self.ratio,
-        )  # fmt: skip
+            component.model,
+            matrices,
+            context,
+            (lambda: self.passes(context)) if kept is None else (lambda: kept),
+            self.statistic,
+            ratio=self.ratio,
+        )
         return top_overall(sums, count)
 
     def passes(self, context: Context) -> Iterable[Batch]:
@@ -51,19 +54,23 @@ class FishScope(SparseScope):
     samples: int = Field(default=1024, gt=0, description="training examples that are looked at, one by one")
 
 
-@register(
-    Card(
-        "fish_mask", "selective", "mask", "the largest Fisher information over all matrices together",
-        "arXiv 2111.09839", 2021, True, official_code="varunnair18/FISH",
-        checked_against="masked dense gradients, bit for bit; per-example dense gradients",
-    )
-)  # fmt: skip
 class FishMask(_Fisher):
     """``F = sum over examples of g^2``, one example a backward pass; the highest over all tensors train.
 
     The labels are those of the data (the release's "label" mode). Costs ``samples`` backward passes for each group
     of tensors, of which there are about ``1 / (3 * ratio)`` where the model is large.
     """
+
+    card = Card(
+        name="fish_mask",
+        paradigm="selective",
+        family="mask",
+        summary="the largest Fisher information over all matrices together",
+        paper="arXiv 2111.09839",
+        year=2021,
+        official_code="varunnair18/FISH",
+        checked_against="masked dense gradients, bit for bit; per-example dense gradients",
+    )
 
     Settings = FishScope
 
@@ -78,19 +85,24 @@ class ChildScope(GradientScope):
     clip: float = Field(default=1.0, gt=0, description="largest norm of one tensor's gradient when it is scored")
 
 
-@register(
-    Card(
-        "child_tuning_d", "selective", "mask", "the task-driven child network by Fisher information",
-        "arXiv 2109.05687", 2021, True, official_code="alibaba/AliceMind (ChildTuning)", default_lr=2e-5,
-        checked_against="masked dense gradients, bit for bit; clipped dense gradients",
-    )
-)  # fmt: skip
 class ChildTuningD(_Fisher):
     """``F = mean over batches of clip(g)^2``, a threshold over all matrices, fixed; no rescaling (release).
 
     The release averages over the whole training set; here ``batches`` says over how much. Its weight decay also
     shrinks the frozen entries, which is mended.
     """
+
+    card = Card(
+        name="child_tuning_d",
+        paradigm="selective",
+        family="mask",
+        summary="the task-driven child network by Fisher information",
+        paper="arXiv 2109.05687",
+        year=2021,
+        official_code="alibaba/AliceMind (ChildTuning)",
+        default_lr=2e-5,
+        checked_against="masked dense gradients, bit for bit; clipped dense gradients",
+    )
 
     Settings = ChildScope
 
@@ -113,13 +125,6 @@ class DipScope(SparseScope):
     samples: int = Field(default=25, gt=0, description="of these, so many of highest loss are scored")
 
 
-@register(
-    Card(
-        "fish_dip", "selective", "iterative", "Fisher masks made anew from the examples of highest loss",
-        "arXiv 2311.03748", 2023, True, official_code="psunlpgroup/FISH-DIP",
-        checked_against="NumPy reference of the loop with re-selection",
-    )
-)  # fmt: skip
 class FishDip(_Fisher):
     """Every ``every`` steps: losses of ``pool`` examples, the ``samples`` highest of them one by one, ``sum g^2``,
     the highest over all tensors train until the next selection.
@@ -127,6 +132,17 @@ class FishDip(_Fisher):
     Entries that stay keep their Adam moments; those that come begin with none; those that go keep their value (in the
     release they drift on with what momentum they had). The release scans its whole training set each time.
     """
+
+    card = Card(
+        name="fish_dip",
+        paradigm="selective",
+        family="iterative",
+        summary="Fisher masks made anew from the examples of highest loss",
+        paper="arXiv 2311.03748",
+        year=2023,
+        official_code="psunlpgroup/FISH-DIP",
+        checked_against="NumPy reference of the loop with re-selection",
+    )
 
     Settings = DipScope
     reselects = True

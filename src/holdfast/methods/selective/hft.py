@@ -8,7 +8,6 @@ from torch import nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Options
-from holdfast.methods.registry import register
 from holdfast.methods.selective.dense import Dense
 from holdfast.models.anatomy import Component
 
@@ -19,16 +18,21 @@ class Halves(Options):
     embeddings: bool = Field(default=True, description="token embeddings and output head are trained too")
 
 
-@register(
-    Card(
-        "hft", "selective", "random", "half of each layer's matrices, drawn by category", "arXiv 2404.18466", 2024,
-        True, default_lr=2e-5, checked_against="count per layer and category",
-    )
-)  # fmt: skip
 class HalfFineTuning(Dense):
     """Category-level halves: per layer two of q, k, v, o; of gate, up, down two in every other layer and one in the
     rest; half of the norms. The draw is fixed for one run (the paper redraws it between stages of a sequence).
     """
+
+    card = Card(
+        name="hft",
+        paradigm="selective",
+        family="random",
+        summary="half of each layer's matrices, drawn by category",
+        paper="arXiv 2404.18466",
+        year=2024,
+        default_lr=2e-5,
+        checked_against="count per layer and category",
+    )
 
     Settings = Halves
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.registry import register
 from holdfast.methods.selective.scores import share, top_overall
 from holdfast.methods.selective.sparse import Ratio, Sparse, SparseScope
 from holdfast.models.anatomy import Component
@@ -21,13 +20,6 @@ class LotteryScope(SparseScope):
     first_steps: int = Field(default=100, gt=0, description="optimizer steps of phase 1")
 
 
-@register(
-    Card(
-        "lt_sft", "selective", "mask", "what moved most in a first full tuning trains alone in a second",
-        "arXiv 2110.07560", 2022, True, official_code="cambridgeltl/composable-sft",
-        checked_against="plain AdamW for phase 1; masked dense gradients, bit for bit, for phase 2",
-    )
-)  # fmt: skip
 class LotteryTicket(Sparse):
     """Phase 1, when it attaches: AdamW on all matrices for ``first_steps`` batches at the component's peak rate,
     constant and without decay. ``K = ratio * n`` entries of largest ``|w - w0|`` over all tensors; ``w <- w0``.
@@ -35,6 +27,17 @@ class LotteryTicket(Sparse):
 
     Phase 1 needs the memory of full tuning. Norms stay frozen, the L1 term is off, as in the release's defaults.
     """
+
+    card = Card(
+        name="lt_sft",
+        paradigm="selective",
+        family="mask",
+        summary="what moved most in a first full tuning trains alone in a second",
+        paper="arXiv 2110.07560",
+        year=2022,
+        official_code="cambridgeltl/composable-sft",
+        checked_against="plain AdamW for phase 1; masked dense gradients, bit for bit, for phase 2",
+    )
 
     Settings = LotteryScope
 

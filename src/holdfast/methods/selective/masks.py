@@ -9,21 +9,24 @@ from pydantic import Field
 from torch import Tensor
 
 from holdfast.methods.contract import Card, Context, Options
-from holdfast.methods.registry import register
 from holdfast.methods.selective.dense import Scope
 from holdfast.methods.selective.scores import scored, share, top
 from holdfast.methods.selective.sparse import Ratio, Sparse, SparseScope
 from holdfast.models.anatomy import Component
 
 
-@register(
-    Card(
-        "random_mask", "selective", "mask", "a random share of every matrix", "arXiv 2503.04543", 2025, True,
-        checked_against="masked dense gradients, bit for bit",
-    )
-)  # fmt: skip
 class RandomMask(Sparse):
     """The control of every mask: entries drawn without looking at them."""
+
+    card = Card(
+        name="random_mask",
+        paradigm="selective",
+        family="mask",
+        summary="a random share of every matrix",
+        paper="arXiv 2503.04543",
+        year=2025,
+        checked_against="masked dense gradients, bit for bit",
+    )
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         return {
@@ -38,17 +41,21 @@ class MagnitudeScope(SparseScope):
     ratio: Ratio = Field(default=0.5, description="share of the entries that train, the smallest ones; or 'auto'")
 
 
-@register(
-    Card(
-        "magnitude_mask", "selective", "mask", "the smallest weights train, the large ones keep what they know",
-        "arXiv 2411.10928 (baseline)", 2024, True, official_code="WenkeHuang/SPIDER",
-        checked_against="masked dense gradients, bit for bit",
-    )
-)  # fmt: skip
 class MagnitudeMask(Sparse):
     """Trains the ``ratio`` of smallest ``|w|`` per tensor. The release resets weights after each step, which
     pollutes Adam's moments; here the rest never moves.
     """
+
+    card = Card(
+        name="magnitude_mask",
+        paradigm="selective",
+        family="mask",
+        summary="the smallest weights train, the large ones keep what they know",
+        paper="arXiv 2411.10928 (baseline)",
+        year=2024,
+        official_code="WenkeHuang/SPIDER",
+        checked_against="masked dense gradients, bit for bit",
+    )
 
     Settings = MagnitudeScope
 
@@ -68,24 +75,31 @@ class GradientScope(SparseScope):
     )
 
 
-@register(
-    Card(
-        "gradient_mask", "selective", "mask", "the largest mean gradient of every matrix", "arXiv 2503.04543", 2025,
-        True, checked_against="masked dense gradients, bit for bit; dense gradient sums",
-    )
-)  # fmt: skip
 class GradientMask(Sparse):
     """Per tensor the ``round(ratio * n)`` entries of largest ``|sum over batches of g|`` at the base."""
+
+    card = Card(
+        name="gradient_mask",
+        paradigm="selective",
+        family="mask",
+        summary="the largest mean gradient of every matrix",
+        paper="arXiv 2503.04543",
+        year=2025,
+        checked_against="masked dense gradients, bit for bit; dense gradient sums",
+    )
 
     Settings: ClassVar[type[Options]] = GradientScope
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         owner = f"method '{self.card.name}'"
         sums = scored(
-            component.model, self.matrices(component), context,
+            component.model,
+            self.matrices(component),
+            context,
             lambda: context.look(owner, self.options.batches, size=self.options.batch_size),
-            lambda gradient: gradient, ratio=self.ratio,
-        )  # fmt: skip
+            lambda gradient: gradient,
+            ratio=self.ratio,
+        )
         return {name: top(total.abs_(), self._count(total.numel())).cpu() for name, total in sums}
 
     def _count(self, size: int) -> int:
@@ -99,14 +113,19 @@ class FirstBatch(SparseScope):
     batch_size: int = Field(default=16, gt=0, description="examples in each of them")
 
 
-@register(
-    Card(
-        "sift", "selective", "mask", "the largest gradient of the first batch", "arXiv 2312.11875", 2024, True,
-        official_code="song-wx/SIFT", checked_against="masked dense gradients, bit for bit; dense gradients",
-    )
-)  # fmt: skip
 class Sift(GradientMask):
     """``floor(ratio * n) + 1`` entries of largest ``|g|`` of the first backward pass, per tensor."""
+
+    card = Card(
+        name="sift",
+        paradigm="selective",
+        family="mask",
+        summary="the largest gradient of the first batch",
+        paper="arXiv 2312.11875",
+        year=2024,
+        official_code="song-wx/SIFT",
+        checked_against="masked dense gradients, bit for bit; dense gradients",
+    )
 
     Settings = FirstBatch
 
@@ -122,18 +141,23 @@ class RowScope(Scope):
     batch_size: int = Field(default=8, gt=0, description="examples in each of them")
 
 
-@register(
-    Card(
-        "gps", "selective", "mask", "the inputs of largest gradient of every neuron", "arXiv 2312.10136", 2024, True,
-        official_code="FightingFighting/GPS", checked_against="masked dense gradients, bit for bit; dense gradients",
-    )
-)  # fmt: skip
 class Gps(Sparse):
     """Per row of a weight matrix the ``per_row`` entries of largest ``|sum of g|``, so that every neuron takes part.
 
     The paper scores with a contrastive loss against its new classifier head and trains that head and the biases too;
     a multimodal LLM has no new head, so the answer loss scores and only the connections train.
     """
+
+    card = Card(
+        name="gps",
+        paradigm="selective",
+        family="mask",
+        summary="the inputs of largest gradient of every neuron",
+        paper="arXiv 2312.10136",
+        year=2024,
+        official_code="FightingFighting/GPS",
+        checked_against="masked dense gradients, bit for bit; dense gradients",
+    )
 
     Settings = RowScope
 
@@ -142,10 +166,13 @@ class Gps(Sparse):
         rows = sum(len(p) for p in matrices.values())
         ratio = min(1.0, count * rows / max(1, sum(p.numel() for p in matrices.values())))
         sums = scored(
-            component.model, matrices, context,
+            component.model,
+            matrices,
+            context,
             lambda: context.look("method 'gps'", self.options.batches, size=self.options.batch_size),
-            lambda gradient: gradient, ratio=ratio,
-        )  # fmt: skip
+            lambda gradient: gradient,
+            ratio=ratio,
+        )
         chosen = {}
         for name, total in sums:
             width = total.shape[1]

@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.registry import register
 from holdfast.methods.selective.dense import Dense, Scope, in_scope
 from holdfast.methods.selective.scores import share, top
 from holdfast.models.anatomy import Component
@@ -19,17 +18,22 @@ class MomentumScope(Scope):
     ratio: float = Field(default=0.1, gt=0, le=1, description="share of each tensor that moves at one step")
 
 
-@register(
-    Card(
-        "mofo", "selective", "iterative", "at every step the entries of largest momentum move", "arXiv 2407.20999",
-        2024, True, default_lr=2e-5, checked_against="NumPy AdamW with filtered updates",
-    )
-)  # fmt: skip
 class Mofo(Dense):
     """``w <- w - lr * (m / (sqrt(v) + eps)) * [|m| among the top share of its tensor]``; the moments see all gradients.
 
     Weight decay moves the same entries only. Costs a copy of the trained weights while the optimizer steps.
     """
+
+    card = Card(
+        name="mofo",
+        paradigm="selective",
+        family="iterative",
+        summary="at every step the entries of largest momentum move",
+        paper="arXiv 2407.20999",
+        year=2024,
+        default_lr=2e-5,
+        checked_against="NumPy AdamW with filtered updates",
+    )
 
     Settings = MomentumScope
     _optimizer: torch.optim.Optimizer | None = None

@@ -6,19 +6,23 @@ from pydantic import Field
 from torch import nn
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.registry import register
 from holdfast.methods.selective.dense import Dense, Scope, in_scope
 from holdfast.models.anatomy import Component
 
 
-@register(
-    Card(
-        "full", "selective", "scope", "every tensor of the component, or of the named modules and layers",
-        "arXiv 2503.04543", 2025, True, default_lr=2e-5, checked_against="plain AdamW on the same tensors",
-    )
-)  # fmt: skip
 class Full(Dense):
     """Full tuning of a scope. The study's own 'full' is the connector and the last two llm layers (SPIDER's code)."""
+
+    card = Card(
+        name="full",
+        paradigm="selective",
+        family="scope",
+        summary="every tensor of the component, or of the named modules and layers",
+        paper="arXiv 2503.04543",
+        year=2025,
+        default_lr=2e-5,
+        checked_against="plain AdamW on the same tensors",
+    )
 
     Settings = Scope
 
@@ -32,14 +36,20 @@ class LayerScope(Scope):
     layers: str | tuple[int, ...] | None = Field(default="last:2", description="'last:2', 'first:4', or indices")
 
 
-@register(
-    Card(
-        "layers", "selective", "scope", "the last two layers, or others by index", "OpenReview bif35if4n3", 2025,
-        True, official_code="WenkeHuang/NRCA", default_lr=2e-5, checked_against="plain AdamW on the same tensors",
-    )
-)  # fmt: skip
 class Layers(Full):
     """Full tuning of some repeated blocks: ``tune_decoder_layer 2`` of the NRCA and SPIDER releases by default."""
+
+    card = Card(
+        name="layers",
+        paradigm="selective",
+        family="scope",
+        summary="the last two layers, or others by index",
+        paper="OpenReview bif35if4n3",
+        year=2025,
+        official_code="WenkeHuang/NRCA",
+        default_lr=2e-5,
+        checked_against="plain AdamW on the same tensors",
+    )
 
     Settings = LayerScope
 
@@ -52,40 +62,56 @@ class KindScope(Scope):
     )
 
 
-@register(
-    Card(
-        "module_kinds", "selective", "scope", "the linear layers of one kind: attention, or gate and up",
-        "arXiv 2510.08564", 2025, True, official_code="jessemelpolio/LMM_CL", default_lr=2e-5,
-        checked_against="plain AdamW on the same tensors",
-    )
-)  # fmt: skip
 class ModuleKinds(Full):
     """Full tuning of kinds of linear layers. The paper's second choice is ``modules: [gate_proj, up_proj]``."""
+
+    card = Card(
+        name="module_kinds",
+        paradigm="selective",
+        family="scope",
+        summary="the linear layers of one kind: attention, or gate and up",
+        paper="arXiv 2510.08564",
+        year=2025,
+        official_code="jessemelpolio/LMM_CL",
+        default_lr=2e-5,
+        checked_against="plain AdamW on the same tensors",
+    )
 
     Settings = KindScope
 
 
-@register(
-    Card(
-        "norms", "selective", "scope", "gains and biases of every normalisation layer", "arXiv 2312.11420", 2024,
-        True, default_lr=1e-3, checked_against="plain AdamW on the same tensors",
-    )
-)  # fmt: skip
 class Norms(Dense):
     """LN-tuning: a normalisation layer is one whose class is named so."""
+
+    card = Card(
+        name="norms",
+        paradigm="selective",
+        family="scope",
+        summary="gains and biases of every normalisation layer",
+        paper="arXiv 2312.11420",
+        year=2024,
+        default_lr=1e-3,
+        checked_against="plain AdamW on the same tensors",
+    )
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
         return component.norms()
 
 
-@register(
-    Card(
-        "bitfit", "selective", "scope", "bias terms only", "arXiv 2106.10199", 2022, True, default_lr=1e-3,
-        checked_against="plain AdamW on the same tensors",
-    )
-)  # fmt: skip
 class BitFit(Dense):
     """Biases only. A llama-type llm has none: then this refuses; Qwen2 has them on q, k and v."""
+
+    card = Card(
+        name="bitfit",
+        at="vision",
+        paradigm="selective",
+        family="scope",
+        summary="bias terms only",
+        paper="arXiv 2106.10199",
+        year=2022,
+        default_lr=1e-3,
+        checked_against="plain AdamW on the same tensors",
+    )
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
         biases = {

@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.registry import register
 from holdfast.methods.selective.dense import Dense, Scope, in_scope
 from holdfast.models.anatomy import Component
 
@@ -45,13 +44,6 @@ class SpiderScope(Scope):
     mask: Literal["soft", "hard"] = Field(default="soft", description="soft: the release; hard: its threshold alone")
 
 
-@register(
-    Card(
-        "spider", "selective", "iterative", "masks from weight size against accumulated gradients",
-        "arXiv 2411.10928", 2025, True, official_code="WenkeHuang/SPIDER", default_lr=2e-4,
-        checked_against="NumPy reference of the release's loop",
-    )
-)  # fmt: skip
 class Spider(Dense):
     """After every optimizer step ``w <- (1 - m) w0 + m w`` with ``m`` from :func:`soft_mask` of the importance of
     ``w0`` and of the gradient sum.
@@ -60,6 +52,18 @@ class Spider(Dense):
     sum per trained weight, and a base copy where the model is not on the CPU; the base's importance is computed anew
     for one tensor at a time.
     """
+
+    card = Card(
+        name="spider",
+        paradigm="selective",
+        family="iterative",
+        summary="masks from weight size against accumulated gradients",
+        paper="arXiv 2411.10928",
+        year=2025,
+        official_code="WenkeHuang/SPIDER",
+        default_lr=2e-4,
+        checked_against="NumPy reference of the release's loop",
+    )
 
     Settings = SpiderScope
 

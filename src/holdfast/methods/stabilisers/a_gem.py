@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.contract import Card, Context, Method, Options
 from holdfast.methods.stabilisers.base import Stabiliser
 
 
@@ -25,7 +25,14 @@ class AGem(Stabiliser):
     rescaling comes after it, so the promise holds for the gradient and not for Adam's step.
     """
 
-    name, paper, year = "a_gem", "arXiv 1812.00420", 2019
+    card = Card(
+        name="a_gem",
+        paradigm="any",
+        family="gradient",
+        summary="a step may not raise the loss on the sources, to first order",
+        paper="arXiv 1812.00420",
+        year=2019,
+    )
     Settings = Memory
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:

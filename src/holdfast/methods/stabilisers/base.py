@@ -9,15 +9,13 @@ from torch import Tensor, nn
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.contract import Card, Context, Method, Options
 
 
 class Stabiliser:
     """A term or rule on top of any method so that general ability stays."""
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    year: ClassVar[int | None]
+    card: ClassVar[Card]
     Settings: ClassVar[type[Options]] = Options
 
     def __init__(self, options: Options) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.contract import Card, Context, Method, Options
 from holdfast.methods.stabilisers.base import Stabiliser
 
 
@@ -26,7 +26,14 @@ class Distillation(Stabiliser):
     one forward pass; there is no second copy. Costs that forward pass per batch, without gradient.
     """
 
-    name, paper, year = "distillation", "arXiv 1606.09282", 2016
+    card = Card(
+        name="distillation",
+        paradigm="any",
+        family="distillation",
+        summary="KL to the base's answers at a temperature",
+        paper="arXiv 1606.09282",
+        year=2016,
+    )
     Settings = Softness
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:

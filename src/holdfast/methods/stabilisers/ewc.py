@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.contract import Card, Context, Method, Options
 from holdfast.methods.stabilisers.base import Stabiliser, added, trained_weights
 
 
@@ -29,11 +29,18 @@ class Ewc(Stabiliser):
     methods that is per selected entry.
     """
 
-    name, paper, year = "ewc", "arXiv 1612.00796", 2017
+    card = Card(
+        name="ewc",
+        paradigm="any",
+        family="distance",
+        summary="squared distance, weighed by the sources' Fisher information",
+        paper="arXiv 1612.00796",
+        year=2017,
+    )
     Settings = Elastic
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.methods = trained_weights(self.name, methods)
+        self.methods = trained_weights(self.card.name, methods)
         for method in self.methods:
             if method.reselects:
                 raise HoldfastError(

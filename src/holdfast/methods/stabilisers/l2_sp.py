@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.contract import Card, Context, Method, Options
 from holdfast.methods.stabilisers.base import Stabiliser, added, trained_weights
 
 
@@ -20,11 +20,18 @@ class Strength(Options):
 class L2SP(Stabiliser):
     """``strength / 2 * sum (w - w0)^2`` over the trained base weights (arXiv 1802.01483)."""
 
-    name, paper, year = "l2_sp", "arXiv 1802.01483", 2018
+    card = Card(
+        name="l2_sp",
+        paradigm="any",
+        family="distance",
+        summary="half the squared distance to the starting point",
+        paper="arXiv 1802.01483",
+        year=2018,
+    )
     Settings = Strength
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.methods = trained_weights(self.name, methods)
+        self.methods = trained_weights(self.card.name, methods)
 
     def penalty(self, step: int) -> Tensor | None:
         terms = [(now - base).square().sum() for method in self.methods for now, base in method.anchors()]
@@ -40,11 +47,18 @@ class WeakStrength(Options):
 class L1SP(Stabiliser):
     """``strength * mean over tensors of mean |w - w0|``, the form of NRCA's code."""
 
-    name, paper, year = "l1_sp", "OpenReview bif35if4n3", 2025
+    card = Card(
+        name="l1_sp",
+        paradigm="any",
+        family="distance",
+        summary="the mean distance to the starting point",
+        paper="OpenReview bif35if4n3",
+        year=2025,
+    )
     Settings = WeakStrength
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.methods = trained_weights(self.name, methods)
+        self.methods = trained_weights(self.card.name, methods)
 
     def penalty(self, step: int) -> Tensor | None:
         pairs = [pair for method in self.methods for pair in method.anchors() if pair[1].numel()]

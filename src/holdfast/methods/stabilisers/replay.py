@@ -9,7 +9,7 @@ from pydantic import Field
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Options
+from holdfast.methods.contract import Card, Options
 from holdfast.methods.stabilisers.base import Stabiliser
 
 
@@ -22,7 +22,14 @@ class Share(Options):
 class Replay(Stabiliser):
     """Mixes source training examples in; an upper reference rather than a data-free method."""
 
-    name, paper, year = "replay", "experience replay", None
+    card = Card(
+        name="replay",
+        paradigm="any",
+        family="data",
+        summary="some source examples among the target's",
+        paper="experience replay",
+        year=None,
+    )
     Settings = Share
 
     def mix(self, examples: Sequence[Example], sources: Sequence[Example], seed: int) -> list[Example]:

@@ -13,14 +13,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from holdfast.data.images import resolve_inside
 from holdfast.errors import HoldfastError
-from holdfast.tasks.cards import PARTS, Card, card_file
+from holdfast.tasks.cards import PARTS, Card, card_file, download_of
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
 
@@ -100,8 +99,7 @@ def prepare(
 
 def _checked(source: Source, splits: Sequence[str]) -> list[Draft]:
     """All items of some official splits, their ids unique."""
-    module, _, function = source.card.layout.partition(":")
-    read: Reader = getattr(import_module(f"holdfast.tasks.{module}.download"), function or "read")
+    read: Reader = download_of(source.card)
     found: dict[str, Draft] = {}
     for split in splits:
         try:

@@ -1,0 +1,131 @@
+"""Rotations and reflections of PEFT's: the weights keep their lengths."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import AliasChoices, Field
+from torch import nn
+
+from holdfast.methods.peft_bridge import PeftMethod, PeftOptions, peft_card
+
+
+class OftOptions(PeftOptions):
+    """The size of the rotated blocks, and how free they are."""
+
+    block: int = Field(
+        default=32,
+        gt=1,
+        validation_alias=AliasChoices("block", "oft_block_size"),
+        description="inputs that are rotated among each other; divides the layer's width",
+    )
+    module_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that a block stays as it is")
+    coft: bool = Field(default=False, description="keep the rotation within eps of none")
+    eps: float = Field(default=6e-5, gt=0, description="how far, with coft")
+    block_share: bool = Field(default=False, description="one rotation for all blocks of a layer")
+    use_cayley_neumann: bool = Field(default=True, description="approximate the rotation by a series")
+    num_cayley_neumann_terms: int = Field(default=5, gt=0, description="of that series")
+
+
+class Oft(PeftMethod):
+    """``W R`` with ``R`` block-diagonal and orthogonal, by the Cayley transform of skew-symmetric blocks."""
+
+    card = peft_card(
+        name="oft",
+        family="orthogonal",
+        summary="block-diagonal rotation of the weights",
+        paper="arXiv 2306.07280",
+        year=2023,
+    )
+    Settings = OftOptions
+    config_type = "OFTConfig"
+    fixed: ClassVar[dict[str, int]] = {"r": 0}
+    peft_names: ClassVar[dict[str, str]] = {"block": "oft_block_size"}
+
+    def check(self, layer: nn.Linear) -> str | None:
+        # Where nobody asked for a size PEFT's nearest divisor does; a size that was asked for acts or is refused.
+        asked = "block" in self.options.model_fields_set
+        return _undivided(self.options.block, layer) if asked else None
+
+
+class BoftOptions(PeftOptions):
+    """Blocks and the depth of the butterfly."""
+
+    block: int = Field(
+        default=4,
+        gt=0,
+        validation_alias=AliasChoices("block", "boft_block_size"),
+        description="size of a block; divides the layer's width",
+    )
+    factors: int = Field(
+        default=1,
+        gt=0,
+        validation_alias=AliasChoices("factors", "boft_n_butterfly_factor"),
+        description="butterfly factors; with 1 it is OFT with scales",
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        validation_alias=AliasChoices("dropout", "boft_dropout"),
+        description="chance that a block stays as it is",
+    )
+
+
+class Boft(PeftMethod):
+    """``R_m ... R_1 W`` with permuted block-diagonal rotations, and a trained scale of every output."""
+
+    card = peft_card(
+        name="boft", family="orthogonal", summary="butterfly product of rotations", paper="arXiv 2311.06243", year=2024
+    )
+    Settings = BoftOptions
+    config_type = "BOFTConfig"
+    peft_names: ClassVar[dict[str, str]] = {
+        "block": "boft_block_size",
+        "factors": "boft_n_butterfly_factor",
+        "dropout": "boft_dropout",
+    }
+
+    def check(self, layer: nn.Linear) -> str | None:
+        block, depth = self.options.block, self.options.factors - 1
+        if depth and (block % 2 or layer.in_features % (block * 2**depth)):
+            return (
+                f"{depth + 1} butterfly factors need an even block, and block {block} times {2**depth} to divide its "
+                f"width {layer.in_features}; choose fewer factors or another block"
+            )
+        return _undivided(block, layer)
+
+
+class HraOptions(PeftOptions):
+    """How many reflections."""
+
+    r: int = Field(default=8, gt=0, description="reflections one after the other")
+    orthogonal: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("orthogonal", "apply_GS"),
+        description="keep their directions orthogonal to each other (Gram-Schmidt)",
+    )
+
+
+class Hra(PeftMethod):
+    """``W H_1 ... H_r`` with Householder reflections ``H_i = I - 2 u_i u_i^T / |u_i|^2``, paired so that they start as
+    the identity.
+    """
+
+    card = peft_card(
+        name="hra",
+        family="orthogonal",
+        summary="a chain of Householder reflections",
+        paper="arXiv 2405.17484",
+        year=2024,
+    )
+    Settings = HraOptions
+    config_type = "HRAConfig"
+    peft_names: ClassVar[dict[str, str]] = {"orthogonal": "apply_GS"}
+
+
+def _undivided(block: int, layer: nn.Linear) -> str | None:
+    if layer.in_features % block == 0:
+        return None
+    fits = max(size for size in range(1, block + 1) if layer.in_features % size == 0)
+    return f"block {block} does not divide its width {layer.in_features}; choose a divisor such as {fits}"
