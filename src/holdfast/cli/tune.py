@@ -49,12 +49,12 @@ def next_commands(folder: Path, config: RunConfig) -> list[tuple[str, str]]:
     """What can be done with a finished run: commands as they are typed, and what each is for."""
     from shlex import quote
 
-    from holdfast.methods.registry import load_all
+    from holdfast.methods.registry import METHODS
 
     run = quote(str(folder))
     beside = {name: quote(str(folder.with_name(f"{folder.name}-{name}"))) for name in ("verdict", "eval", "model")}
     parts = (config.tune.vision, config.tune.connector, config.tune.llm)
-    merges = all(load_all()[part.method].card.mergeable for part in parts)
+    merges = all(METHODS.find(part.method).card.mergeable for part in parts)
     commands = [
         (f"holdfast compare {run}", "the verdict in full, with intervals and tests"),
         (f"holdfast compare {run} --out {beside['verdict']}", "the same as a page and as JSON"),
