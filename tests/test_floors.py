@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
-    {"errors", "importing", "machine", "files", "events"},
+    {"errors"},
+    {"importing", "machine", "files", "events"},
     {"config", "registry"},
     {"data", "predictions"},
     {"metrics", "models"},
