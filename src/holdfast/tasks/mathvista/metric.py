@@ -1,0 +1,101 @@
+"""MathVista: mathematics in figures, with options or with a number as the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
+from holdfast.metrics.ruled_choice import named
+from holdfast.metrics.text.choosing import vlmevalkit
+from holdfast.predictions.items import Item, ItemScore
+from holdfast.tasks.mathvista.parsing import quick_extraction, value_of
+
+TABLES = (*("question_type", "answer_type", "language", "source", "category"), *("task", "context", "grade", "skills"))
+"""The fields by which the official script breaks its score down, in its order."""
+
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?|-?\.\d+")
+
+
+class MathVista(ItemMetric):
+    """Accuracy in points, by the nine fields of the official script.
+
+    The extraction stands in ``extra['extraction']`` (or ``extra['res']``, VLMEvalKit's name), where a judge made one;
+    it is never asked for. Without one the official quick rules read the response, and a response in which they find
+    nothing is wrong and unparsed (the official script would choose the option nearest to an empty text). Lenient: the
+    option that the response names, or its last number.
+
+    Variants: ``official`` (53d5258); ``paper``, the rule behind the published scores: an extraction such as ``5.0`` is
+    no whole number; ``vlmevalkit`` (numbers compared as numbers, options found as in that tool).
+    """
+
+    name = "mathvista"
+    variants = ("official", "paper", "vlmevalkit")
+
+    def judge(self, item: Item, text: str) -> ItemScore:
+        if not item.references:
+            raise HoldfastError("the problem has no answer, as the test split has none", item=item.id)
+        gold = item.references[0]
+        extraction = recorded_extraction(item)
+        parsed = self._kit_value(item, text, extraction) if self.variant == "vlmevalkit" else None
+        if self.variant != "vlmevalkit":
+            if extraction is None:
+                extraction = quick_extraction(text, item.choices, kind(item))
+            parsed = None if extraction is None else self._value(item, extraction)
+        same = parsed == gold or (self.variant == "vlmevalkit" and parsed is not None and _equal(item, parsed, gold))
+        return verdict(item, float(same), parsed, float(_loosely(item, text) == gold))
+
+    def _value(self, item: Item, extraction: str) -> str | None:
+        return value_of(
+            extraction,
+            item.choices,
+            kind(item),
+            item.extra.get("precision"),
+            decimals_are_integers=self.variant == "official",
+        )
+
+    def _kit_value(self, item: Item, text: str, extraction: str | None) -> str | None:
+        said = text if extraction is None else extraction
+        if item.choices:
+            chosen = vlmevalkit(said, item.choices)
+            return None if chosen is None else item.choices[chosen]
+        try:
+            number = {"integer": int, "float": float}[kind(item)](said)
+        except (KeyError, ValueError):
+            # Lists are compared with the text None there, so that none is ever right.
+            return None
+        return str(number)
+
+    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+        extracted = sum(recorded_extraction(item) is not None for item in items)
+        details: dict[str, Any] = {"extractions_read_in": extracted}
+        return add_breakdowns(details, items, verdicts, {f"by_{name}": name for name in TABLES})
+
+
+def kind(item: Item) -> str:
+    """The item's ``answer_type``; text where it has none."""
+    return str(item.extra.get("answer_type") or "text")
+
+
+def recorded_extraction(item: Item) -> str | None:
+    """The extraction that stands in the item's file, as text; ``None`` where it has none."""
+    given = item.extra.get("extraction", item.extra.get("res"))
+    return None if given is None or isinstance(given, bool) else str(given)
+
+
+def _equal(item: Item, parsed: str, gold: str) -> bool:
+    try:
+        return not item.choices and float(parsed) == float(gold)
+    except ValueError:
+        return False
+
+
+def _loosely(item: Item, text: str) -> str | None:
+    if item.choices:
+        chosen = named(text, item.choices)
+        return None if chosen is None else item.choices[chosen]
+    numbers = _NUMBER.findall(text)
+    last = numbers[-1].replace(",", "") if numbers else text
+    return value_of(last, (), kind(item), item.extra.get("precision"))
