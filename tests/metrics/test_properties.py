@@ -22,7 +22,10 @@ from holdfast.tasks.pope.metric import confusion
 TEXTS = st.text(alphabet="abc XYZ.,'019?-é", min_size=1, max_size=12).filter(lambda t: t.strip(" .,'?-"))
 RATES = ("exact_match", "vqa_accuracy", "stvqa_accuracy", "anls", "relaxed_accuracy", "gqa", "pathvqa", "iconqa")
 BINARY = ("pope", "mme")
-CHOICE = ("multiple_choice", "scienceqa", "mmbench")
+CHOICE = (
+    *("multiple_choice", "scienceqa", "mmbench"),
+    *("ai2d", "mmmu", "mmstar", "mmtbench", "realworldqa", "seedbench"),
+)
 CAPTION = ("bleu", "cider", "rouge_l")
 JUDGED = ("mmhal", "chair", "vizwiz_unanswerability")
 VARIANTS = [
@@ -54,6 +57,14 @@ def items_for(metric: str, golds: list[str], said: list[str | None]) -> list[Pre
             text, references, options = ("ABC"[index] if text == gold else text), ("ABC"[index],), choices
             extra["recorded"] = index if text == "ABC"[index] else -1
             key = str(k)
+        elif metric == "mathvista":
+            text, references, options = (choices[k % 3] if text == gold else text), (choices[k % 3],), choices
+        elif metric == "hallusionbench":
+            label = "Yes" if k % 2 == 0 else "No"
+            text, references = (label if text == gold else text), (label,)
+            extra = {"category": "VD", "subcategory": "s", "set_id": k // 4, "figure_id": k // 2, "question_id": k % 2}
+        elif metric == "mmvet":
+            extra = {"grades": float(text == gold), "capability": "rec,ocr"}
         elif metric == "vizwiz_unanswerability":
             label = "unanswerable" if k % 2 else "red"
             text, extra = (label if text == gold else text), {"answerable": 1 - k % 2}
@@ -69,7 +80,7 @@ def best(name: str, variant: str) -> float:
     """The highest score there is."""
     if name == "mme":
         return 0.0 if variant == "cognition" else 200.0
-    return {"mmhal": 6.0}.get(name, 100.0)
+    return {"mmhal": 6.0, "ocrbench": 1000.0}.get(name, 100.0)
 
 
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
@@ -134,6 +145,8 @@ def rebuilt(name: str, result: Score, items: list[Prediction], mean: float) -> f
     score = {item.id: item.score for item in result.items}
     if name == "mmhal":
         return mean * 6 / 100
+    if name == "ocrbench":
+        return mean * 10
     if name == "pope":
         flip = {"yes": "no", "no": "yes"}
         splits: dict[str, list[Any]] = {}

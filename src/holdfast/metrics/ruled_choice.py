@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.choosing import Rule
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 UNSEEN = 4
 """Options of an item whose texts are not known (they stand in its question): A to D."""
@@ -26,17 +26,17 @@ class RuledChoice(ItemMetric):
     rules: ClassVar[Mapping[str, Rule]]
     tables: ClassVar[Mapping[str, str]] = {"by_category": "category", "by_split": "split"}
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         gold, options = gold_and_options(item)
         choice = self.rules[self.variant](text, options)
         loose = choice if choice is not None or not item.choices else named(text, item.choices)
         return verdict(item, float(choice == gold), None if choice is None else letter(choice), float(loose == gold))
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         return add_breakdowns({}, items, verdicts, self.tables)
 
 
-def gold_and_options(item: Item) -> tuple[int, tuple[str, ...]]:
+def gold_and_options(item: Prediction) -> tuple[int, tuple[str, ...]]:
     """Index of the right option, and the option texts as the rules take them.
 
     Tables made with pandas lose options that read ``None`` or ``NA``; where the right one is among them the texts are

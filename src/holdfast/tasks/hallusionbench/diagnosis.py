@@ -6,20 +6,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from holdfast.predictions.items import Item
+from holdfast.predictions.record import Prediction
 
 LANGUAGE, VISION, MIXED = "LH", "VI", "Mixed"
 
 
-def diagnosis(places: Sequence[Mapping[str, str]], items: Sequence[Item]) -> dict[str, Any]:
+def diagnosis(places: Sequence[Mapping[str, str]], items: Sequence[Prediction]) -> dict[str, Any]:
     """Shares of the causes among all failures in points (``get_eval_pair_all`` of tianyi-lab/HallusionBench, 744007c).
 
-    Needs the judge's verdicts in ``extra['check']`` and, in ``extra['same']``, whether an answer says the same as the one
-    on the original figure; empty where ``same`` is missing or a question has no original.
+    Needs the judge's verdicts in ``extra['check']`` and, in ``extra['same']``, whether an answer says the same as the
+    one on the original figure; empty where ``same`` is missing or a question has no original.
     """
     checks = [str(item.extra.get("check")) for item in items]
     original = {_question(one): check for one, check in zip(places, checks, strict=True) if one["figure_id"] == "0"}
-    if any(item.extra.get("same") is None or _question(one) not in original for one, item in zip(places, items)):
+    if any(
+        item.extra.get("same") is None or _question(one) not in original
+        for one, item in zip(places, items, strict=True)
+    ):
         return {}
     causes = Counter(
         _cause(one, check, original[_question(one)], item)
@@ -34,7 +37,7 @@ def _question(one: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(one[name] for name in ("category", "subcategory", "set_id", "question_id"))
 
 
-def _cause(one: Mapping[str, str], check: str, original: str, item: Item) -> str:
+def _cause(one: Mapping[str, str], check: str, original: str, item: Prediction) -> str:
     """The cause of one failure; empty where there is none."""
     same, edited = str(item.extra["same"]) == "1", str(item.extra.get("visual_input")) == "2"
     if check == "1":

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, points, verdict
-from holdfast.metrics.text.vqa import strip_punctuation
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.metrics.text.vqa import drop_punctuation
+from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.hallusionbench.diagnosis import diagnosis
 
 WRONG, RIGHT, UNCLEAR = 0, 1, 2
 _FIELDS = ("category", "subcategory", "set_id", "figure_id", "question_id")
 
 
-def place(item: Item) -> Mapping[str, str]:
+def place(item: Prediction) -> Mapping[str, str]:
     """Where an item stands: category, subcategory, set, figure and question, as its fields or its id say.
 
     VLMEvalKit's index has six parts with ``_`` between, the last three being set, figure and question.
@@ -37,7 +37,7 @@ def place(item: Item) -> Mapping[str, str]:
 
 def yes_or_no(text: str) -> str | None:
     """``YOrN_Extraction`` of VLMEvalKit e8e78f0: the one of the words yes and no that the answer holds."""
-    words = strip_punctuation(text.lower()).split()
+    words = drop_punctuation(text.lower()).split()
     said = [word for word in ("yes", "no") if word in words]
     return said[0] if len(said) == 1 else None
 
@@ -45,20 +45,20 @@ def yes_or_no(text: str) -> str | None:
 class HallusionBench(ItemMetric):
     """aAcc, accuracy over questions, in points; qAcc, fAcc and what else the official script prints in the details.
 
-    - qAcc: a question counts if it is right on every figure of its set (and without one); fAcc: a figure counts if every
-      question about it is right; ``mean`` is of the three, which leaderboards rank by.
+    - qAcc: a question counts if it is right on every figure of its set (and without one); fAcc: a figure counts if
+      every question about it is right; ``mean`` is of the three, which leaderboards rank by.
     - ``easy`` and ``hard``: qAcc over questions without and with an edited figure.
 
-    Variants: ``official`` takes the judge's verdict from ``extra['check']`` (0 wrong, 1 right, 2 unclear; unclear is right
-    where a question that needs no figure has none) and, where no judge was asked, the words yes and no; ``vlmevalkit``
-    looks at the words only, counts questions without a figure as one, and does not tell VD from VS in a group.
-    An answer with both words or neither is wrong and unparsed.
+    Variants: ``official`` takes the judge's verdict from ``extra['check']`` (0 wrong, 1 right, 2 unclear; unclear is
+    right where a question that needs no figure has none) and, where no judge was asked, the words yes and no;
+    ``vlmevalkit`` looks at the words only, counts questions without a figure as one figure, and does not tell VD from
+    VS in a group. An answer with both words or neither is wrong and unparsed.
     """
 
     name = "hallusionbench"
     variants = ("official", "vlmevalkit")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         check = self._check(item)
         if check is not None:
             right = check == RIGHT or (check == UNCLEAR and _without_figure(place(item)))
@@ -67,10 +67,10 @@ class HallusionBench(ItemMetric):
             raise HoldfastError("the question has no answer", item=item.id)
         gold = {"1": "yes", "0": "no"}.get(item.references[0].strip(), item.references[0].strip().lower())
         said = yes_or_no(text)
-        first = next((word for word in strip_punctuation(text.lower()).split() if word in ("yes", "no")), None)
+        first = next((word for word in drop_punctuation(text.lower()).split() if word in ("yes", "no")), None)
         return verdict(item, float(said == gold), said, float(first == gold))
 
-    def _check(self, item: Item) -> int | None:
+    def _check(self, item: Prediction) -> int | None:
         given = item.extra.get("check")
         if given is None or self.variant == "vlmevalkit":
             return None
@@ -78,7 +78,7 @@ class HallusionBench(ItemMetric):
             raise HoldfastError(f"the judge's verdict is {given!r}, not 0, 1 or 2", item=item.id)
         return int(given)
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         places = [place(item) for item in items]
         scores = [each.score for each in verdicts]
         details = self._three(places, scores)
@@ -88,10 +88,7 @@ class HallusionBench(ItemMetric):
         details["judged"] = judged
         for title, name in (("by_category", "category"), ("by_subcategory", "subcategory")):
             kinds = sorted({one[name] for one in places})
-            details[title] = {
-                kind: self._three(*_only(places, scores, lambda one, kind=kind, name=name: one[name] == kind))
-                for kind in kinds
-            }
+            details[title] = {kind: self._three(*_only(places, scores, name, kind)) for kind in kinds}
         edited = [str(item.extra.get("visual_input")) == "2" for item in items]
         if any(item.extra.get("visual_input") is not None for item in items):
             for title, wanted in (("easy", False), ("hard", True)):
@@ -115,15 +112,14 @@ class HallusionBench(ItemMetric):
 
     def _figures(self, places: Sequence[Mapping[str, str]], scores: Sequence[float]) -> dict[str, list[float]]:
         if self.variant == "official":
-            places, scores = _only(places, scores, lambda one: not _without_figure(one))
+            kept = [(one, score) for one, score in zip(places, scores, strict=True) if not _without_figure(one)]
+            places, scores = [one for one, _ in kept], [score for _, score in kept]
         return self._groups(places, scores, "figure_id")
 
     def _groups(
         self, places: Sequence[Mapping[str, str]], scores: Sequence[float], last: str
     ) -> dict[str, list[float]]:
-        names = ("subcategory", "set_id", last)
-        if self.variant == "official":
-            names = ("category", *names)
+        names = (*(("category",) if self.variant == "official" else ()), "subcategory", "set_id", last)
         groups: dict[str, list[float]] = {}
         for one, score in zip(places, scores, strict=True):
             groups.setdefault("_".join(one[name] for name in names), []).append(score)
@@ -135,10 +131,10 @@ def _without_figure(one: Mapping[str, str]) -> bool:
 
 
 def _only(
-    places: Sequence[Mapping[str, str]], scores: Sequence[float], wanted: Callable[[Mapping[str, str]], bool]
+    places: Sequence[Mapping[str, str]], scores: Sequence[float], name: str, value: str
 ) -> tuple[list[Mapping[str, str]], list[float]]:
-    kept = [(one, score) for one, score in zip(places, scores, strict=True) if wanted(one)]
-    return [one for one, _ in kept], [score for _, score in kept]
+    chosen = [n for n, one in enumerate(places) if one[name] == value]
+    return [places[n] for n in chosen], [scores[n] for n in chosen]
 
 
 def _all_right(groups: Mapping[str, Sequence[float]]) -> float:
@@ -146,7 +142,7 @@ def _all_right(groups: Mapping[str, Sequence[float]]) -> float:
     return points(float(all(group)) for group in groups.values())
 
 
-def _consistency(figures: Any) -> dict[str, float]:
+def _consistency(figures: Iterable[Sequence[float]]) -> dict[str, float]:
     groups = list(figures)
     right, wrong = sum(all(group) for group in groups), sum(not any(group) for group in groups)
     total = len(groups) or 1

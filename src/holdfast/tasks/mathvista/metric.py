@@ -10,7 +10,7 @@ from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.ruled_choice import named
 from holdfast.metrics.text.choosing import vlmevalkit
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.mathvista.parsing import quick_extraction, value_of
 
 TABLES = (*("question_type", "answer_type", "language", "source", "category"), *("task", "context", "grade", "skills"))
@@ -34,7 +34,7 @@ class MathVista(ItemMetric):
     name = "mathvista"
     variants = ("official", "paper", "vlmevalkit")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the problem has no answer, as the test split has none", item=item.id)
         gold = item.references[0]
@@ -47,7 +47,7 @@ class MathVista(ItemMetric):
         same = parsed == gold or (self.variant == "vlmevalkit" and parsed is not None and _equal(item, parsed, gold))
         return verdict(item, float(same), parsed, float(_loosely(item, text) == gold))
 
-    def _value(self, item: Item, extraction: str) -> str | None:
+    def _value(self, item: Prediction, extraction: str) -> str | None:
         return value_of(
             extraction,
             item.choices,
@@ -56,7 +56,7 @@ class MathVista(ItemMetric):
             decimals_are_integers=self.variant == "official",
         )
 
-    def _kit_value(self, item: Item, text: str, extraction: str | None) -> str | None:
+    def _kit_value(self, item: Prediction, text: str, extraction: str | None) -> str | None:
         said = text if extraction is None else extraction
         if item.choices:
             chosen = vlmevalkit(said, item.choices)
@@ -68,31 +68,31 @@ class MathVista(ItemMetric):
             return None
         return str(number)
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         extracted = sum(recorded_extraction(item) is not None for item in items)
         details: dict[str, Any] = {"extractions_read_in": extracted}
         return add_breakdowns(details, items, verdicts, {f"by_{name}": name for name in TABLES})
 
 
-def kind(item: Item) -> str:
+def kind(item: Prediction) -> str:
     """The item's ``answer_type``; text where it has none."""
     return str(item.extra.get("answer_type") or "text")
 
 
-def recorded_extraction(item: Item) -> str | None:
+def recorded_extraction(item: Prediction) -> str | None:
     """The extraction that stands in the item's file, as text; ``None`` where it has none."""
     given = item.extra.get("extraction", item.extra.get("res"))
     return None if given is None or isinstance(given, bool) else str(given)
 
 
-def _equal(item: Item, parsed: str, gold: str) -> bool:
+def _equal(item: Prediction, parsed: str, gold: str) -> bool:
     try:
         return not item.choices and float(parsed) == float(gold)
     except ValueError:
         return False
 
 
-def _loosely(item: Item, text: str) -> str | None:
+def _loosely(item: Prediction, text: str) -> str | None:
     if item.choices:
         chosen = named(text, item.choices)
         return None if chosen is None else item.choices[chosen]

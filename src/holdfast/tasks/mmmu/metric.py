@@ -12,7 +12,7 @@ from holdfast.metrics.ruled_choice import gold_and_options, named
 from holdfast.metrics.text.choosing import Rule, mmmu, mmmu_lmms_eval, vlmevalkit
 from holdfast.metrics.text.normalise import says
 from holdfast.metrics.text.options import letter
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.mmmu.parsing import open_match, open_values
 
 DISCIPLINES: Mapping[str, tuple[str, ...]] = {
@@ -33,7 +33,7 @@ _DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for su
 _ID = re.compile(r"(?:dev|validation|test)_(.+)_\d+")
 
 
-def subject_of(item: Item) -> str:
+def subject_of(item: Prediction) -> str:
     """The subject in an official id (``validation_Art_Theory_7``), or the item's own field; empty if it has none."""
     for given in (item.id, str(item.extra.get("id") or "")):
         found = _ID.fullmatch(given)
@@ -43,7 +43,7 @@ def subject_of(item: Item) -> str:
     return given.replace(" ", "_")
 
 
-def is_open(item: Item) -> bool:
+def is_open(item: Prediction) -> bool:
     """Whether the question has no options to choose from."""
     kind = item.extra.get("question_type")
     return not item.choices if kind is None else str(kind) != "multiple-choice"
@@ -75,7 +75,7 @@ class MMMU(ItemMetric):
         super().__init__(variant)
         self.graded = self.variant == "guesses"
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if is_open(item):
             return self._open(item, text)
         gold, options = gold_and_options(item)
@@ -86,7 +86,7 @@ class MMMU(ItemMetric):
             score = 1 / len(options)
         return verdict(item, score, None if choice is None else letter(choice), float(loose == gold))
 
-    def _open(self, item: Item, text: str) -> ItemScore:
+    def _open(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the open question has no reference answer", item=item.id)
         values = open_values(text)
@@ -100,7 +100,7 @@ class MMMU(ItemMetric):
         fits = chosen == 0 and not (len(gold) == 1 and gold.isascii() and gold.isupper())
         return verdict(item, float(fits), None if chosen is None else parsed, float(right))
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         details: dict[str, Any] = {}
         by_subject = breakdown(items, verdicts, subject_of)
         if by_subject:

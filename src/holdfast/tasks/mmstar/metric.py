@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from holdfast.metrics.base import breakdown
 from holdfast.metrics.ruled_choice import RuledChoice
 from holdfast.metrics.text.choosing import Rule, mmstar, ranked, vlmevalkit
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 
 class MMStar(RuledChoice):
@@ -24,11 +24,11 @@ class MMStar(RuledChoice):
     variants = tuple(rules)
     tables: ClassVar[Mapping[str, str]] = {"by_category": "category", "by_l2_category": "l2_category"}
 
-    def total(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> float:
+    def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         axes = breakdown(items, verdicts, "l2_category") if self.variant == "lmms_eval" else {}
         if not axes:
             return super().total(items, verdicts)
         return sum(axis["score"] for axis in axes.values()) / len(axes)
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         return super().details(items, verdicts) | {"mean_of_items": super().total(items, verdicts)}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from holdfast.metrics.base import breakdown
 from holdfast.metrics.ruled_choice import RuledChoice
 from holdfast.metrics.text.choosing import Rule, mmt_lmms_eval, vlmevalkit
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 
 class MMTBench(RuledChoice):
@@ -28,7 +28,7 @@ class MMTBench(RuledChoice):
         "by_split": "split",
     }
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         details = super().details(items, verdicts)
         subtasks = breakdown(items, verdicts, "category")
         members: dict[str, set[str]] = {}

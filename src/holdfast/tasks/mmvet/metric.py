@@ -8,7 +8,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, breakdown
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 
@@ -26,12 +26,12 @@ class MMVet(ItemMetric):
     variants = ("judged",)
     graded = True
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         grades = grades_of(item)
         mean = fsum(grades) / len(grades)
         return ItemScore(item.id, mean, f"{mean:g}", "truncated" if item.truncated else "ok")
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         details: dict[str, Any] = {"judge": ", ".join(sorted({name for item in items for name in judges(item)}))}
         runs = {len(grades_of(item)) for item in items}
         if len(runs) > 1:
@@ -48,7 +48,7 @@ class MMVet(ItemMetric):
         return add_breakdowns(details, items, verdicts, {"by_split": "split"})
 
 
-def grades_of(item: Item) -> tuple[float, ...]:
+def grades_of(item: Prediction) -> tuple[float, ...]:
     """The grades of an item, one a run.
 
     Raises:
@@ -74,14 +74,14 @@ def grades_of(item: Item) -> tuple[float, ...]:
     return tuple(made)
 
 
-def capabilities(item: Item) -> tuple[str, ...]:
+def capabilities(item: Prediction) -> tuple[str, ...]:
     """What the item needs, in the order of :data:`CAPABILITIES`."""
     given = item.extra.get("capability") or item.extra.get("capabilities") or item.extra.get("category") or ()
     names = set(given.replace(" ", "").split(",")) if isinstance(given, str) else set(map(str, given))
     return (*(name for name in CAPABILITIES if name in names), *sorted(names - {*CAPABILITIES, ""}))
 
 
-def judges(item: Item) -> tuple[str, ...]:
+def judges(item: Prediction) -> tuple[str, ...]:
     """The names of the models that graded the item."""
     given = item.extra.get("model") or item.extra.get("eval_model") or item.extra.get("judge") or "not stated"
     return tuple(map(str, given)) if isinstance(given, list | tuple) else (str(given),)

@@ -8,7 +8,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.normalise import says
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 FORMULAS = "Handwritten Mathematical Expression Recognition"
 FORMULA_SET = "HME100k"
@@ -42,7 +42,7 @@ class OCRBench(ItemMetric):
     name = "ocrbench"
     variants = ("official", "vlmevalkit", "lmms_eval")
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the question has no reference answer", item=item.id)
         formula = self._is_formula(item)
@@ -50,7 +50,7 @@ class OCRBench(ItemMetric):
         right = any(self._plain(reference, formula) in said for reference in item.references)
         return verdict(item, float(right), said, float(any(says(text, reference) for reference in item.references)))
 
-    def _is_formula(self, item: Item) -> bool:
+    def _is_formula(self, item: Prediction) -> bool:
         data_set = item.extra.get("dataset_name") or item.extra.get("dataset")
         if data_set is None or self.variant == "vlmevalkit":
             return question_type(item) == FORMULAS
@@ -63,10 +63,10 @@ class OCRBench(ItemMetric):
             text = text.translate(_NARROW)
         return text.lower().strip().replace("\n", " ")
 
-    def total(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> float:
+    def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         return super().total(items, verdicts) * FULL / 100
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         right: dict[str, int] = {}
         asked: dict[str, int] = {}
         for item, each in zip(items, verdicts, strict=True):
@@ -84,7 +84,7 @@ class OCRBench(ItemMetric):
         return add_breakdowns(details, items, verdicts, {"by_dataset": "dataset_name"})
 
 
-def question_type(item: Item) -> str:
+def question_type(item: Prediction) -> str:
     """The type of the question under any of the names that the tools give it."""
     given = item.extra.get("type") or item.extra.get("question_type") or item.extra.get("category")
     return str(given or "")

@@ -10,7 +10,7 @@ from holdfast.metrics.base import verdict
 from holdfast.metrics.ruled_choice import RuledChoice
 from holdfast.metrics.text.choosing import Rule, ranked, vlmevalkit
 from holdfast.metrics.text.normalise import normalise, says
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 
 class RealWorldQA(RuledChoice):
@@ -26,7 +26,7 @@ class RealWorldQA(RuledChoice):
     rules: ClassVar[Mapping[str, Rule]] = {"vlmevalkit": vlmevalkit, "lmms_eval": ranked}
     variants = tuple(rules)
 
-    def judge(self, item: Item, text: str) -> ItemScore:
+    def judge(self, item: Prediction, text: str) -> ItemScore:
         gold = item.references[0].strip() if item.references else ""
         if item.choices or (len(gold) == 1 and gold in ascii_uppercase):
             return super().judge(item, text)

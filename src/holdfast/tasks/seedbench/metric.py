@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from holdfast.metrics.base import breakdown, points
 from holdfast.metrics.ruled_choice import RuledChoice
 from holdfast.metrics.text.choosing import Rule, first_character, letter_alone, vlmevalkit
-from holdfast.predictions.items import Item, ItemScore
+from holdfast.predictions.record import ItemScore, Prediction
 
 DIMENSIONS: Mapping[int, str] = {
     1: "Scene Understanding",
@@ -29,7 +29,7 @@ DIMENSIONS: Mapping[int, str] = {
 LAST_OF_IMAGES = 9
 
 
-def dimension(item: Item) -> str:
+def dimension(item: Prediction) -> str:
     """The item's dimension in words: what its ``question_type_id`` stands for, or its category; empty without both."""
     number = item.extra.get("question_type_id")
     if isinstance(number, str) and number.isdecimal():
@@ -53,7 +53,7 @@ class SEEDBench(RuledChoice):
     }
     variants = tuple(rules)
 
-    def details(self, items: Sequence[Item], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         table = breakdown(items, verdicts, dimension)
         details: dict[str, Any] = {"by_dimension": table} if table else {}
         videos = {DIMENSIONS[number] for number in DIMENSIONS if number > LAST_OF_IMAGES}
