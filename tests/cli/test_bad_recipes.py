@@ -56,7 +56,10 @@ from tests.support.desk import Desk, snapshot
         ),
         ({"target": None}, ["the configuration names no target"]),
         ({"target": {"dta": "data.jsonl"}}, ["line 8: unknown key 'target.dta'", "mean 'data'?"]),
-        ({"target": {"data": "data.jsonl", "metric": "exct_match"}}, ["no metric 'exct_match'", "mean 'exact_match'?"]),
+        (
+            {"target": {"data": "data.jsonl", "metric": "exct_match"}},
+            ["unknown metric 'exct_match'", "mean 'exact_match'?"],
+        ),
         ({"target": {"data": "data.jsonl", "validation": 0.6, "test": 0.6}}, ["leave nothing to train on"]),
         ({"target": {"data": "data.jsonl", "test": -0.1}}, ["line 9: 'target.test' is -0.1", "from 0 to below 1"]),
         ({"target": "pocket:digts"}, ["the pocket world has no task 'digts'", "mean 'digits'?"]),

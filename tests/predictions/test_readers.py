@@ -236,7 +236,7 @@ def test_scoring_with_references(tmp_path) -> None:
         HoldfastError, match=r"base.jsonl, line 2, item 1: the id is not in the references short.jsonl.*same split"
     ):
         compare(base, base, references=short, metric="exact_match")
-    with pytest.raises(HoldfastError, match=r"no metric 'exactmatch'.*Did you mean 'exact_match'"):
+    with pytest.raises(HoldfastError, match=r"unknown metric 'exactmatch'.*Did you mean 'exact_match'"):
         compare(base, base, references=gold, metric="exactmatch")
 
 

@@ -140,7 +140,7 @@ def test_eval_goes_on_and_keeps_to_its_items(desk: Desk, tmp_path: Path) -> None
     desk.run(*words[:-1], "9").refused("of another length")
     desk.run("eval", desk.folder / "lora", *words[2:]).refused("answers of another model", "another --out")
     desk.run("eval", desk.model, "--tasks", "", "--out", tmp_path / "e").refused("no task is named")
-    desk.run(*words, "--metric", "exact_mach").refused("no metric 'exact_mach'", "'exact_match'?")
+    desk.run(*words, "--metric", "exact_mach").refused("unknown metric 'exact_mach'", "'exact_match'?")
     assert file.read_bytes() == whole
     # Another task joins the folder; the first one's score stays.
     other = desk.folder / "other.jsonl"

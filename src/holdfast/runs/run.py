@@ -27,7 +27,8 @@ from holdfast.events import (
     Validated,
 )
 from holdfast.inference.predict import predict
-from holdfast.methods.ledger import check_moved, fingerprint, write_ledger
+from holdfast.methods.guard import check_restored, look_at
+from holdfast.methods.ledger import check_moved, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded, load_model
@@ -156,9 +157,10 @@ class Run:
         examples, long = within_length(examples, loaded, train.max_length, skip=skip)
         validation, more = within_length(tasks.target.validation, loaded, train.max_length, skip=skip)
         self.folder.write_json("skipped.json", [str(problem) for problem in [*tasks.skipped, *long, *more]])
-        before = fingerprint(loaded.anatomy)
         if not examples:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
+        sample = loaded.chat.encode(examples[:1], with_answers=True, max_length=train.max_length)
+        base = look_at(loaded, sample)
         pools = Pools(loaded, train, self.config.seed, examples, validation, sources, self.config.speed.head)
         recipe.attach(loaded, self.config.seed, pools, pools.loss)
         if train.gradient_checkpointing:
@@ -166,15 +168,13 @@ class Run:
         ledger = write_ledger(recipe, loaded.anatomy)
         self.folder.write_json("ledger.json", ledger.to_json())
         self.listen(LedgerWritten(ledger))
-        sample = loaded.chat.encode(examples[:1], with_answers=True, max_length=train.max_length)
         self.listen(ExampleShown(loaded.chat.show(sample)))
         outcome = self._train(loaded, recipe, tuple(examples), validation)
-        check_moved(before, recipe, loaded.anatomy)
+        check_moved(base.values, recipe, loaded.anatomy)
         artifacts = recipe.detach()
-        if fingerprint(loaded.anatomy) != before:
-            raise HoldfastError("the base was not restored after training", remedy="please report this fault")
         if train.gradient_checkpointing:
             loaded.model.activation_checkpointing_disable()  # type: ignore[operator]
+        check_restored(base, loaded)
         if recipe.fusion is not None:
             artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
         self.folder.write_json("training.json", {"steps": outcome.steps, "seconds": outcome.seconds,

@@ -151,10 +151,11 @@ def _accumulate(total: Tensor, inputs: Tensor) -> None:
 def tailor(base: Tensor, tuned: Tensor, hessian: Tensor, options: Patch) -> Tensor:
     """The new weights ``[out, in]`` of one layer.
 
-    With ``U`` the upper Cholesky factor of the inverse of ``hessian``, in blocks of columns: sensitivity
-    ``W^2 / diag(U)^2`` and salience ``|W - W0|`` are standardised by row, mixed, and the best stay. Column ``i`` then
-    takes its new value ``q``; its error ``e = (w - q) / U_ii`` is added as ``e U_i`` to the columns that follow (the
-    release; optimal brain surgery subtracts it).
+    With ``U`` the upper Cholesky factor of the inverse of ``hessian``, in blocks of columns: the sensitivity
+    ``W^2 / diag(U)^2`` of the weights as compensated so far and the salience ``|W - W0|`` of the weights as they came
+    are standardised by row, mixed, and the best stay. Column ``i`` then takes its new value ``q``; its error
+    ``e = (w - q) / U_ii`` is added as ``e U_i`` to the columns that follow (the release; brain surgery subtracts
+    it).
 
     Args:
         base: ``[out, in]``.
@@ -166,10 +167,11 @@ def tailor(base: Tensor, tuned: Tensor, hessian: Tensor, options: Patch) -> Tens
     factor = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hessian)), upper=True)
     sign = {"release": 1.0, "surgeon": -1.0, "none": 0.0}[options.compensate]
     columns = weights.shape[1]
+    salience = (tuned - base).abs()
     for begin in range(0, columns, options.block):
         end = min(begin + options.block, columns)
         now, old, upper = weights[:, begin:end].clone(), base[:, begin:end], factor[begin:end, begin:end]
-        dropped = _dropped(now, old, upper.diagonal(), options)
+        dropped = _dropped(salience[:, begin:end], now, upper.diagonal(), options)
         errors = torch.zeros_like(now)
         for column in range(end - begin):
             value = torch.where(dropped[:, column], old[:, column], now[:, column])
@@ -181,9 +183,9 @@ def tailor(base: Tensor, tuned: Tensor, hessian: Tensor, options: Patch) -> Tens
     return weights
 
 
-def _dropped(now: Tensor, old: Tensor, diagonal: Tensor, options: Patch) -> Tensor:
+def _dropped(salience: Tensor, now: Tensor, diagonal: Tensor, options: Patch) -> Tensor:
     """Which weights of one block go back to the base: those that score lowest, over the whole block."""
-    sensitivity, salience = now.square() / diagonal.square(), (now - old).abs()
+    sensitivity = now.square() / diagonal.square()
     score = options.salience * _by_row(salience) + (1 - options.salience) * _by_row(sensitivity)
     count = round(options.sparsity * score.numel())
     if not count:
