@@ -182,7 +182,7 @@ def test_a_cut_list_is_refused(rows: list[int], data: st.DataObject, root: Path)
         [{**ROW, "id": index} for index in range(len(rows))], indent=data.draw(st.sampled_from([None, 1]))
     )
     cut = data.draw(st.integers(1, len(text) - 1))
-    with pytest.raises(HoldfastError, match=r"bad JSON"):
+    with pytest.raises(HoldfastError, match=r"not valid JSON"):
         read(root, text[:cut])
 
 

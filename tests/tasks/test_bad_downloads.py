@@ -53,8 +53,8 @@ def test_skip_missing_counts(download: Callable[[str], Path], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "file", "change", "said"),
     [
-        ("vqav2", "v2_mscoco_val2014_annotations.json", lambda t: t[:-40], "bad JSON"),
-        ("pope", "coco_pope_random.json", lambda t: t[:-12], "line 2: the line is cut off"),
+        ("vqav2", "v2_mscoco_val2014_annotations.json", lambda t: t[:-40], "not valid JSON"),
+        ("pope", "coco_pope_random.json", lambda t: t[:-12], "line 2: the last line is cut off"),
         ("pope", "coco_pope_random.json", lambda t: t.replace('"no"', '"nope"'), "item random/2"),
         ("vizwiz", "Annotations/val.json", lambda t: t.replace('{"answer": "soup"}, ', "", 1), "9 found"),
         ("vizwiz", "Annotations/val.json", lambda t: t.replace('"answers"', '"answrs"'), "no answers"),
@@ -71,7 +71,7 @@ def test_skip_missing_counts(download: Callable[[str], Path], tmp_path: Path) ->
         ("mmbench", "mmbench_dev_20230712.tsv", lambda t: t.replace("\tB\ttouch", "\tD\ttouch"), "item 2"),
         ("coco_captions_2014", "annotations/captions_val2014.json", lambda t: t.replace('"id": 3', '"id": "x"'), "'x'"),
         ("iconqa_txt", "iconqa/test/choose_txt/9/data.json", lambda t: t.replace('"answer": 1', '"answer": "1"'), "9"),
-        ("iconqa_txt", "iconqa/test/choose_txt/9/data.json", lambda t: t[:20], "bad JSON"),
+        ("iconqa_txt", "iconqa/test/choose_txt/9/data.json", lambda t: t[:20], "ends in the middle"),
         ("textvqa_ocr", "TextVQA_Rosetta_OCR_v0.2_val.json", lambda t: t.replace("abc1", "abc2"), "no OCR tokens"),
     ],
 )  # fmt: skip

@@ -22,8 +22,8 @@ from typing import Any
 
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, Turn, image_key
 from holdfast.data.images import open_image, resolve_inside
-from holdfast.data.records import read_records
 from holdfast.errors import HoldfastError
+from holdfast.files import form_of, scan
 
 _OWN_FIELDS = {"id", "image", "images", "question", "answer", "answers", "choices", "conversations"}
 
@@ -60,7 +60,8 @@ def read_examples(
     resolve = lru_cache(maxsize=None)(partial(resolve_inside, root))  # questions share images
     known_images: dict[Path, HoldfastError | None] = {}
     count = 0
-    for line, name, record in read_records(file):
+    is_list = form_of(file) == "json"
+    for position, (line, record) in enumerate(scan(file), start=1):
         if limit is not None and count >= limit:
             break
         count += 1
@@ -68,7 +69,7 @@ def read_examples(
         try:
             if isinstance(record, HoldfastError):
                 raise record
-            item = _identifier(record, name)
+            item = _identifier(record, f"item-{position}" if is_list else f"line-{line}")
             if item in first_seen:
                 raise HoldfastError(
                     f"id '{item}' stands on line {first_seen[item]} already",

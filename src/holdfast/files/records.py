@@ -167,9 +167,9 @@ def _form(stream: io.BufferedReader, file: Path) -> Form:
     if start.startswith(_OLD_EXCEL):
         raise HoldfastError("this is a workbook of the old kind (.xls)", file=file, remedy="save it as xlsx")
     refuse_wide(start, file)
-    if suffix in _BY_NAME:
-        return _BY_NAME[suffix]
     start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if suffix in _BY_NAME and not (suffix == ".txt" and start.startswith((b"{", b"["))):
+        return _BY_NAME[suffix]
     if suffix not in (".json", *_LINES) and not start.startswith((b"{", b"[")):
         raise HoldfastError(
             f"a file ending in '{suffix}' is of no known form" if suffix else "the file is of no known form",

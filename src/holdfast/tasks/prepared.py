@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from holdfast.data.examples import Example
 from holdfast.data.images import open_image
 from holdfast.data.readers import read_examples
 from holdfast.errors import HoldfastError
+from holdfast.files import read_json
 from holdfast.tasks.cards import PARTS, Card, card_names, find_card, read_card
 from holdfast.tasks.preparing.write import CARD, RECORD
 from holdfast.tasks.prompts import ask
@@ -138,9 +138,8 @@ def _openable(
 
 def _images(folder: Path) -> Path:
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        images = folder / str(record["images"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        images = folder / str(read_json(folder / RECORD)["images"])
+    except (HoldfastError, KeyError, TypeError) as error:
         raise HoldfastError(f"the folder holds no readable {RECORD}", file=folder, remedy="prepare it again") from error
     if not images.is_dir():
         raise HoldfastError(

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.files import read_json
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, listed, read_json, take
+from holdfast.tasks.preparing.source import Source, listed, take
 
 BASES = (".", "iconqa", "iconqa_data/iconqa", "data/iconqa")
 

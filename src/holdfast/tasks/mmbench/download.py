@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
-import io
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import ascii_uppercase
 
 from holdfast.errors import HoldfastError
+from holdfast.files import records
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, read_text
+from holdfast.tasks.preparing.source import Source
 
 ROTATION = 1_000_000
 """Rotation k of question i has the index i + k million."""
@@ -54,21 +52,15 @@ def _draft(index: int, row: Mapping[str, str], choices: tuple[str, ...], place: 
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    # Images as base64 are far beyond the reader's usual limit of 131,072 characters a cell.
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    reader = csv.DictReader(io.StringIO(read_text(file), newline=""), delimiter="\t")
     seen: set[int] = set()
-    try:
-        for row in reader:
-            index = (row.get("index") or "").strip()
-            if None in row or None in row.values() or not index.isdecimal():
-                raise HoldfastError("the row is cut off or has no index", file=file, line=reader.line_num)
-            if int(index) in seen:
-                raise HoldfastError("the index comes twice", file=file, line=reader.line_num, item=index)
-            seen.add(int(index))
-            yield int(index), row
-    except csv.Error as error:
-        raise HoldfastError(f"this is no valid table: {error}", file=file, line=reader.line_num) from error
+    for row in records(file):
+        index = (row.values.get("index") or "").strip()
+        if not index.isdecimal():
+            raise HoldfastError("the row has no index", file=file, line=row.line)
+        if int(index) in seen:
+            raise HoldfastError("the index comes twice", file=file, line=row.line, item=index)
+        seen.add(int(index))
+        yield int(index), row.values
 
 
 def _choices(row: Mapping[str, str]) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
+from holdfast.files import text_lines
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, read_text
+from holdfast.tasks.preparing.source import Source
 
 SUBTASKS = (
     "existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR",
@@ -39,7 +40,7 @@ def _pair(source: Source, file: Path, images: str, subtask: str) -> Iterator[Dra
     name = next((file.stem + e for e in endings if (source.root / images / (file.stem + e)).is_file()), None)
     if name is None:
         raise source.missing(f"the image of '{file.name}'", item=f"{subtask}/{file.stem}")
-    rows = [(n, row.rstrip("\r")) for n, row in enumerate(read_text(file).split("\n"), start=1) if row.strip()]
+    rows = [(line, row.rstrip("\r\n")) for line, row in text_lines(file) if row.strip()]
     if len(rows) != 2:
         raise HoldfastError(f"the file has {len(rows)} questions, not two", file=file)
     for number, (line, row) in enumerate(rows, start=1):

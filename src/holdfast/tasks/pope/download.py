@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.errors import HoldfastError
+from holdfast.files import records
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, read_lines, safe_part, take
+from holdfast.tasks.preparing.source import Source, safe_part, take
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
@@ -14,7 +15,8 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     name = f"coco_pope_{split}.json"
     file = source.file(name, f"output/coco/{name}", f"coco/{name}")
     folder = source.folder("val2014")
-    for line, record in read_lines(file):
+    for row in records(file):
+        record, line = row.values, row.line
         key = f"{split}/{take(record, 'question_id', file=file, line=line)}"
         label = str(take(record, "label", file=file, item=key, line=line)).strip().lower()
         if label not in ("yes", "no"):

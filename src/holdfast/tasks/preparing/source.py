@@ -1,14 +1,13 @@
-"""The folder of an official download: finding its files, reading them strictly, naming what is missing."""
+"""The folder of an official download: finding its files, taking fields from their records, naming what is missing."""
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.tasks.cards import Card
 
@@ -53,72 +52,16 @@ class Source:
         return HoldfastError(f"{what} is missing", file=self.root, item=item, remedy=f"expected there: {tree}")
 
 
-def read_text(file: Path) -> str:
-    """The file's text; gzip is recognised by its first bytes.
-
-    Raises:
-        HoldfastError: It cannot be read, is cut off, or is not UTF-8.
-    """
-    try:
-        data = file.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HoldfastError("the text is not UTF-8", file=file) from error
-    except (OSError, EOFError) as error:
-        raise HoldfastError(f"the file cannot be read ({error})", file=file) from error
-
-
-def read_json(file: Path) -> Any:
-    """The value of a JSON file.
-
-    Raises:
-        HoldfastError: Bad or truncated JSON, with its line.
-    """
-    text = read_text(file)
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip())
-        what = "it ends in the middle of a value" if cut else error.msg
-        raise HoldfastError(f"bad JSON: {what}", file=file, line=error.lineno, remedy="download it again") from error
-    except (ValueError, RecursionError) as error:
-        raise HoldfastError(f"bad JSON: {error}", file=file, remedy="download it again") from error
-
-
-def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Objects of a JSON Lines file with their one-based lines; a JSON list is taken too.
-
-    Raises:
-        HoldfastError: A line that is no JSON object.
-    """
-    text = read_text(file)
-    if text.lstrip().startswith("["):
-        yield from enumerate(read_records(file, None), start=1)
-        return
-    for line, row in enumerate(text.split("\n"), start=1):
-        if not row.strip():
-            continue
-        try:
-            value = json.loads(row)
-        except (ValueError, RecursionError) as error:
-            cut = "the line is cut off" if not text.endswith("\n") else "bad JSON"
-            raise HoldfastError(cut, file=file, line=line, remedy="download the file again") from error
-        if not isinstance(value, dict):
-            raise HoldfastError("the line is not a JSON object", file=file, line=line)
-        yield line, value
-
-
 def read_records(file: Path, key: str | None) -> list[dict[str, Any]]:
-    """A JSON list of objects, at the top or under ``key``.
+    """A list of JSON objects, at the top (or one a line) or under ``key``.
 
     Raises:
         HoldfastError: There is no such list, or an entry is no object.
     """
-    content = read_json(file)
-    if key is not None:
-        content = content.get(key) if isinstance(content, dict) else None
+    content: Any = files.read(file)
+    if key is None and isinstance(content, list):
+        return [record.values for record in content]
+    content = content.get(key) if key is not None and isinstance(content, dict) else None
     if not isinstance(content, list):
         where = f" under '{key}'" if key else ""
         raise HoldfastError(f"the file holds no list of records{where}", file=file, remedy="is it another file?")
@@ -134,7 +77,7 @@ def read_objects(file: Path) -> dict[str, dict[str, Any]]:
     Raises:
         HoldfastError: Any other content.
     """
-    content = read_json(file)
+    content = files.read_json(file)
     if not isinstance(content, dict):
         raise HoldfastError("the file is not one JSON object by id", file=file, remedy="is it another file?")
     for key, record in content.items():

@@ -7,10 +7,8 @@ copied there too (hard links where the file system has them), which makes the fo
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 
 from holdfast.data.images import resolve_inside
 from holdfast.errors import HoldfastError
+from holdfast.files import folder_beside, write_json, write_lines
 from holdfast.tasks.cards import PARTS, Card, card_file, download_of
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
@@ -85,15 +84,8 @@ def prepare(
         if not kept:
             raise HoldfastError(f"no item is left for {part} ({', '.join(splits)})", file=root)
         parts[part] = kept
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
+    with folder_beside(out) as partial:
         result = _write(source, parts, partial, out, copy_images, {"limit": limit, "seed": seed})
-        partial.chmod(0o755)
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return replace(result, left_out=left_out)
 
 
@@ -166,13 +158,12 @@ def _write(
     inside = copy or any(draft.picture is not None for drafts in parts.values() for draft in drafts)
     written: set[str] = set()
     for part, drafts in parts.items():
-        with (folder / f"{part}.jsonl").open("w", encoding="utf-8", newline="\n") as stream:
-            for draft in drafts:
-                if draft.image is not None and draft.image not in written:
-                    written.add(draft.image)
-                    if inside:
-                        _place(source, draft, folder / "images")
-                stream.write(json.dumps(draft.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        for draft in drafts:
+            if draft.image is not None and draft.image not in written:
+                written.add(draft.image)
+                if inside:
+                    _place(source, draft, folder / "images")
+        write_lines(folder / f"{part}.jsonl", (draft.to_json() for draft in drafts))
     counts = {part: len(drafts) for part, drafts in parts.items()}
     images = "images" if inside else os.path.relpath(source.root, out.resolve().parent / out.name)
     record = {
@@ -183,7 +174,7 @@ def _write(
         "splits": source.card.splits.model_dump(mode="json"),
         **drawn,
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / RECORD, record)
     shutil.copyfile(card_file(source.card.name), folder / CARD)
     return Prepared(out, counts, len(written), 0)
 

@@ -8,8 +8,9 @@ from string import ascii_uppercase
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.files import read_json
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, listed, read_json, read_objects, safe_part, take
+from holdfast.tasks.preparing.source import Source, listed, read_objects, safe_part, take
 
 SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 
