@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,17 +11,10 @@ from holdfast.data.examples import Example
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
 from holdfast.models.expansion import BLANK, Expansion, expansions, listening, replaying
+from holdfast.models.template import ChatTemplate, Rendered, choose_template
 
 IGNORED = -100
 """The label of a token that is not trained on."""
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A conversation as text, and the character spans ``[start, end)`` of its answers with their end mark."""
-
-    text: str
-    answers: tuple[tuple[int, int], ...]
 
 
 class ChatProcessor:
@@ -33,20 +25,15 @@ class ChatProcessor:
         self.tokenizer = getattr(processor, "tokenizer", processor)
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        if self._template is None:
-            raise HoldfastError(
-                "the model has no chat template",
-                remedy="add chat_template.jinja to its folder, or use its chat version",
-            )
-
-    @property
-    def _template(self) -> Any:
-        return getattr(self.processor, "chat_template", None) or self.tokenizer.chat_template
+        mark = getattr(processor, "image_token", None)
+        self.template = ChatTemplate(
+            choose_template(processor, self.tokenizer), self.tokenizer, mark if isinstance(mark, str) else ""
+        )
 
     @property
     def end_ids(self) -> list[int]:
-        """Token ids that end an answer."""
-        return [] if self.tokenizer.eos_token_id is None else [int(self.tokenizer.eos_token_id)]
+        """Token ids that end an answer: the tokenizer's, and the one that the chat template ends answers with."""
+        return sorted({int(end) for end in (self.tokenizer.eos_token_id, self.template.end_token) if end is not None})
 
     def image_token_ids(self) -> set[int]:
         """Ids of the tokens that stand for image features.
@@ -58,49 +45,8 @@ class ChatProcessor:
         return {int(value) for value in ids if value is not None}
 
     def render(self, example: Example, *, with_answer: bool) -> Rendered:
-        """The conversation as text, built turn by turn so that each answer's place is known.
-
-        Some templates (LLaVA-1.5's) end an answer without an end-of-sequence token; it is added, or the model
-        would never learn to stop.
-
-        Raises:
-            HoldfastError: The template is not a running text (an earlier turn changes when a later one is added).
-        """
-        messages = example.messages(with_answer=with_answer)
-        eos = self.tokenizer.eos_token or ""
-        text, source = "", ""  # what is built, and the template's own text up to the same place
-        spans: list[tuple[int, int]] = []
-        for position, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            prompt = self._apply(messages[:position], generate=True)
-            full = self._apply(messages[: position + 1], generate=False)
-            if not (prompt.startswith(source) and full.startswith(prompt)):
-                raise HoldfastError(
-                    "the chat template rewrites earlier turns, so answers cannot be told from the rest",
-                    item=example.id,
-                    remedy="give the model a chat template that only appends",
-                )
-            answer = full[len(prompt) :].rstrip()
-            if eos and eos not in answer and not self._ends_in_special(answer):
-                answer += eos
-            text += prompt[len(source) :]
-            spans.append((len(text), len(text) + len(answer)))
-            text += answer + full[len(full.rstrip()) :]
-            source = full
-        if not with_answer:
-            text += self._apply(messages, generate=True)[len(source) :]
-        return Rendered(text, tuple(spans))
-
-    def _ends_in_special(self, text: str) -> bool:
-        return any(text.endswith(token) for token in self.tokenizer.all_special_tokens)
-
-    def _apply(self, messages: list[dict[str, Any]], *, generate: bool) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                messages, chat_template=self._template, tokenize=False, add_generation_prompt=generate
-            )
-        )
+        """The conversation as text; see :meth:`holdfast.models.template.ChatTemplate.render`."""
+        return self.template.render(example, with_answer=with_answer)
 
     def encode(
         self, examples: Sequence[Example], *, with_answers: bool, max_length: int | None = None
@@ -264,8 +210,8 @@ class ChatProcessor:
         return {key: value[:, :length] if per_token(key) else value for key, value in data.items()}
 
     def decode(self, ids: torch.Tensor) -> str:
-        """The text of generated ids without special tokens."""
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        """What is judged of generated ids: the text without special tokens, end mark and reasoning."""
+        return self.template.judged(ids.tolist())
 
     def show(self, batch: dict[str, torch.Tensor], row: int = 0) -> list[tuple[str, bool]]:
         """One row as runs of (text, supervised); a run of image tokens is shortened to its count."""

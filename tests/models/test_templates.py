@@ -1,0 +1,135 @@
+"""Any chat template: answers and nothing else are trained on, and what is asked is what stood before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from holdfast.data.examples import Example, Turn
+from holdfast.errors import HoldfastError
+from holdfast.models.chat import ChatProcessor
+from tests.support.templates import REFUSED, SHAPES, Shape
+from tests.support.tiny import llava_config, tokenizer
+
+PICTURE = np.full((20, 30, 3), 90, dtype=np.uint8)
+ONE = Example("one", (PICTURE,), (Turn("what is it ?", ("red é", "crimson")),))
+TWO = Example("two", (PICTURE,), (Turn("what colour ?", ("blue",)), Turn("is it a circle ?", ("yes it is",))))
+
+
+def chat_of(shape: Shape | str) -> ChatProcessor:
+    from tokenizers import AddedToken
+    from transformers import LlavaProcessor
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    given = shape if isinstance(shape, Shape) else Shape(shape)
+    made = tokenizer(given.source)
+    for names, special in ((given.special, True), (given.plain, False)):
+        made.add_tokens([AddedToken(name, special=special, normalized=False) for name in names], special_tokens=special)
+    processor = LlavaProcessor(
+        image_processor=SiglipImageProcessorPil(size={"height": 16, "width": 16}),
+        tokenizer=made,
+        patch_size=8,
+        vision_feature_select_strategy="full",
+        num_additional_image_tokens=0,
+        chat_template=given.source,
+    )
+    return ChatProcessor(processor)
+
+
+def supervised(chat: ChatProcessor, batch: dict[str, torch.Tensor]) -> str:
+    labels = batch["labels"][0]
+    return str(chat.tokenizer.decode(labels[labels != -100]))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_labels_are_the_answer_and_its_end(name: str) -> None:
+    shape = SHAPES[name]
+    chat = chat_of(shape)
+    batch = chat.encode([ONE], with_answers=True)
+    assert supervised(chat, batch) == f"{shape.lead}red é{shape.end}"
+    asked = chat.encode([ONE], with_answers=False)["input_ids"][0]
+    first = int((batch["labels"][0] != -100).nonzero()[0])
+    assert torch.equal(batch["input_ids"][0][:first], asked), "what is asked is what stood before the answer"
+    answer = batch["labels"][0][first:]
+    answer = answer[answer != -100]
+    assert chat.decode(answer) == "red é", "what was trained on is judged as the answer"
+    assert set(chat.end_ids) & set(answer.tolist()), "decoding ends where training ended"
+    assert name == "two_ends" or int(answer[-1]) in chat.end_ids
+
+
+@pytest.mark.parametrize("name", [name for name, shape in SHAPES.items() if shape.several])
+def test_every_turn_is_trained_on(name: str) -> None:
+    shape = SHAPES[name]
+    chat = chat_of(shape)
+    rendered = chat.render(TWO, with_answer=True)
+    first, second = (rendered.text[start:end] for start, end in rendered.answers)
+    assert second == f"{shape.lead}yes it is{shape.end}"
+    assert first.rstrip().endswith("blue" + shape.end.split("</s>")[0]) or first.endswith(f"blue{shape.end}")
+    asked = chat.render(TWO, with_answer=False).text
+    assert rendered.text.startswith(asked) and rendered.text[len(asked) :].startswith(f"{shape.lead}yes it is")
+    assert rendered.text.count("<image>") == 1
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name not in ("chatml_end_is_no_token",)])
+def test_quoted_marks_stay_text(name: str) -> None:
+    """An answer that quotes the end mark ends where it ends, and a question that mentions a reserved token asks on."""
+    shape = SHAPES[name]
+    chat = chat_of(shape)
+    quoted = "a </s> b " + " ".join(shape.special)
+    example = Example(
+        "q", (PICTURE,), (Turn(f"what does </s> mean beside {' '.join(shape.special)} ?", (quoted.strip(),)),)
+    )
+    batch = chat.encode([example], with_answers=True)
+    labels = batch["labels"][0]
+    trained = labels[labels != -100]
+    ends = [place for place, token in enumerate(trained.tolist()) if token in chat.end_ids]
+    assert ends and ends[0] >= len(trained) - 2, "no end inside the answer"
+    assert chat.decode(trained) == quoted.strip()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_loss_is_finite_and_falls_on_the_answer(name: str) -> None:
+    from transformers import LlavaForConditionalGeneration
+
+    chat = chat_of(SHAPES[name])
+    torch.manual_seed(0)
+    model = LlavaForConditionalGeneration(llava_config(320)).eval()
+    batch = chat.encode([ONE, TWO], with_answers=True)
+    with torch.no_grad():
+        assert torch.isfinite(model(**batch).loss)
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_template_that_cannot_be_trained_with_is_refused(what: str) -> None:
+    with pytest.raises(HoldfastError) as caught:
+        chat_of(REFUSED[what]).render(TWO, with_answer=True)
+    assert "template" in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_several_named_templates() -> None:
+    made: Any = tokenizer()
+    made.chat_template = {"default": SHAPES["vicuna"].source, "rag": SHAPES["zephyr"].source}
+    assert "ASSISTANT:" in ChatProcessor(made).render(Example("t", (), (Turn("q", ("a",)),)), with_answer=True).text
+    made.chat_template = {"tool": SHAPES["vicuna"].source, "rag": SHAPES["zephyr"].source}
+    with pytest.raises(HoldfastError, match="2 chat templates and none is the default: rag, tool"):
+        ChatProcessor(made)
+
+
+def test_reasoning_is_no_part_of_an_answer() -> None:
+    chat = chat_of(SHAPES["thinks_always"])
+    ids = chat.tokenizer(
+        "it is \n red or so </think>\n\n blue<|im_end|>", add_special_tokens=False, return_tensors="pt"
+    )
+    assert chat.decode(ids["input_ids"][0]) == "blue"
+    cut = chat.tokenizer("<think> it is red or", add_special_tokens=False, return_tensors="pt")
+    assert chat.decode(cut["input_ids"][0]) == ""
+    plain = chat_of(SHAPES["vicuna"])
+    quoted = plain.tokenizer("<think> is a tag</s>", add_special_tokens=False, return_tensors="pt")
+    assert plain.decode(quoted["input_ids"][0]) == "<think> is a tag", "marks that the model does not know are text"
+
+
+def test_there_are_at_least_forty_shapes() -> None:
+    assert len({shape.source for shape in SHAPES.values()}) >= 40
