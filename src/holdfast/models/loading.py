@@ -69,7 +69,7 @@ def load_model(
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    place = _place(name)
+    place = model_place(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
@@ -96,7 +96,12 @@ def load_model(
     return Loaded(name, model, chat, resolve_anatomy(model))
 
 
-def _place(name: str) -> str:
+def model_place(name: str) -> str:
+    """The folder or Hub id behind a model's name.
+
+    Raises:
+        HoldfastError: No such folder, or a folder without a model.
+    """
     if name == "pocket":
         return str(POCKET)
     folder = Path(name).expanduser()

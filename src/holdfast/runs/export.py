@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
+from holdfast.inference.library import end_ids
 from holdfast.methods.recipe import kind_of, restore
-from holdfast.models.loading import Loaded, load_model
+from holdfast.models.loading import Loaded, load_model, model_place
+from holdfast.models.processor_files import copy_processor
 from holdfast.runs.artifacts import check_base, load_artifacts
 from holdfast.runs.folder import RunFolder
 
@@ -44,8 +47,13 @@ def export_model(run: Path, out: Path) -> float:
         method.merge()
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    settings: Any = getattr(loaded.model, "generation_config", None)
+    if settings is not None:  # what ended an answer in training ends it wherever the model goes
+        settings.eos_token_id = end_ids(loaded)
     loaded.model.save_pretrained(partial)  # type: ignore[operator]
-    loaded.chat.processor.save_pretrained(partial)
+    if not copy_processor(model_place(loaded.name), partial):
+        loaded.chat.processor.save_pretrained(partial)
+    _as_the_umask_says(partial)
     again = load_model(str(partial), dtype=next(loaded.model.parameters()).dtype)
     deviation = float((_logits(again, probe) - before).abs().max())
     partial.rename(out)
@@ -99,6 +107,15 @@ def _free(out: Path) -> None:
     if out.exists():
         raise HoldfastError("this exists already", file=out, remedy="choose another --out")
     out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _as_the_umask_says(folder: Path) -> None:
+    """Weights are written readable by their owner alone; the other files of the folder are not."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(0o666 & ~umask)
 
 
 def _probe(loaded: Loaded) -> dict[str, torch.Tensor]:
