@@ -72,6 +72,13 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, kind: str) -> No
     assert pixels[0, :, 0].tolist() == [round(value / 257) for value in values[0].tolist()]
 
 
+def test_twelve_bits_in_sixteen_are_scaled_to_the_range_they_use(tmp_path: Path) -> None:
+    values = np.array([[1000, 1000 + 3 * 85, 1000 + 3 * 170, 1000 + 3 * 255]], dtype=np.uint16)
+    assert opened(Image.fromarray(values), tmp_path / "ct.png")[0, :, 0].tolist() == [0, 85, 170, 255]
+    dark = np.array([[0, 100, 255]], dtype=np.uint16)
+    assert opened(Image.fromarray(dark), tmp_path / "eight.png")[0, :, 0].tolist() == [0, 100, 255]
+
+
 def test_float_grey_is_scaled_to_its_own_range(tmp_path: Path) -> None:
     values = np.array([[-1.0, 0.0, 1.0]], dtype=np.float32)
     assert opened(Image.fromarray(values), tmp_path / "a.tiff")[0, :, 0].tolist() == [0, 128, 255]

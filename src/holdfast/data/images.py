@@ -92,11 +92,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
         low, high = float(values.min()), float(values.max())
-        # 8-bit values in a wide container keep their scale; real 16-bit data would clip to white.
+        # 8-bit values in a wide container keep their scale. Detectors fill 10, 12 or 14 of 16 bits, and not from zero:
+        # scaled by the container such a picture is nearly black.
         if low >= 0 and high <= 255:
             low, high = 0.0, 255.0
-        elif low >= 0 and high <= 65535 and image.mode != "F":
-            low, high = 0.0, 65535.0
         grey = np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

@@ -37,6 +37,7 @@ from holdfast.runs.environment import environment, warn_of_other_bits, with_eval
 from holdfast.runs.fingerprint import check_fingerprint
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.lengths import within_length
+from holdfast.runs.pictures import Refusals
 from holdfast.runs.scores import recipe_scores
 from holdfast.scoring.scorecard import score_file
 from holdfast.speed.decision import Decision, Engaged, to_json
@@ -89,6 +90,19 @@ def read_tasks(config: RunConfig, base: Path) -> Tasks:
     return Tasks(target, sources, skipped)
 
 
+def visible(tasks: Tasks, loaded: Loaded, *, skip: bool) -> Tasks:
+    """The tasks without the items whose pictures the model's processor refuses.
+
+    Raises:
+        HoldfastError: There is one, and bad items are not to be skipped.
+    """
+    refusals = Refusals(loaded.chat)
+    kept = [refusals.keep_task(task, skip=skip) for task in tasks.all]
+    skipped = [*tasks.skipped, *(problem for _, problems in kept for problem in problems)]
+    seen = [task for task, _ in kept]
+    return Tasks(seen[0], seen[1:], skipped) if tasks.target is not None else Tasks(None, seen, skipped)
+
+
 class Run:
     """Steps of a run in their order; each finds what an earlier call has finished and goes on from there."""
 
@@ -126,8 +140,6 @@ class Run:
         if self.folder.scores.exists():
             self.listen(FinishedBefore(self.folder.path))
             return dict(next(iter(self.folder.read_json("scores.json")["recipes"].values())))
-        if not (self.folder.path / "skipped.json").exists():
-            self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
         self.listen(LoadingModel(self.config.model))
         loaded = load_model(
             self.config.model,
@@ -135,6 +147,10 @@ class Run:
             attention=self.config.speed.attention,
         )
         warn_of_other_bits(loaded.device)
+        tasks = visible(tasks, loaded, skip=self.config.skip_bad)
+        assert tasks.target is not None
+        if not (self.folder.path / "skipped.json").exists():
+            self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
         check_fingerprint(self.folder, loaded.identity, tasks.all)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:

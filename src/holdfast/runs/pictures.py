@@ -1,0 +1,100 @@
+"""Find the pictures that the model's own processor refuses before step 1, not when their batch comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from holdfast.data.examples import Example
+from holdfast.data.images import FORMATS
+from holdfast.errors import HoldfastError
+from holdfast.models.chat import ChatProcessor
+from holdfast.tasks.task import Task
+
+MOST = 2000
+"""Of more sizes than this only the longest, the largest and the smallest are tried: refusals are about extremes."""
+
+Size = tuple[int, int]
+
+
+class Refusals:
+    """Asks a processor once for every size of picture; what it refuses, it refuses for the size (5000 x 1)."""
+
+    def __init__(self, chat: ChatProcessor) -> None:
+        self.chat = chat
+        self._sizes: dict[Path, Size] = {}
+        self._refused: dict[Size, HoldfastError | None] = {}
+
+    def of(self, examples: Sequence[Example]) -> dict[int, HoldfastError]:
+        """What is refused, by place among the examples."""
+        sizes = [[self._size(image) for image in example.images if isinstance(image, Path)] for example in examples]
+        tried = _extremes({size for row in sizes for size in row} - self._refused.keys())
+        for size in tried:
+            self._refused[size] = self._ask(size)
+        found: dict[int, HoldfastError] = {}
+        for place, (example, row) in enumerate(zip(examples, sizes, strict=True)):
+            problem = next((problem for size in row if (problem := self._refused.get(size))), None)
+            if problem is not None:
+                found[place] = HoldfastError(problem.problem, item=example.id, remedy=problem.remedy)
+        return found
+
+    def keep(
+        self, examples: Sequence[Example], *, skip: bool
+    ) -> tuple[tuple[Example, ...] | Sequence[Example], list[HoldfastError]]:
+        """The examples whose pictures the model can see, and what is wrong with the others.
+
+        Raises:
+            HoldfastError: One is refused and ``skip`` is off.
+        """
+        if not any(isinstance(image, Path) for example in examples[:1] for image in example.images):
+            return examples, []  # drawn examples are looked at when they are asked for
+        found = self.of(examples)
+        if not found:
+            return examples, []
+        problems = list(found.values())
+        if not skip:
+            first = problems[0]
+            more = f" ({len(problems)} items in all)" if len(problems) > 1 else ""
+            raise HoldfastError(
+                first.problem + more, item=first.item, remedy=f"{first.remedy}, or leave it out with --skip-bad"
+            )
+        return tuple(example for place, example in enumerate(examples) if place not in found), problems
+
+    def keep_task(self, task: Task, *, skip: bool) -> tuple[Task, list[HoldfastError]]:
+        """The task without the items whose pictures the model cannot see; see :meth:`keep`."""
+        parts, problems = {}, []
+        for part in ("train", "validation", "test"):
+            parts[part], wrong = self.keep(getattr(task, part), skip=skip)
+            problems += wrong
+        return (replace(task, **parts) if problems else task), problems  # type: ignore[arg-type]
+
+    def _size(self, file: Path) -> Size:
+        if file not in self._sizes:
+            with Image.open(file, formats=FORMATS) as image:  # the header alone; the file was opened before
+                self._sizes[file] = image.size
+        return self._sizes[file]
+
+    def _ask(self, size: Size) -> HoldfastError | None:
+        try:
+            self.chat.processor.image_processor([Image.new("RGB", size)], return_tensors="pt")
+        except (ValueError, TypeError, RuntimeError, ZeroDivisionError, IndexError, OSError) as error:
+            reason = " ".join(str(error).split())[:160]
+            return HoldfastError(
+                f"the model's processor refuses a picture of {size[0]} x {size[1]} pixels ({reason})",
+                remedy="crop or pad the picture",
+            )
+        return None
+
+
+def _extremes(sizes: set[Size]) -> Iterator[Size]:
+    """All of a few sizes, and of many those at either end of proportion and area."""
+    if len(sizes) <= MOST:
+        yield from sorted(sizes)
+        return
+    quarter = MOST // 4
+    by_shape = sorted(sizes, key=lambda size: size[0] / size[1])
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    yield from {*by_shape[:quarter], *by_shape[-quarter:], *by_area[:quarter], *by_area[-quarter:]}
