@@ -49,7 +49,8 @@ class Refusals:
         Raises:
             HoldfastError: One is refused and ``skip`` is off.
         """
-        if not any(isinstance(image, Path) for example in examples[:1] for image in example.images):
+        drawn = not any(isinstance(image, Path) for example in examples[:1] for image in example.images)
+        if drawn or not hasattr(self.chat.processor, "image_processor"):
             return examples, []  # drawn examples are looked at when they are asked for
         found = self.of(examples)
         if not found:

@@ -1,0 +1,40 @@
+"""Pictures that the model's own processor refuses are found before step 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.data.examples import Example, Turn, image_key
+from holdfast.errors import HoldfastError
+from holdfast.models.loading import load_model
+from holdfast.runs.pictures import MOST, Refusals, _extremes
+from holdfast.tasks.task import Task
+from tests.support.desk import picture
+from tests.support.processors import save
+from tests.support.tiny import ROLES
+
+
+def example(name: str, file: Path) -> Example:
+    return Example(name, (file,), (Turn("what is it ?", ("red",)),), image_key=image_key((file,)))
+
+
+def test_a_picture_that_the_processor_refuses_is_named_or_left_out(tmp_path: Path) -> None:
+    chat = load_model(str(save(tmp_path / "m", "qwen2_vl", ROLES)), device="cpu").chat
+    good, long = picture(tmp_path / "good.png"), picture(tmp_path / "long.png", size=(5000, 1))
+    examples = (example("a", good), example("b", long), example("c", good), example("d", long))
+    refusals = Refusals(chat)
+    assert sorted(refusals.of(examples)) == [1, 3]
+    with pytest.raises(HoldfastError, match=r"b: .*5000 x 1 pixels.*2 items in all.*--skip-bad"):
+        refusals.keep(examples, skip=False)
+    task = Task("t", examples, (), examples[:2], metric="exact_match")
+    kept, problems = refusals.keep_task(task, skip=True)
+    assert [e.id for e in kept.train] == ["a", "c"] and [e.id for e in kept.test] == ["a"]
+    assert len(problems) == 3
+
+
+def test_of_many_sizes_the_extremes_are_asked() -> None:
+    sizes = {(width, height) for width in range(1, 101) for height in range(1, 101)} | {(5000, 1), (1, 5000)}
+    tried = set(_extremes(sizes))
+    assert {(5000, 1), (1, 5000), (1, 1), (100, 100)} <= tried and len(tried) <= MOST
