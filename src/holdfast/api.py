@@ -50,7 +50,7 @@ def tune(
     Raises:
         HoldfastError: A mistake in configuration or data.
     """
-    from holdfast.config.loading import load_config, located
+    from holdfast.config.loading import load_config, locate
     from holdfast.runs.run import Run as Steps
 
     file = None if isinstance(config, Mapping) else Path(config)
@@ -59,9 +59,9 @@ def tune(
     try:
         return Run(Path(out), steps.execute())
     except HoldfastError as error:
-        if file is None:
-            raise
-        raise located(error, file) from error
+        if file is not None:
+            locate(error, file, overrides)
+        raise
 
 
 def load(run_or_model: str | Path, *, device: str | None = None) -> Loaded:

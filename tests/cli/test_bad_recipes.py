@@ -19,7 +19,7 @@ from tests.support.desk import Desk, snapshot
     [
         ({"modle": "x"}, ["recipe.yaml, line 14: unknown key 'modle'", "did you mean 'model'?"]),
         ({"tune": {"visoin": "lora"}}, ["line 3: unknown key 'tune.visoin'", "did you mean 'vision'?"]),
-        ({"tune": {"llm": {"method": "lorra"}}}, ["line 3: tune.llm: unknown method 'lorra'", "mean 'lora'?"]),
+        ({"tune": {"llm": {"method": "lorra"}}}, ["line 4: tune.llm: unknown method 'lorra'", "mean 'lora'?"]),
         ({"tune": {"llm": "zzz"}}, ["line 3: tune.llm: unknown method 'zzz'", "known: "]),
         ({"tune": {"llm": {"method": "full", "rank": 3}}}, ["tune.llm: method 'full' has no option 'rank'"]),
         (
@@ -39,7 +39,7 @@ from tests.support.desk import Desk, snapshot
         ({"tune": {"llm": {"method": "full", "lr": -1}}}, ["line 5: 'tune.llm.lr' is -1", "greater than 0"]),
         ({"tune": {"llm": {"method": "full", "lr": float("inf")}}}, ["'tune.llm.lr' is inf", "finite"]),
         ({"tune": {}}, ["trains nothing", "frozen"]),
-        ({"keep": [{"stabiliser": "replya"}]}, ["unknown stabiliser 'replya'", "mean 'replay'?"]),
+        ({"keep": ["l2_sp", {"stabiliser": "replya"}]}, ["line 16: unknown stabiliser 'replya'", "mean 'replay'?"]),
         ({"keep": [{"stabiliser": "replay"}]}, ["'replay' needs training examples of the sources"]),
         ({"keep": ["l2_sp"]}, ["'l2_sp'", "selective"]),
         ({"fuse": {"method": "wise_tf"}}, ["unknown fusion 'wise_tf'", "mean 'wise_ft'?"]),
@@ -65,9 +65,12 @@ from tests.support.desk import Desk, snapshot
         ({"target": "pocket:digts"}, ["the pocket world has no task 'digts'", "mean 'digits'?"]),
         ({"sources": ["data.jsonl"]}, ["two tasks are called 'data'", "own name"]),
         ({"evaluate": {"batch_size": 0}}, ["'evaluate.batch_size' is 0"]),
-        ({"model": "no/such/folder"}, ["there is no model folder 'no/such/folder'"]),
+        ({"model": "no/such/folder"}, ["line 1: there is no model folder 'no/such/folder'"]),
         ({"model": "nobody/nothing-at-all"}, ["neither a local folder nor reachable on the Hub"]),
         ({"seed": -1}, ["'seed' is -1"]),
+        ({"seed": 2**63}, ["'seed' is 9223372036854775808", "less than or equal to 18014398509481984"]),
+        ({"train": "a" * 5000}, ["'train' is 'aaaa", "aaa': it should be a mapping of keys"]),
+        ({"speed": {"share_images": "on"}}, ["line 15: speed.share_images is on, and"]),
     ],
 )
 def test_bad_settings(desk: Desk, changes: dict[str, Any], words: list[str]) -> None:
@@ -118,6 +121,9 @@ def test_configurations_that_cannot_be_read(desk: Desk) -> None:
         ("train.steps=[", ["the value is not YAML"]),
         ("train.steps.more=1", ["'steps' holds no keys"]),
         ("..=1", ["unknown key"]),
+        ("tune.llm.method=lorra", ["holdfast: --set tune.llm.method: tune.llm: unknown method", "mean 'lora'?"]),
+        ("seed=" + "9" * 5000, ["the value is not YAML"]),
+        ("train=" + "a" * 5000, ["'--set train' is 'aaaa", "aaa': it should be a mapping of keys"]),
     ],
 )
 def test_garbage_in_set(desk: Desk, override: str, words: list[str]) -> None:

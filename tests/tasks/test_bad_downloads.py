@@ -11,6 +11,8 @@ import pytest
 from holdfast.cli.main import run
 from holdfast.errors import HoldfastError
 from holdfast.tasks.cards import find_card
+from holdfast.tasks.preparing.draft import Draft
+from holdfast.tasks.preparing.source import Source
 from holdfast.tasks.preparing.write import prepare
 from tests.support.miniatures import write
 
@@ -138,3 +140,16 @@ def test_the_command_says_what_it_made(
         listed["pope"]["scores"][0]["score"] == 85.95
         and listed["okvqa"]["roles"]["keeping_yourself"]["role"] == "source"
     )
+
+
+def test_a_fault_of_a_reader_is_not_blamed_on_the_download(
+    download: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from holdfast.tasks.pope import download as reader
+
+    def slips(source: Source, split: str) -> list[Draft]:
+        return [source.no_such_method(split)]  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(reader, "read", slips)
+    with pytest.raises(AttributeError, match="no_such_method"):
+        prepare(find_card("pope"), download("pope"), tmp_path / "out")

@@ -35,6 +35,8 @@ def read_document(file: Path, *, what: str = "the file") -> tuple[str, Any]:
         raise HoldfastError(f"{what} does not exist", file=file, remedy="check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         raise HoldfastError(f"{what} cannot be read ({error})", file=file) from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, brackets within brackets
+        raise HoldfastError(f"bad YAML: {error}", file=file, remedy="mend the value") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = " ".join(str(getattr(error, "problem", None) or error).split())

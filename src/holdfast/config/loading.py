@@ -12,10 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from holdfast.config.documents import read_document
 from holdfast.config.schema import RunConfig
-from holdfast.errors import HoldfastError, nearest
+from holdfast.errors import HoldfastError, cut, nearest
 
-_PLACE = re.compile(r"\b((tune|train|target)\.\w+|stabiliser\b|fusion\b|model '|model folder\b|metric ')")
-_COMPONENT = re.compile(r"'(vision|connector|llm)'")
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
@@ -69,8 +67,9 @@ def _override(raw: dict[str, Any], override: str) -> None:
         place = below
     try:
         place[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise HoldfastError(f"'--set {override}': the value is not YAML", remedy="quote it") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        shown = f"'--set {cut(override, 200)}'"
+        raise HoldfastError(f"{shown}: the value is not YAML, or too long", remedy="quote it") from error
     # YAML 1.1 reads 2e-5 as text; a learning rate written so is a number to everybody else.
     if isinstance(place[last], str) and _EXPONENT.fullmatch(place[last]):
         place[last] = float(place[last])
@@ -85,7 +84,7 @@ def _explain(error: ValidationError, file: Path | None, text: str, overrides: Se
     key = path[-1] if path else ""
     place = ".".join(path)
     line = line_of(text, path)
-    if any(f"{place}.".startswith(override.partition("=")[0].strip() + ".") for override in overrides):
+    if _set_by(overrides, path):
         file, line, place = None, None, f"--set {place}"
     if first["type"] == "extra_forbidden":
         return HoldfastError(f"unknown key '{place}'", file=file, line=line, remedy=nearest(key, _fields_at(path[:-1])))
@@ -95,30 +94,28 @@ def _explain(error: ValidationError, file: Path | None, text: str, overrides: Se
     if first["loc"][-1:] == ("str",) and len(mistakes) > 1:  # of a union
         message = "it should be a file, or a share from 0 to below 1"
     message = re.sub(r"a valid dictionary.*", "a mapping of keys", message).replace("a valid tuple", "a list")
-    return HoldfastError(
-        f"'{place}' is {first['input']!r}: {message[0].lower()}{message[1:]}", file=file, line=line,
-        remedy="change the value",
-    )  # fmt: skip
+    problem = f"'{place}' is {cut(repr(first['input']), 200)}: {message[0].lower()}{message[1:]}"
+    return HoldfastError(problem, file=file, line=line, remedy="change the value", key=".".join(path))
 
 
-def located(error: HoldfastError, file: Path) -> HoldfastError:
-    """The same mistake with the configuration ``file``, and the line of the key it names, if it names no file yet."""
+def locate(error: HoldfastError, file: Path, overrides: Sequence[str] = ()) -> None:
+    """Give a mistake that names no file the configuration ``file``, and the line of the key it concerns.
+
+    A key that the command line set has no line there; the mistake then says so.
+    """
     if error.file is not None:
-        return error
-    text = file.read_text(encoding="utf-8")
-    named, component = _PLACE.search(error.problem), _COMPONENT.search(error.problem)
-    line = None if component is None else line_of(text, ["tune", component.group(1)])
-    if named is not None:
-        word = named.group(0)
-        path = {
-            "stabiliser": "keep",
-            "fusion": "fuse",
-            "model '": "model",
-            "model folder": "model",
-            "metric ": "target",
-        }.get(word, word)
-        line = line_of(text, path.split("."))
-    return HoldfastError(error.problem, file=file, line=line, item=error.item, remedy=error.remedy)
+        return
+    if error.key and _set_by(overrides, error.key):
+        error.problem = f"--set {'.'.join(error.key)}: {error.problem}"
+        return
+    error.file = str(file)
+    error.line = line_of(file.read_text(encoding="utf-8"), error.key)
+
+
+def _set_by(overrides: Sequence[str], path: Sequence[str]) -> bool:
+    """Whether one of ``overrides`` sets the key at ``path``, or something above it."""
+    given = [override.partition("=")[0].strip().split(".") for override in overrides]
+    return any(list(path[: len(key)]) == key for key in given)
 
 
 def line_of(text: str, path: Sequence[str]) -> int | None:

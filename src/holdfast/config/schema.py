@@ -10,6 +10,10 @@ AS_IT_IS = "{question}"
 """The prompt that changes no question."""
 
 
+MOST_SEED = 2**54
+"""Every component draws from a seed of its own, 1000 times this one and a little more, and torch takes 64 bits."""
+
+
 class Section(BaseModel):
     """A part of the configuration; a key it does not know is refused."""
 
@@ -199,6 +203,6 @@ class RunConfig(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     speed: Speed = Speed()
-    seed: int = Field(default=0, ge=0, description="of initial values, order, subsamples and dropout")
+    seed: int = Field(default=0, ge=0, le=MOST_SEED, description="of initial values, order, subsamples and dropout")
     skip_bad: bool = Field(default=False, description="leave bad examples out and record them in skipped.json")
     name: str | None = Field(default=None, description="what the recipe is called in tables; default: the run folder's")

@@ -24,6 +24,7 @@ def resolve_inside(root: Path, name: str) -> Path:
         HoldfastError: The path is absolute, climbs out of the root, follows a link out of it, or is missing.
     """
     remedy = f"keep images below the data root {root}, or set root to the folder that holds them"
+    mend = f"put it below {root}, or mend the path"
     if not name.strip():
         raise HoldfastError("the image path is empty", remedy="give the path of an image file")
     if "\x00" in name:
@@ -38,9 +39,9 @@ def resolve_inside(root: Path, name: str) -> Path:
     if not inside:
         raise HoldfastError(f"image path '{name}' leaves the data root", remedy=remedy)
     if not exists:
-        raise HoldfastError(f"image '{name}' does not exist", remedy=f"put it below {root}, or mend the path")
+        raise HoldfastError(f"image '{name}' does not exist", remedy=mend, kind="missing")
     if not is_file:
-        raise HoldfastError(f"image '{name}' is not a file", remedy=f"put it below {root}, or mend the path")
+        raise HoldfastError(f"image '{name}' is not a file", remedy=mend)
     return path
 
 

@@ -75,6 +75,7 @@ def check_gradients(recipe: Recipe, anatomy: Anatomy, *, images: bool = True) ->
                 f"the loss does not reach component '{component}': none of its {len(own)} trainable tensors has a "
                 f"gradient after step 1 ({', '.join(own[:3])}...)",
                 remedy="give examples with images, tune other layers, or freeze this component",
+                key=f"tune.{component}",
             )
     return missing
 

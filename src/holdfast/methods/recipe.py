@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.config.schema import RunConfig
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, within
 from holdfast.methods.contract import Artifact, Batch, Context, Method
 from holdfast.methods.fusion.base import Fusion
 from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
@@ -34,19 +34,25 @@ class Recipe:
         self.learning_rates: dict[str, float] = {}
         for component in COMPONENTS:
             part = getattr(config.tune, component)
-            method = make_method(part.method, part.options, where=f"tune.{component}: ")
+            with within("tune", component):
+                method = make_method(part.method, part.options, where=f"tune.{component}: ")
             self.methods[component] = method
             self.learning_rates[component] = part.lr if part.lr is not None else method.card.default_lr
-        self.stabilisers: list[Stabiliser] = [make_stabiliser(item.stabiliser, item.options) for item in config.keep]
+        self.stabilisers: list[Stabiliser] = []
+        for place, item in enumerate(config.keep):
+            with within("keep", place):
+                self.stabilisers.append(make_stabiliser(item.stabiliser, item.options))
         self.fusion: Fusion | None = None
         if config.fuse is not None:
-            self.fusion = make_fusion(config.fuse.method, config.fuse.options)
+            with within("fuse"):
+                self.fusion = make_fusion(config.fuse.method, config.fuse.options)
             for component, method in self.methods.items():
                 if not method.card.mergeable:
                     raise HoldfastError(
                         f"fusion '{config.fuse.method}' edits weights, and method '{method.card.name}' on "
                         f"'{component}' changes none that could be edited",
                         remedy="fuse a mergeable method, or drop the fusion",
+                        key="fuse",
                     )
 
     @property
@@ -84,19 +90,26 @@ class Recipe:
         for position, (component, method) in enumerate(self.methods.items()):
             part = loaded.anatomy.component(component)
             if method.card.name != "frozen" and not part.parameters:
-                raise HoldfastError(f"the model has no parameters in component '{component}'", remedy="leave it frozen")
+                raise HoldfastError(
+                    f"the model has no parameters in component '{component}'",
+                    remedy="leave it frozen",
+                    key=f"tune.{component}",
+                )
             loaded.model.eval()  # whoever looks at losses now must not meet the dropout of what was just added
             generator = torch.Generator().manual_seed(seed * 1000 + position)
             try:
                 method.attach(part, Context(generator, batches, loss, self.learning_rates[component]))
             except HoldfastError as error:
-                raise HoldfastError(f"tune.{component}: {error.problem}", remedy=error.remedy) from error
+                key = ".".join(("tune", component, *error.key))
+                raise HoldfastError(f"tune.{component}: {error.problem}", remedy=error.remedy, key=key) from error
         loaded.model.eval()
         for position, stabiliser in enumerate(self.stabilisers):
             generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
-            stabiliser.begin(self.active, Context(generator, batches, loss))
+            with within("keep", position):
+                stabiliser.begin(self.active, Context(generator, batches, loss))
         if self.fusion is not None and batches is not None:
-            self.fusion.require(Context(torch.Generator(), batches, loss))
+            with within("fuse"):
+                self.fusion.require(Context(torch.Generator(), batches, loss))
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         """Every tensor the optimizer moves, as ``component/name``."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from holdfast.errors import HoldfastError, nearest
+from holdfast.errors import HoldfastError, nearest, within
 from holdfast.methods.contract import Method, Options
 from holdfast.methods.fusion.base import Fusion
 from holdfast.methods.stabilisers.base import Stabiliser
@@ -40,7 +40,8 @@ def make_method(name: str, options: Mapping[str, Any], *, where: str = "") -> Me
     Raises:
         HoldfastError: Unknown method, unknown option or a value out of range.
     """
-    kind = METHODS.find(name, where=where)
+    with within("method"):
+        kind = METHODS.find(name, where=where)
     return kind(check_options(kind.Settings, options, f"{where}method '{name}'"))
 
 
@@ -50,7 +51,8 @@ def make_stabiliser(name: str, options: Mapping[str, Any]) -> Stabiliser:
     Raises:
         HoldfastError: Unknown name or option.
     """
-    kind = STABILISERS.find(name)
+    with within("stabiliser"):
+        kind = STABILISERS.find(name)
     return kind(check_options(kind.Settings, options, f"stabiliser '{name}'"))
 
 
@@ -60,7 +62,8 @@ def make_fusion(name: str, options: Mapping[str, Any]) -> Fusion:
     Raises:
         HoldfastError: Unknown name or option.
     """
-    kind = FUSIONS.find(name)
+    with within("method"):
+        kind = FUSIONS.find(name)
     return kind(check_options(kind.Settings, options, f"fusion '{name}'"))
 
 
@@ -77,7 +80,9 @@ def check_options(kind: type[Options], options: Mapping[str, Any], owner: str) -
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise HoldfastError(
-                f"{owner} has no option '{key}'", remedy=nearest(key, kind.model_fields) if kind.model_fields else None
+                f"{owner} has no option '{key}'",
+                remedy=nearest(key, kind.model_fields) if kind.model_fields else None,
+                key=key,
             ) from error
         message = str(first["msg"]).replace("Input should", "it should").removeprefix("Value error, ")
-        raise HoldfastError(f"{owner}, option '{key}' is {first['input']!r}: {message}") from error
+        raise HoldfastError(f"{owner}, option '{key}' is {first['input']!r}: {message}", key=key) from error

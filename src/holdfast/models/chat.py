@@ -206,6 +206,7 @@ class ChatProcessor:
                     f"train.max_length of {length} tokens would cut {what}",
                     item=example.id,
                     remedy=f"raise train.max_length to {columns[1]} or more, or shorten the question",
+                    key="train.max_length",
                 )
         return {key: value[:, :length] if per_token(key) else value for key, value in data.items()}
 

@@ -36,6 +36,7 @@ def within_length(
         except HoldfastError as error:
             if not skip:
                 remedy = f"{error.remedy}, or leave it out with --skip-bad"
-                raise HoldfastError(error.problem, item=example.id, remedy=remedy) from error
+                key = ".".join(error.key)
+                raise HoldfastError(error.problem, item=example.id, remedy=remedy, key=key) from error
             problems.append(HoldfastError(error.problem, item=example.id, remedy=error.remedy))
     return tuple(kept), problems

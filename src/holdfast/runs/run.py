@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from holdfast.config.schema import RunConfig
+from holdfast.config.schema import RunConfig, TaskSpec
 from holdfast.data.images import open_image
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, within
 from holdfast.events import (
     Event,
     ExampleShown,
@@ -72,21 +72,25 @@ def read_tasks(config: RunConfig, base: Path) -> Tasks:
     """
     skipped: list[HoldfastError] = []
     target: Task | None = None
-    if config.target is not None:
-        resolved = resolve_task(config.target, base=base, seed=config.seed, skip_bad=config.skip_bad)
-        target, skipped = resolved.task, [*resolved.skipped]
-    sources = []
-    for spec in expand(config.sources):
-        limit = config.evaluate.source_limit
+
+    def read(spec: TaskSpec, limit: int | None) -> Task:
         resolved = resolve_task(spec, base=base, seed=config.seed, skip_bad=config.skip_bad, test_limit=limit)
-        sources.append(resolved.task)
-        skipped += resolved.skipped
+        skipped.extend(resolved.skipped)
+        with within("metric"):  # an unknown metric is to stop a run before it trains, not after
+            get_metric(resolved.task.metric, resolved.task.variant)
+        return resolved.task
+
+    if config.target is not None:
+        with within("target"):
+            target = read(config.target, None)
+    sources = []
+    for place, named in enumerate(config.sources):
+        with within("sources", place):
+            sources += [read(spec, config.evaluate.source_limit) for spec in expand([named])]
     names = [safe_name(task.name) for task in ([target] if target else []) + sources]
     twice = {name for name in names if names.count(name) > 1}
-    for task in ([target] if target else []) + sources:
-        get_metric(task.metric, task.variant)  # an unknown metric is to stop a run before it trains, not after
     if twice:
-        raise HoldfastError(f"two tasks are called '{min(twice)}'", remedy="give each its own name")
+        raise HoldfastError(f"two tasks are called '{min(twice)}'", remedy="give each its own name", key="sources")
     return Tasks(target, sources, skipped)
 
 
@@ -135,17 +139,19 @@ class Run:
         tasks = read_tasks(self.config, self.base)
         assert tasks.target is not None
         if not tasks.target.test:
-            raise HoldfastError("the target has no test examples", remedy="add examples, or set target.test")
+            remedy = "add examples, or set target.test"
+            raise HoldfastError("the target has no test examples", remedy=remedy, key="target.test")
         self.folder.begin(self.config)
         if self.folder.scores.exists():
             self.listen(FinishedBefore(self.folder.path))
             return dict(next(iter(self.folder.read_json("scores.json")["recipes"].values())))
         self.listen(LoadingModel(self.config.model))
-        loaded = load_model(
-            self.config.model,
-            trust_remote_code=self.config.trust_remote_code,
-            attention=self.config.speed.attention,
-        )
+        with within("model"):
+            loaded = load_model(
+                self.config.model,
+                trust_remote_code=self.config.trust_remote_code,
+                attention=self.config.speed.attention,
+            )
         warn_of_other_bits(loaded.device)
         tasks = visible(tasks, loaded, skip=self.config.skip_bad)
         assert tasks.target is not None
@@ -167,8 +173,9 @@ class Run:
         train, identity = self.config.train, loaded.identity
         examples: Sequence[Any] = tasks.target.train
         sources = Joined(tuple(task.train for task in tasks.sources))
-        for stabiliser in recipe.stabilisers:
-            examples = stabiliser.mix(examples, sources, self.config.seed)
+        for place, stabiliser in enumerate(recipe.stabilisers):
+            with within("keep", place):
+                examples = stabiliser.mix(examples, sources, self.config.seed)
         skip = self.config.skip_bad
         examples, long = within_length(examples, loaded, train.max_length, skip=skip)
         validation, more = within_length(tasks.target.validation, loaded, train.max_length, skip=skip)
@@ -310,6 +317,7 @@ class TrainingLog:
                 raise HoldfastError(
                     f"tracker '{absent[0]}' of train.trackers is not installed",
                     remedy=f"pip install {absent[0]}, or take it out of train.trackers",
+                    key="train.trackers",
                 )
             accelerator = Accelerator(log_with=list(config.train.trackers), project_dir=str(folder.path / "logs"))
             try:
@@ -318,6 +326,7 @@ class TrainingLog:
                 raise HoldfastError(
                     f"a tracker of {', '.join(config.train.trackers)} cannot start ({error})",
                     remedy="install it, or set train.trackers: []",
+                    key="train.trackers",
                 ) from error
             self.trackers = list(accelerator.trackers)
 

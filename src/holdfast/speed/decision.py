@@ -70,7 +70,7 @@ def insist(setting: str, switch: Switch, decision: Decision) -> Decision:
         HoldfastError: It was switched on and does not engage.
     """
     if switch == "on" and not decision:
-        raise HoldfastError(f"{setting} is on, and {decision.why}", remedy=f"set {setting}: auto")
+        raise HoldfastError(f"{setting} is on, and {decision.why}", remedy=f"set {setting}: auto", key=setting)
     return decision
 
 

@@ -21,10 +21,12 @@ def require() -> None:
         HoldfastError: No CUDA device, or the package is missing.
     """
     if not torch.cuda.is_available():
-        raise HoldfastError("speed.head: liger needs a CUDA GPU", remedy="set speed.head: auto")
+        raise HoldfastError("speed.head: liger needs a CUDA GPU", remedy="set speed.head: auto", key="speed.head")
     if find_spec("liger_kernel") is None:
         raise HoldfastError(
-            "speed.head: liger needs the package liger-kernel", remedy="pip install 'holdfast[liger]', or use auto"
+            "speed.head: liger needs the package liger-kernel",
+            remedy="pip install 'holdfast[liger]', or use auto",
+            key="speed.head",
         )
 
 

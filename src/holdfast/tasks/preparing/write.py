@@ -22,6 +22,9 @@ from holdfast.tasks.cards import PARTS, Card, card_file, download_of
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
 
+JSON_VALUES = (dict, list, str, int, float, type(None))
+"""What official files hold: a reader that trips over one of these met another layout, and otherwise is at fault."""
+
 RECORD = "prepared.json"
 CARD = "card.yaml"
 Reader = Callable[[Source, str], Iterator[Draft]]
@@ -102,6 +105,8 @@ def _checked(source: Source, splits: Sequence[str]) -> list[Draft]:
                     raise HoldfastError(f"the question is empty in {split}", file=source.root, item=draft.id)
                 found[draft.id] = draft
         except (AttributeError, KeyError, TypeError, ValueError) as error:
+            if isinstance(error, AttributeError) and not isinstance(error.obj, JSON_VALUES):
+                raise  # a fault of ours, not of the file
             tree = "; ".join(source.card.origin.tree)
             raise HoldfastError(
                 f"a file of the split {split} is not in the layout of {source.card.name} ({error})",
@@ -145,7 +150,7 @@ def _with_images(source: Source, drafts: list[Draft], skip_missing: bool) -> tup
     if absent and not skip_missing:
         first = next(draft for draft in drafts if draft.image in absent)
         problem = absent[str(first.image)]
-        if "does not exist" not in problem.problem:
+        if problem.kind != "missing":
             raise HoldfastError(problem.problem, file=source.root, item=first.id, remedy=problem.remedy)
         what = f"image '{first.image}' ({len(absent)} of {len(known)} images)"
         raise source.missing(what, item=first.id)
