@@ -24,9 +24,12 @@ from tests.support.desk import Desk, snapshot
         ({"tune": {"llm": {"method": "full", "rank": 3}}}, ["tune.llm: method 'full' has no option 'rank'"]),
         (
             {"tune": {"llm": {"method": "lora", "r": 99}}},
-            ["line 3: tune.llm: rank 99 is above the width", "choose r of at most"],
+            ["line 3: tune.llm: layer ", "rank 99 is above its width 32", "choose r of at most"],
         ),
-        ({"tune": {"llm": {"method": "lora", "r": 0}}}, ["'r' is 0", "whole number above 0"]),
+        (
+            {"tune": {"llm": {"method": "lora", "r": 0}}},
+            ["line 5: tune.llm: method 'lora', option 'r' is 0", "greater than 0"],
+        ),
         ({"tune": {"llm": {"method": "lora", "alhpa": 8}}}, ["method 'lora' has no option 'alhpa'", "mean 'alpha'?"]),
         ({"tune": {"llm": {"method": "lora", "modules": ["q_prj"]}}}, ["no linear layer of kind 'q_prj'", "q_proj"]),
         ({"tune": {"llm": {"method": "adapter", "bottleneck": 4000}}}, ["bottleneck 4000 exceeds the width"]),
