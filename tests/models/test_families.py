@@ -17,6 +17,7 @@ from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import resolve_anatomy
 from holdfast.models.loading import Loaded
 from holdfast.training.loss import answer_loss
+from tests.support.closeness import assert_near
 from tests.support.families import FAMILIES, IMAGE, batch, build
 
 _POOL = ("head.", "post_layernorm.")
@@ -31,10 +32,6 @@ UNREACHED: dict[str, tuple[str, ...]] = {
 """Parts of towers that no gradient reaches; everything else has one."""
 
 NO_PREFIX = {"kimi_k25": "compresses its keys and values", "blip": "computes its attention by itself"}
-
-
-ALIGNMENT = 1e-5
-"""Equal weights at other addresses in memory: some CPU kernels then add in another order (seen: 8e-7)."""
 
 
 def _same_state(model: Any, expected: dict[str, Tensor]) -> bool:
@@ -84,7 +81,7 @@ def test_forward_backward_generate_save_load(name: str, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     again = AutoModelForImageTextToText.from_pretrained(tmp_path, use_safetensors=True).eval()
     assert _same_state(again, model.state_dict())
-    assert torch.allclose(logits_of(again, inputs), before, atol=ALIGNMENT)
+    assert_near(logits_of(again, inputs), before)
 
 
 def _train(model: Any, methods: list[Method], inputs: dict[str, Tensor]) -> list[str]:
@@ -150,7 +147,7 @@ def test_methods_train_come_off_and_go_back_on(name: str) -> None:
             method.restore(fresh_parts.component(artifact.component), artifact)
             again.append(method)
         assert _same_state(fresh, state), recipe
-        assert torch.allclose(logits_of(fresh, inputs), trained, atol=ALIGNMENT), recipe
+        assert_near(logits_of(fresh, inputs), trained)
         fresh = build(name) if len(recipe) > 1 else _unload(fresh, again)
         fresh_parts = resolve_anatomy(fresh)
 

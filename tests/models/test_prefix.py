@@ -14,6 +14,7 @@ from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import resolve_anatomy
 from tests.models.test_families import NO_PREFIX
+from tests.support.closeness import assert_near
 from tests.support.families import FAMILIES, IMAGE, batch, build
 
 TOKENS = 5
@@ -61,7 +62,7 @@ def test_generate_takes_the_most_likely_token_of_a_forward_over_the_whole(name: 
         logits = model(**longer(name, inputs, ids)).logits[:, start - 1 : -1]
     logits[..., IMAGE] = float("-inf")
     best, chosen = logits.max(dim=-1).values, logits.gather(2, ids[:, start:, None])[..., 0]
-    assert torch.allclose(best, chosen, atol=1e-4)
+    assert_near(chosen, best)
 
 
 def test_equal_to_llama_attention_by_hand() -> None:
@@ -96,7 +97,7 @@ def test_equal_to_llama_attention_by_hand() -> None:
         allowed = torch.cat([torch.ones(7, TOKENS), torch.tril(torch.ones(7, 7))], dim=1).bool()
         weights = scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
         expected = layer.o_proj((weights @ v).transpose(1, 2).reshape(1, 7, 32))
-    assert torch.allclose(seen[0], expected, atol=1e-5)
+    assert_near(seen[0], expected)
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "gemma3"])
@@ -116,7 +117,7 @@ def test_padding_on_either_side_changes_nothing(name: str) -> None:
                 padded["position_ids"] = (padded["attention_mask"].cumsum(1) - 1).clamp_min(0)
             logits = model(**padded).logits
             kept = logits[:, 3:] if side == "left" else logits[:, :-3]
-            assert torch.allclose(kept, plain, atol=1e-4), side
+            assert_near(kept, plain)
 
 
 def test_reparametrised_prefix_is_folded_into_the_same_table() -> None:
@@ -129,7 +130,7 @@ def test_reparametrised_prefix_is_folded_into_the_same_table() -> None:
     again = make_method("prefix", artifact.options)
     again.restore(resolve_anatomy(model).llm, artifact)
     with torch.no_grad():
-        assert torch.allclose(model(**inputs).logits, before, atol=1e-6)
+        assert_near(model(**inputs).logits, before)
 
 
 def test_eager_attention_and_gradient_checkpointing_give_the_same_gradient() -> None:
@@ -146,8 +147,8 @@ def test_eager_attention_and_gradient_checkpointing_give_the_same_gradient() -> 
         model(**batch("llava", model)).logits[:, -1].square().sum().backward()
         gradients.append(method.prefix.table.grad.clone())
     assert float(gradients[0].abs().max()) > 1e-4
-    assert torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
-    assert torch.allclose(gradients[0], gradients[2], rtol=1e-3, atol=1e-4)
+    assert_near(gradients[1], gradients[0])
+    assert_near(gradients[2], gradients[0])
 
 
 def test_a_block_mask_combines_with_it() -> None:
@@ -164,8 +165,8 @@ def test_a_block_mask_combines_with_it() -> None:
         ).logits
         first = model(input_ids=torch.cat([shared, one], dim=1)).logits
         second = model(input_ids=torch.cat([shared, two], dim=1)).logits
-    assert torch.allclose(packed[:, :7], first, atol=1e-5)
-    assert torch.allclose(packed[:, 7:], second[:, 4:], atol=1e-5)
+    assert_near(packed[:, :7], first)
+    assert_near(packed[:, 7:], second[:, 4:])
 
 
 def test_two_models_at_once_do_not_share_a_prefix() -> None:

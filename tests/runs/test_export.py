@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import torch
 
 from holdfast import api
 from holdfast.data.examples import Example, Turn
+from tests.support.closeness import FLOAT32, assert_near, deviation
 from tests.support.desk import Desk
 
 TRAIN = {"steps": 4, "batch_size": 4, "trackers": []}
 RECIPES: dict[str, dict[str, Any]] = {
-    "lora": {"llm": {"method": "lora", "r": 2, "lr": 3e-2}},
-    "lora and full": {"llm": {"method": "lora", "r": 2, "lr": 3e-2}, "connector": {"method": "full", "lr": 1e-2}},
+    "lora": {"llm": {"method": "lora", "r": 2, "lr": 1e-2}},
+    "lora and full": {"llm": {"method": "lora", "r": 2, "lr": 1e-2}, "connector": {"method": "full", "lr": 1e-2}},
     "mask": {"vision": {"method": "magnitude_mask", "ratio": 0.3, "lr": 1e-2}},
     "prefix": {"llm": {"method": "prefix", "tokens": 2, "lr": 1e-2}},
     "nothing": {},
@@ -47,6 +49,15 @@ def logits(model: Any, batch: Any) -> torch.Tensor:
     return result
 
 
+def rounded(model: Any, batch: Any) -> float:
+    """How far the logits go when every weight is rounded once, up or down: what merging does to it."""
+    other, generator = copy.deepcopy(model), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1 + (torch.rand(parameter.shape, generator=generator) * 2 - 1) * 2**-23)
+    return deviation(logits(other, batch), logits(model, batch))
+
+
 @pytest.fixture
 def batch(desk: Desk) -> Any:
     """Two questions about two pictures that no part of export has seen."""
@@ -61,16 +72,18 @@ def test_an_exported_model_is_plain_transformers(desk: Desk, batch: Any, name: s
 
     said = desk.run("export", desk.folder / name, "--out", tmp_path / "model")
     assert said.code == 0, said.err
-    deviation = float(said.out.split("deviation from the run: ")[1].strip().rstrip("."))
+    said_deviation = float(said.out.split("deviation from the run: ")[1].strip().rstrip("."))
     plain = AutoModelForImageTextToText.from_pretrained(tmp_path / "model", dtype=torch.float32)
     run, base = (logits(api.load(place).model, batch) for place in (desk.folder / name, str(desk.model)))
-    difference = float((logits(plain, batch) - run).abs().max())
-    assert difference <= 1e-4
-    assert deviation <= 1e-4
+    # Merging rounds every weight once, and attention that has learned to be sharp passes roundings on enlarged: on one
+    # kind of processor a run of this test came to 7e-5 of the largest logit, on another to 5e-7.
+    bound = max(10 * rounded(plain, batch), FLOAT32)
+    assert_near(logits(plain, batch), run, bound)
+    assert said_deviation <= bound * float(run.abs().max())
     if name == "nothing":
         assert torch.equal(run, base)
     else:
-        assert float((run - base).abs().max()) > 100 * max(difference, 1e-6)  # the run did change something
+        assert deviation(base, run) > 100 * bound  # the run did change something
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"config.json", "model.safetensors"} <= names
     assert not any(name.endswith((".bin", ".partial")) for name in names)

@@ -11,6 +11,7 @@ from holdfast.models.loading import Loaded
 from holdfast.speed.decision import NotPossible
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.features.tap import without_pixels
+from tests.support.closeness import assert_near
 from tests.support.features import AGAIN, BOTH, CAP, ONE, ROWS, TEXT, TWO, load, logits
 from tests.support.processors import KITS
 
@@ -45,7 +46,7 @@ def test_a_mixed_batch_has_the_plain_logits(
         plain = logits(loaded.model, batch)
         given = logits(loaded.model, without_pixels(batch) | cached.to("cpu").inputs(loaded.model))
         kept = batch["attention_mask"].bool()
-        assert torch.allclose(given[kept], plain[kept], atol=1e-5)
+        assert_near(given[kept], plain[kept])
     assert again.batch([TEXT]) is None and again.batch([]) is None
 
     asked = loaded.chat.encode(rows[:1], with_answers=False)
@@ -83,8 +84,7 @@ def test_a_trained_connector_has_the_plain_gradients(
         if expected[name] is None:
             assert parameter.grad is None
         else:
-            scale = float(expected[name].abs().max())
-            assert torch.allclose(parameter.grad, expected[name], atol=1e-5 * max(scale, 1e-3)), name
+            assert_near(parameter.grad, expected[name])
 
 
 def test_a_changed_connector_is_seen_at_once(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -98,7 +98,7 @@ def test_a_changed_connector_is_seen_at_once(tmp_path: Path, tmp_path_factory: p
     cached = opened(loaded, tmp_path, ("vision",)).batch([ONE])
     assert cached is not None, "the tower has not changed"
     given = logits(loaded.model, without_pixels(batch) | cached.inputs(loaded.model))
-    assert torch.allclose(given, logits(loaded.model, batch), atol=1e-5)
+    assert_near(given, logits(loaded.model, batch))
 
 
 @pytest.mark.parametrize("family", ["llava", "qwen3_vl", "idefics3"])

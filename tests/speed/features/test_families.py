@@ -12,6 +12,7 @@ from holdfast.speed.features.images import CachedImages
 from holdfast.speed.features.tap import check_forward, without_pixels
 from holdfast.speed.features.towers import inside
 from holdfast.speed.features.verify import verify
+from tests.support.closeness import assert_near
 from tests.support.families import FAMILIES, build
 from tests.support.features import family_batch, logits, one_row
 
@@ -50,7 +51,7 @@ def test_cached_logits_are_the_plain_ones_or_the_reason_is_said(name: str, stage
     kept = inputs["attention_mask"].bool()
     words = without_pixels(inputs)
     given = logits(model, words | cached.inputs(model))
-    assert torch.allclose(given[kept], plain[kept], atol=1e-5)
+    assert_near(given[kept], plain[kept])
     swapped = CachedImages(stage, records[::-1], cached.device)
     assert float((logits(model, words | swapped.inputs(model)) - plain)[kept].abs().max()) > 1e-3
     assert not any("get_image_features" in vars(m) or "forward" in vars(m) for m in model.modules())
