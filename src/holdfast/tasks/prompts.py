@@ -1,7 +1,8 @@
 """Prompt templates of task cards, filled in from an example.
 
 Fields: ``{question}``; ``{choices}`` (``red, blue``), ``{lettered}`` (``A.red, B.blue``) and ``{options}`` (one line
-each, ``A. red``); ``{context}`` (``Context: HINT`` and a line break) and ``{hint}`` (``HINT`` and a line break), both
+each, ``A. red``); ``{instruction}`` (to answer with the letter, or where there are no options with a word or
+phrase); ``{context}`` (``Context: HINT`` and a line break) and ``{hint}`` (``HINT`` and a line break), both
 empty where there is no hint; ``{ocr}`` (``SALE, 50%``).
 """
 
@@ -15,12 +16,15 @@ from string import ascii_uppercase
 
 from holdfast.data.examples import Example, Turn
 
+BY_LETTER = "Answer with the option's letter from the given choices directly."
+IN_WORDS = "Answer the question using a single word or phrase."
 _FIELD = re.compile(r"\{(\w+)\}")
 _FIELDS: dict[str, Callable[[Example], str]] = {
     "question": lambda example: example.turns[-1].question,
     "choices": lambda example: ", ".join(example.choices),
     "lettered": lambda example: ", ".join(f"{letter}.{text}" for letter, text in _lettered(example)),
     "options": lambda example: "\n".join(f"{letter}. {text}" for letter, text in _lettered(example)),
+    "instruction": lambda example: BY_LETTER if example.choices else IN_WORDS,
     "context": lambda example: f"Context: {_hint(example)}\n" if _hint(example) else "",
     "hint": lambda example: f"{_hint(example)}\n" if _hint(example) else "",
     "ocr": lambda example: ", ".join(str(token) for token in example.extra.get("ocr_tokens", ())),

@@ -37,7 +37,9 @@ class MathVista(ItemMetric):
     def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:
             raise HoldfastError("the problem has no answer, as the test split has none", item=item.id)
-        gold = item.references[0]
+        gold, place = item.references[0], item.extra.get("answer_index")
+        if isinstance(place, int) and place < len(item.choices):
+            gold = item.choices[place]  # as it stands there, with the spaces that some choices end in
         extraction = recorded_extraction(item)
         parsed = self._kit_value(item, text, extraction) if self.variant == "vlmevalkit" else None
         if self.variant != "vlmevalkit":

@@ -33,12 +33,17 @@ _DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for su
 _ID = re.compile(r"(?:dev|validation|test)_(.+)_\d+")
 
 
+def subject_of_id(text: str) -> str:
+    """``Art_Theory`` of ``validation_Art_Theory_7``; empty where the id is no official one."""
+    found = _ID.fullmatch(text)
+    return found.group(1) if found else ""
+
+
 def subject_of(item: Prediction) -> str:
     """The subject in an official id (``validation_Art_Theory_7``), or the item's own field; empty if it has none."""
-    for given in (item.id, str(item.extra.get("id") or "")):
-        found = _ID.fullmatch(given)
-        if found:
-            return found.group(1)
+    named = subject_of_id(item.id) or subject_of_id(str(item.extra.get("id") or ""))
+    if named:
+        return named
     given = str(item.extra.get("subject") or item.extra.get("subdomain") or item.extra.get("category") or "")
     return given.replace(" ", "_")
 

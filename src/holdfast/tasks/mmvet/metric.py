@@ -7,7 +7,8 @@ from math import fsum, sqrt
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.metrics.base import ItemMetric, add_breakdowns, breakdown
+from holdfast.metrics.base import ItemMetric, breakdown, verdict
+from holdfast.metrics.text.normalise import says
 from holdfast.predictions.record import ItemScore, Prediction
 
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
@@ -16,22 +17,36 @@ CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 class MMVet(ItemMetric):
     """Mean grade in points, by capability and by combination of capabilities. A judge is never called.
 
-    Reads ``extra['grades']``: a grade, or the list of grades of several runs, whose mean is the item's score; and
-    ``extra['capability']`` (or ``capabilities``, or VLMEvalKit's ``category``), a list or words with commas between.
-    The judge's name and, with several runs, each run's total and their standard deviation stand in the details,
-    because grades of different judges do not compare.
+    Variant ``judged`` reads ``extra['grades']``: a grade, or the list of grades of several runs, whose mean is the
+    item's score; and ``extra['capability']`` (or ``capabilities``, or VLMEvalKit's ``category``), a list or words with
+    commas between. The judge's name and, with several runs, each run's total and their standard deviation stand in the
+    details, because grades of different judges do not compare.
+
+    Variant ``mentions`` is no score of MM-Vet: it tells, for want of a judge, whether an answer names everything that
+    the reference joins by ``<AND>`` in one of the ways that it parts by ``<OR>``.
     """
 
     name = "mmvet"
-    variants = ("judged",)
-    graded = True
+    variants = ("judged", "mentions")
+
+    def __init__(self, variant: str | None = None) -> None:
+        super().__init__(variant)
+        self.graded = self.variant == "judged"
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
+        if self.variant == "mentions":
+            return verdict(item, float(any(mentions(text, reference) for reference in item.references)), text)
         grades = grades_of(item)
         mean = fsum(grades) / len(grades)
         return ItemScore(item.id, mean, f"{mean:g}", "truncated" if item.truncated else "ok")
 
     def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+        tables = {
+            "by_capability": breakdown(items, verdicts, capabilities),
+            "by_integration": breakdown(items, verdicts, lambda item: "_".join(capabilities(item))),
+        }
+        if self.variant == "mentions":
+            return tables
         details: dict[str, Any] = {"judge": ", ".join(sorted({name for item in items for name in judges(item)}))}
         runs = {len(grades_of(item)) for item in items}
         if len(runs) > 1:
@@ -43,9 +58,12 @@ class MMVet(ItemMetric):
             mean = fsum(totals) / len(totals)
             details["runs"] = totals
             details["std"] = sqrt(fsum((total - mean) ** 2 for total in totals) / len(totals))
-        details["by_capability"] = breakdown(items, verdicts, capabilities)
-        details["by_integration"] = breakdown(items, verdicts, lambda item: "_".join(capabilities(item)))
-        return add_breakdowns(details, items, verdicts, {"by_split": "split"})
+        return details | tables
+
+
+def mentions(text: str, reference: str) -> bool:
+    """Whether an answer names a reference such as ``-1<AND>-5`` or ``13.6 <OR> 13.7``, each part as whole words."""
+    return any(all(says(text, part) for part in way.split("<AND>")) for way in reference.split("<OR>"))
 
 
 def grades_of(item: Prediction) -> tuple[float, ...]:

@@ -25,6 +25,7 @@ class Draft:
         answers: All references; the first is trained on.
         image: Path below the source folder, or the name to write ``picture`` under; ``None`` for text alone.
         picture: Bytes of an image that stands inside the official file.
+        more: Names and bytes of further images that stand inside it.
         choices: Options in the order shown.
         group: Items that are scored together and therefore drawn together by ``--limit``.
         extra: What the metric groups by.
@@ -38,6 +39,7 @@ class Draft:
     extra: Mapping[str, Any] = field(default_factory=dict)
     group: str = ""
     picture: bytes | None = None
+    more: tuple[tuple[str, bytes], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The line of the example file: the simple form, or LLaVA's where there is no image."""
@@ -46,7 +48,8 @@ class Draft:
             turns = (("human", self.question), ("gpt", self.answers[0]))
             record["conversations"] = [{"from": who, "value": text} for who, text in turns]
         else:
-            record |= {"image": self.image, "question": self.question}
+            images = [self.image, *(name for name, _ in self.more)]
+            record |= {"image": images if self.more else self.image, "question": self.question}
             record |= {"answer": self.answers[0]} if len(self.answers) == 1 else {"answers": list(self.answers)}
         if self.choices:
             record["choices"] = list(self.choices)

@@ -190,7 +190,8 @@ def _place(source: Source, draft: Draft, images: Path) -> None:
     target = images / draft.image
     target.parent.mkdir(parents=True, exist_ok=True)
     if draft.picture is not None:
-        target.write_bytes(draft.picture)
+        for name, picture in ((draft.image, draft.picture), *draft.more):
+            (images / name).write_bytes(picture)
         return
     found = resolve_inside(source.root, draft.image)
     try:

@@ -1,0 +1,141 @@
+"""Benchmark tables in VLMEvalKit's form: a row a question, options in columns A, B, C..., images inside as base64.
+
+The form is that of ``vlmeval/dataset/image_base.py`` (e8e78f0): ``image`` holds one picture, a list of them, or the
+index of the row that has it.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.files import records
+from holdfast.tasks.preparing.draft import Draft
+
+_LONGEST_INDEX = 64
+"""What is longer cannot be an index but a picture; so the tables' own tool tells them apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One question of a table, with the rows it may borrow its picture from."""
+
+    file: Path
+    index: str
+    line: int
+    values: Mapping[str, Any]
+    table: Mapping[str, Mapping[str, Any]]
+
+    def cell(self, *names: str) -> str:
+        """The text of the first of these columns that says something."""
+        return next((text for name in names if (text := _text(self.values.get(name)))), "")
+
+    def choices(self) -> tuple[str, ...]:
+        """Options A, B, C... up to the last one that is filled; an empty one on the way stays, for letters count."""
+        texts = [self.cell(name) for name in ascii_uppercase]
+        while texts and not texts[-1]:
+            texts.pop()
+        return tuple(texts)
+
+    def gold(self, options: int) -> int:
+        """Index of the right option.
+
+        Raises:
+            HoldfastError: The answer is no letter of these options.
+        """
+        answer = self.cell("answer")
+        place = ascii_uppercase.find(answer) if len(answer) == 1 else -1
+        if not 0 <= place < options:
+            raise self.fault(f"the answer '{answer[:40]}' names none of the {options} options")
+        return place
+
+    def pictures(self) -> tuple[str, tuple[bytes, ...]]:
+        """Index of the row whose pictures these are, and the pictures.
+
+        Raises:
+            HoldfastError: There is none, or it is no base64.
+        """
+        owner, text = self.index, self.cell("image")
+        if 0 < len(text) <= _LONGEST_INDEX:
+            owner, text = text, _text(self.table.get(text, {}).get("image"))
+        try:
+            listed = ast.literal_eval(text) if text.startswith("[") and text.endswith("]") else [text]
+            found = tuple(base64.b64decode(str(one), validate=True) for one in listed)
+        except (binascii.Error, ValueError, SyntaxError, TypeError) as error:
+            raise self.fault("the image is not base64") from error
+        if not found or not all(found):
+            raise self.fault("the row has no image")
+        return owner, found
+
+    def fault(self, problem: str) -> HoldfastError:
+        """The error with the place of the row."""
+        return HoldfastError(problem, file=self.file, line=self.line, item=self.index)
+
+
+def table_rows(file: Path) -> Iterator[TableRow]:
+    """The rows of a table, in their order.
+
+    Raises:
+        HoldfastError: A row without index, or one whose index was there.
+    """
+    found: dict[str, tuple[int, Mapping[str, Any]]] = {}
+    for record in records(file):
+        index = _text(record.values.get("index"))
+        if not index:
+            raise HoldfastError("the row has no index", file=file, line=record.line)
+        if index in found:
+            raise HoldfastError("the index comes twice", file=file, line=record.line, item=index)
+        found[index] = (record.line, record.values)
+    table = {index: values for index, (_, values) in found.items()}
+    for index, (line, values) in found.items():
+        yield TableRow(file, index, line, values, table)
+
+
+def choice_draft(row: TableRow, extra: Mapping[str, Any] | None = None) -> Draft:
+    """A question of single choice as an item, answered by its letter; of several pictures the further ones beside."""
+    choices = row.choices()
+    place = row.gold(len(choices) or 4)
+    fields = {
+        "answer_index": place,
+        "hint": row.cell("hint") or None,
+        "category": row.cell("category") or None,
+        "l2_category": row.cell("l2-category", "l2_category") or None,
+        "split": row.cell("split") or None,
+        **(extra or {}),
+    }
+    return pictured(row, row.cell("question"), (ascii_uppercase[place],), choices, fields)
+
+
+def pictured(
+    row: TableRow, question: str, answers: tuple[str, ...], choices: tuple[str, ...], extra: Mapping[str, Any]
+) -> Draft:
+    """An item with the pictures of its row."""
+    owner, pictures = row.pictures()
+    names = [f"{owner}{f'_{number}' if number else ''}.{_ending(picture)}" for number, picture in enumerate(pictures)]
+    return Draft(
+        row.index,
+        question,
+        answers,
+        names[0],
+        choices=choices,
+        extra=extra,
+        picture=pictures[0],
+        more=tuple(zip(names[1:], pictures[1:], strict=True)),
+    )
+
+
+def _ending(picture: bytes) -> str:
+    return "png" if picture.startswith(b"\x89PNG") else "jpg"
+
+
+def _text(value: Any) -> str:
+    """A cell's text; tables written by pandas say ``nan`` for nothing."""
+    text = "" if value is None else str(value).strip()
+    return "" if text.lower() == "nan" else text

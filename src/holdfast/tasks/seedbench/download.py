@@ -1,0 +1,41 @@
+"""SEED-Bench-1, the nine dimensions of images: the official JSON file with its images, or VLMEvalKit's table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from holdfast.errors import HoldfastError
+from holdfast.tasks.preparing.draft import Draft
+from holdfast.tasks.preparing.source import Source, read_records, take, whole
+from holdfast.tasks.preparing.table import choice_draft, table_rows
+from holdfast.tasks.seedbench.metric import DIMENSIONS, LAST_OF_IMAGES
+
+LETTERS = "ABCD"
+
+
+def read(source: Source, split: str) -> Iterator[Draft]:
+    """Items by ``question_id``, or by index where the table is what is there; questions about videos are left out."""
+    file = source.file("SEED-Bench.json", f"{split}.tsv")
+    if file.name.startswith(split):
+        for row in table_rows(file):
+            yield choice_draft(row)
+        return
+    images = source.folder("SEED-Bench-image", "seed_bench_image", ".")
+    for record in read_records(file, "questions"):
+        key = str(take(record, "question_id", file=file))
+        dimension = whole(record, "question_type_id", file=file, item=key)
+        if dimension > LAST_OF_IMAGES:
+            continue
+        answer = str(take(record, "answer", file=file, item=key))
+        if answer not in tuple(LETTERS):
+            raise HoldfastError(f"the answer is '{answer[:40]}', not one of A, B, C and D", file=file, item=key)
+        choices = tuple(str(take(record, f"choice_{name.lower()}", file=file, item=key)) for name in LETTERS)
+        extra = {
+            "answer_index": LETTERS.index(answer),
+            "question_type_id": dimension,
+            "category": DIMENSIONS.get(dimension),
+        }
+        name = str(take(record, "data_id", file=file, item=key))
+        image = name if images == "." else f"{images}/{name}"
+        question = str(take(record, "question", file=file, item=key))
+        yield Draft(key, question, (answer,), image, choices=choices, extra=extra)
