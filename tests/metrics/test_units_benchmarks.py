@@ -143,6 +143,21 @@ def test_mathvista_reads_extractions_and_never_asks_for_one() -> None:
     assert scores == {"official": 100.0, "paper": 0.0, "vlmevalkit": 0.0}
 
 
+def test_mathvista_choices_that_end_in_spaces() -> None:
+    # Example files hold the answer without them, so that the index tells which choice is meant.
+    item = problem("(A)", "left", "text", choices=("left ", "right"), extraction="A", answer_index=0)
+    assert ask("mathvista", item).score == 100.0
+
+
+def test_mmvet_without_a_judge() -> None:
+    for said, gold, right in (
+        ("-1 and -5", "-1<AND>-5", 1),
+        ("-1", "-1<AND>-5", 0),
+        ("13.7 gallons", "13.6 <OR> 13.7", 1),
+    ):
+        assert one("mmvet", said, gold, variant="mentions") == right
+
+
 def test_mathvista_numbers_in_vlmevalkit() -> None:
     close = problem("1.20", "1.2", "float", precision=1)
     listed = problem("[1, 2]", "[1, 2]", "list", extraction="[1, 2]")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -224,18 +226,148 @@ def png(colour: str = "blue") -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def mmbench(root: Path) -> None:
-    columns = ("index", "question", "hint", "A", "B", "C", "D", "answer", "category", "image", "l2-category", "split")
-    rows = [
+def table(file: Path, columns: str, *rows: tuple[str, ...]) -> None:
+    """A benchmark table as VLMEvalKit downloads it; ``columns`` with spaces between."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join(cells) for cells in (columns.split(), *rows)]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def mmbench(root: Path, name: str = "mmbench_dev_20230712") -> None:
+    table(
+        root / f"{name}.tsv",
+        "index question hint A B C D answer category image l2-category split",
         ("1", "Which is blue?", "nan", "sky", "grass", "snow", "", "A", "colour", png(), "perception", "dev"),
         ("2", "Which is hot?", "Mind the sun.", "ice", "fire", "", "", "B", "touch", png("red"), "reasoning", "dev"),
+    )
+
+
+def ccbench(root: Path) -> None:
+    picture = png()
+    table(
+        root / "CCBench.tsv",
+        "index question A B answer category image source",
+        ("7", "Which dish?", "rice", "tea", "A", "food", picture, "web"),
+        ("1000007", "Which dish?", "tea", "rice", "B", "food", "7", "web"),
+    )
+
+
+def mmmu(root: Path) -> None:
+    columns = "id index question A B C answer image split category question_type"
+    several = f"['{png()}', '{png('red')}']"
+    table(
+        root / "MMMU_DEV_VAL.tsv",
+        columns,
+        ("dev_Art_1", "1", "Whose <image 1>?", "hers", "his", "", "A", png(), "dev", "Art", "multiple-choice"),
+        ("validation_Art_1", "2", "<image 1> or <image 2>?", "one", "two", "three", "C", several, "validation", "Art",
+         "multiple-choice"),
+        ("validation_Math_2", "3", "How long is <image 1>?", "", "", "", "['3', 'three']", "1", "validation", "Math",
+         "open"),
+    )  # fmt: skip
+
+
+def mathvista(root: Path) -> None:
+    metadata = {"source": "X", "category": "general-vqa", "task": "figure question answering", "context": "bar chart",
+                "grade": "daily life", "skills": ["statistical reasoning"], "language": "english"}  # fmt: skip
+    free = {"question": "How high?", "image": "images/1.jpg", "choices": None, "unit": "m", "precision": 1.0,
+            "answer": "1.2", "question_type": "free_form", "answer_type": "float", "pid": "1"}  # fmt: skip
+    chosen = {"question": "Which?", "image": "images/2.jpg", "choices": ["left", "right"], "unit": None,
+              "precision": None, "answer": "left", "question_type": "multi_choice", "answer_type": "text",
+              "pid": "2"}  # fmt: skip
+    for key in ("1", "2"):
+        picture(root / "images" / f"{key}.jpg")
+    problems = {row["pid"]: {**row, "metadata": metadata} for row in (free, chosen)}
+    write(root / "data" / "testmini.json", problems)
+
+
+def ocrbench(root: Path) -> None:
+    formula = "Handwritten Mathematical Expression Recognition"
+    rows = [
+        {"dataset_name": "IIIT5K", "id": 7, "image_path": "IIIT5K/7.png", "question": "what is written?",
+         "answers": "CENTRE", "type": "Regular Text Recognition"},
+        {"dataset_name": "HME100k", "id": 7, "image_path": "HME/7.jpg", "question": "Which formula?",
+         "answers": ["x ^ 2"], "type": formula},
+    ]  # fmt: skip
+    for row in rows:
+        picture(root / "OCRBench_Images" / str(row["image_path"]))
+    write(root / "OCRBench" / "OCRBench.json", rows)
+
+
+def hallusionbench(root: Path) -> None:
+    def row(category: str, figure: str, visual: str, gold: str, file: str | None) -> dict[str, Any]:
+        return {"category": category, "subcategory": "map", "visual_input": visual, "set_id": "0", "figure_id": figure,
+                "sample_note": "x", "question_id": "0", "question": "Is it north?", "gt_answer_details": "It is.",
+                "gt_answer": gold, "filename": file}  # fmt: skip
+
+    files = {"VS": "./VS/map/0_1.png", "VD": "./VD/map/0_0.png"}
+    for file in files.values():
+        picture(root / "hallusion_bench" / file)
+    rows = [
+        row("VS", "0", "0", "1", None),
+        row("VS", "1", "2", "0", files["VS"]),
+        row("VD", "0", "1", "1", files["VD"]),
     ]
-    root.mkdir(parents=True, exist_ok=True)
-    lines = ["\t".join(cells) for cells in (columns, *rows)]
-    (root / "mmbench_dev_20230712.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write(root / "HallusionBench.json", rows)
 
 
-MAKERS = {
+def mmstar(root: Path) -> None:
+    table(
+        root / "MMStar.tsv",
+        "index question answer category l2_category bench image",
+        ("0", "Which?  Options: A: up, B: down", "B", "math", "geometry", "MathVista", png()),
+        ("1", "Who?  Options: A: she, B: he", "A", "coarse perception", "image emotion", "MMBench", "0"),
+    )
+
+
+def seedbench_img(root: Path) -> None:
+    texts = {f"choice_{name}": word for name, word in zip("abcd", ("one", "two", "three", "four"), strict=True)}
+    image = {"answer": "C", **texts, "data_id": "12_34", "data_type": "image", "question": "How many?",
+             "question_id": "101669", "question_type_id": 5}  # fmt: skip
+    video = {**image, "data_id": "9.webm", "data_type": "video", "question_id": "v1", "question_type_id": 10}
+    picture(root / "SEED-Bench-image" / "12.png")
+    (root / "SEED-Bench-image" / "12.png").rename(root / "SEED-Bench-image" / "12_34")
+    write(root / "SEED-Bench.json", {"questions": [image, video], "question_type": {"Instances Counting": 5}})
+
+
+def realworldqa(root: Path) -> None:
+    table(
+        root / "RealWorldQA.tsv",
+        "index question A B C answer image",
+        ("0", "Which way?", "left", "right", "", "B", png()),
+        ("1", "How many lanes?", "", "", "", "3", png("red")),
+    )
+
+
+def ai2d(root: Path, name: str = "AI2D_TEST") -> None:
+    table(
+        root / f"{name}.tsv",
+        "index question A B C D answer category image",
+        ("401", "Which letter is the root?", "A", "B", "C", "D", "D", "parts", png()),
+    )
+
+
+def mmtbench(root: Path, name: str = "MMT-Bench_VAL", image: str = "") -> None:
+    table(
+        root / f"{name}.tsv",
+        "index question A B C D E F G H I answer category image l2-category split",
+        ("3", "Which?", *"abcdefghi", "I", "food", image or png(), "visual_recognition", "VAL"),
+    )
+
+
+def mmvet(root: Path) -> None:
+    picture(root / "images" / "v1_0.png")
+    row = {"imagename": "v1_0.png", "question": "What is x?", "answer": "-1 <AND> -5", "capability": ["ocr", "math"]}
+    write(root / "mm-vet.json", {"v1_0": row})
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "ai2d": ai2d, "ai2d_no_mask": partial(ai2d, name="AI2D_TEST_NO_MASK"), "ccbench": ccbench,
+    "hallusionbench": hallusionbench, "mathvista": mathvista,
+    "mmbench_cn": partial(mmbench, name="MMBench_DEV_CN"), "mmbench_v11": partial(mmbench, name="MMBench_DEV_EN_V11"),
+    "mmbench_cn_v11": partial(mmbench, name="MMBench_DEV_CN_V11"), "mmmu": mmmu, "mmstar": mmstar,
+    "mmtbench": mmtbench,
+    "mmtbench_mi": partial(mmtbench, name="MMT-Bench_VAL_MI", image=f"['{png()}', '{png('red')}']"),
+    "mmvet": mmvet, "ocrbench": ocrbench, "realworldqa": realworldqa, "seedbench_img": seedbench_img,
     "coco_captions": coco_captions, "coco_captions_2014": coco_captions_2014, "flickr30k": flickr30k, "gqa": gqa,
     "iconqa_blank": iconqa_blank, "iconqa_txt": iconqa_txt, "mmbench": mmbench, "mme": mme, "mme_llava": mme,
     "ocrvqa": ocrvqa, "okvqa": okvqa, "pathvqa": pathvqa, "pope": pope, "rsvqa": rsvqa, "rsvqa_hr": rsvqa_hr,

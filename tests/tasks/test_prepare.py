@@ -21,13 +21,17 @@ from tests.support.miniatures import MAKERS
 
 # Parts and their sizes, counted by hand in the miniatures.
 SIZES = {
+    "ai2d": (0, 0, 1), "ai2d_no_mask": (0, 0, 1), "ccbench": (0, 0, 2), "hallusionbench": (0, 0, 3),
+    "mathvista": (0, 0, 2), "mmbench_cn": (0, 0, 5), "mmbench_v11": (0, 0, 5), "mmbench_cn_v11": (0, 0, 5),
+    "mmmu": (0, 1, 2), "mmstar": (0, 0, 2), "mmtbench": (0, 0, 1), "mmtbench_mi": (0, 0, 1), "mmvet": (0, 0, 1),
+    "ocrbench": (0, 0, 2), "realworldqa": (0, 0, 2), "seedbench_img": (0, 0, 1),
     "coco_captions": (2, 1, 2), "coco_captions_2014": (1, 0, 2), "flickr30k": (1, 1, 2), "gqa": (1, 1, 1),
     "iconqa_blank": (1, 1, 2), "iconqa_txt": (1, 1, 2), "mmbench": (0, 0, 5), "mme": (0, 0, 28),
     "mme_llava": (0, 0, 28), "ocrvqa": (2, 2, 2), "okvqa": (2, 0, 2), "pathvqa": (2, 2, 2), "pope": (0, 0, 6),
     "rsvqa": (1, 1, 1), "rsvqa_hr": (1, 1, 1), "scienceqa": (1, 1, 2), "scienceqa_llava": (1, 1, 2),
     "textvqa": (1, 0, 1), "textvqa_ocr": (1, 0, 1), "vizwiz": (1, 0, 1), "vqav2": (2, 0, 2),
 }  # fmt: skip
-FULL = {"mme": 2800.0, "mme_llava": 2000.0}
+FULL = {"mme": 2800.0, "mme_llava": 2000.0, "ocrbench": 1000.0}
 
 
 def rows(folder: Path, part: str = "test") -> list[dict[str, Any]]:
@@ -152,3 +156,33 @@ def test_images_stay_or_are_copied(download: Callable[[str], Path], tmp_path: Pa
     used = [Path(str(image)) for example in resolved(whole).test for image in example.images]
     assert len(used) == 2 and all(file.is_relative_to(whole.resolve()) for file in used)
     assert [r["id"] for r in rows(plain)] == [r["id"] for r in rows(whole)] == ["9", "10"]
+
+
+def test_several_images_of_a_question(prepared: Callable[..., Path]) -> None:
+    folder = prepared("mmmu")
+    two, opened = rows(folder)
+    assert two["image"] == ["2.png", "2_1.png"] and (two["answer"], two["choices"]) == ("C", ["one", "two", "three"])
+    # The third row borrows the picture of the first, which belongs to another part.
+    assert (opened["image"], opened["answers"], opened["subject"]) == ("1.png", ["3", "three"], "Math")
+    assert {file.name for file in (folder / "images").iterdir()} == {"1.png", "2.png", "2_1.png"}
+    task = resolved(folder)
+    assert len(task.test[0].images) == 2 and task.test[0].turns[-1].question.startswith("<image 1> or <image 2>?")
+    assert task.test[0].turns[-1].question.endswith("from the given choices directly.")
+    assert task.test[1].turns[-1].question.endswith("\n\nAnswer the question using a single word or phrase.")
+    assert rows(prepared("mmtbench_mi"))[0]["image"] == ["3.png", "3_1.png"]
+
+
+def test_official_layouts_of_the_newer_benchmarks(prepared: Callable[..., Path]) -> None:
+    figures = {row["id"]: row for row in rows(prepared("hallusionbench"))}
+    assert "image" not in figures["VS_map_0_0_0"] and figures["VD_map_0_0_0"]["answer"] == "Yes"
+    height, side = rows(prepared("mathvista"))
+    assert height["question"] == (
+        "Hint: Please answer the question requiring a floating-point number with one decimal place and provide the "
+        "final value, e.g., 1.2, 1.3, 1.4, at the end.\nQuestion: How high? (Unit: m)"
+    )
+    assert side["question"].endswith("Question: Which?\nChoices:\n(A) left\n(B) right") and side["answer_index"] == 0
+    assert [row["id"] for row in rows(prepared("ocrbench"))] == ["IIIT5K/7", "HME100k/7"]
+    assert rows(prepared("seedbench_img"))[0]["category"] == "Instances Counting"
+    plain, words = rows(prepared("realworldqa"))
+    assert plain["choices"] == ["left", "right"] and "choices" not in words and words["answer"] == "3"
+    assert rows(prepared("ccbench"))[1]["image"] == "7.png"
