@@ -250,3 +250,45 @@ def test_sections_and_a_clean_write(tmp_path) -> None:
 def test_inert_json_reads_back() -> None:
     assert json.loads(inert({"a": NASTY})) == {"a": NASTY}
     assert not set("<>&\u2028") & set(inert({"a": NASTY}))
+
+
+def test_long_answers_keep_their_end_and_the_place_that_was_read() -> None:
+    text = "Let me think. " * 200 + "I choose B here. " + "And so on. " * 200 + "Done."
+    shown = payload._clip(text, "I choose B")
+    assert len(shown) < 2_000 and shown.startswith("Let me think.") and shown.endswith("Done.")
+    assert "I choose B here." in shown and "characters not shown" in shown
+    assert payload._clip("short", "s") == "short"
+    assert payload._clip(text).endswith("Done.") and "I choose B" not in payload._clip(text)
+
+
+def test_what_was_read_from_an_answer_is_in_the_page(tmp_path) -> None:
+    sides = [
+        {
+            "t": [
+                item(0, 1, prediction=f"The answer is {letter}.", parsed=letter),
+                item(1, 1, prediction="C", parsed="C"),
+            ]
+        }
+        for letter in "AB"
+    ]
+    page = page_of(write_report(tmp_path / "r.html", "t", {"a": compare(*sides)}))
+    task = page.block("index")["recipes"][0]["tasks"][0]
+    assert page.block(task["shared"])["parsed"] == ["A", None] and page.block(task["own"])["parsed"] == ["B", None]
+
+
+def test_image_marks_and_boilerplate_are_folded_away() -> None:
+    framed = [f"<image>\nWhat is {thing}?\nAnswer with one word." for thing in ("this", "that", "it")]
+    assert payload.frame(framed) == ("<image>\n", "Answer with one word.")
+    assert payload.frame([q.replace("\n", " ") for q in framed]) == ("<image> ", "Answer with one word.")
+    assert payload.frame(["What colour is the cat?", "What colour is the dog?"]) == ("", "")
+    assert payload.frame(["Is it red? Say yes.", "Say yes."]) == ("", "")
+    assert payload.frame(["Is it red?"]) == ("", "")
+
+
+def test_the_page_names_the_rule_and_what_cannot_show_forgetting(tmp_path) -> None:
+    comparison = compared([0, 0, 0], [0, 0, 0])
+    page = page_of(write_report(tmp_path / "r.html", "t", {"a": comparison}))
+    assert comparison.rule in page.text and "cannot show forgetting" in page.text
+    assert "change on the sources" not in page.text  # F is undefined
+    other = page_of(write_report(tmp_path / "s.html", "t", {"a": compared([1, 1, 0], [1, 0, 1])}))
+    assert "change on the sources" in other.text and "not shown" in other.text

@@ -14,13 +14,20 @@ COLUMNS = (
 
 
 def target_mean(entry: Mapping[str, Any], when: str) -> float | None:
-    """Mean target score ``before`` or ``after``, in points."""
-    return _mean([task[when] for task in entry["target"].values()])
+    """Mean target score ``before`` or ``after``, in points, over the targets that E counts."""
+    return _mean(_counted(entry, "target", "E", when))
 
 
 def source_mean(entry: Mapping[str, Any], when: str) -> float | None:
-    """Unweighted mean over the sources ``before`` or ``after``, in points; none without sources."""
-    return _mean([task[when] for task in entry["sources"].values()])
+    """Unweighted mean over the sources that F counts, ``before`` or ``after``, in points; none without sources."""
+    return _mean(_counted(entry, "sources", "F", when))
+
+
+def _counted(entry: Mapping[str, Any], part: str, letter: str, when: str) -> list[float]:
+    """Scores of the tasks behind E or F; of all tasks where none is left, for their scores are facts all the same."""
+    left_out = entry.get("left_out", {}).get(letter, ())  # entries of older runs count every task
+    tasks: Mapping[str, Any] = entry[part]
+    return [task[when] for name, task in tasks.items() if name not in left_out or len(left_out) == len(tasks)]
 
 
 def _mean(values: Sequence[float]) -> float | None:

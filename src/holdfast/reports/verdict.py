@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from holdfast.verdict.runs import RunsComparison
 
-LETTERS = (("E", "target, after - before"), ("F", "sources, after - before"), ("O", "E + F"), ("H", "harmonic mean"))
+LETTERS = (
+    ("E", "change on targets"),
+    ("F", "change on sources"),
+    ("O", "E + F"),
+    ("H", "harmonic, after"),
+)
+STYLES = {"lost": "red", "gained": "green"}
+IN_MARGIN = {"within": "yes", "beyond": "no", "not shown": "not shown"}
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -63,19 +70,19 @@ def print_runs(console: Console, runs: RunsComparison) -> None:
 def change_table(comparison: Comparison) -> Table:
     """Scores, difference with interval, p-value, and the largest loss that remains possible."""
     level = f"{comparison.confidence:.0%}"
-    table = _table("task", "before", "after", "change", f"{level} CI", "p", "lost at most", "within margin")
+    table = _table("task", "blind", "before", "after", "change", f"{level} CI", "p", "lost ≤", "in margin")
     for task in comparison.tasks.values():
         low, high = task.interval
-        style = "red" if high < 0 else "green" if low > 0 else ""
         table.add_row(
             Text(task.name + (" *" if task.role == "target" else "")),
+            "-" if task.floor is None else points(task.floor.score),
             points(task.before),
             points(task.after),
-            Text(signed(task.difference), style=style),
+            Text(signed(task.difference), style=STYLES.get(task.verdict, "")),
             f"{signed(low)} to {signed(high)}",
             probability(task.p_holm),
             points(task.noninferiority.at_most_lost),
-            "yes" if task.noninferiority.holds else "no proof",
+            IN_MARGIN[task.noninferiority.answer],
         )
     return table
 
@@ -112,6 +119,10 @@ def summary_table(comparison: Comparison) -> Table | None:
             continue
         raw, ratio = getattr(summary, letter), summary.ratios[letter]
         show = _plain if letter == "H" else _signed
+        counted = len(comparison.targets if letter == "E" else comparison.sources)
+        left_out = len(comparison.summary.left_out.get(letter, ()))
+        if left_out:
+            about = f"{about} ({counted - left_out} of {counted})"
         table.add_row(
             letter, show(raw.value), _spread(raw, letter), f"{show(ratio.value)}%", _spread(ratio, letter), about
         )
@@ -133,13 +144,14 @@ def footnotes(comparison: Comparison) -> list[str]:
     """What the columns mean, what was read, what was left out."""
     tests = sorted({task.p_method for task in comparison.tasks.values()})
     shared = [f"{task.name} {task.clusters:,}" for task in comparison.tasks.values() if task.clusters < task.n]
+    holm = f"; Holm over {comparison.summary.claims} claims" if comparison.summary.claims > 1 else ""
     lines = [
-        f"p: {'; '.join(tests)}; Holm over {len(comparison.tasks)} tasks."
-        if len(comparison.tasks) > 1
-        else f"p: {tests[0]}.",
-        f"lost at most: one-sided {comparison.confidence:.0%} bound; margin {points(comparison.margin)} points.",
-        "churn: items that flipped; rel. NFR: share forgotten of what was right; MDE: smallest change found with 80% "
-        "power.",
+        comparison.rule,
+        f"p: {'; '.join(tests)}{holm}.",
+        f"lost ≤: one-sided {comparison.confidence:.0%} bound. in margin: whether at most {points(comparison.margin)} "
+        "points are lost; 'no': more is shown to be lost; 'not shown': neither is.",
+        "blind: best score without the images. churn: items that flipped; rel. NFR: share forgotten of what was right; "
+        "MDE: smallest change found with 80% power.",
     ]
     if any(task.format_split is not None for task in comparison.tasks.values()):
         lines.append("format: points of the change that lenient parsing takes back, so form and not ability.")

@@ -25,13 +25,17 @@ def recipe_scores(
 
     Returns:
         ``name``, ``method``, ``paradigm``, ``trainable``, ``trainable_percent``, ``target`` and ``sources`` (task ->
-        before, after, n, learned, forgot), ``E``, ``F``, ``O``, ``H`` with ``intervals``, ``learned`` and ``forgot``
-        over all tasks, ``seconds`` of training, ``seed``, ``versions``. Scores are in points.
+        before, after, n, learned, forgot, verdict, blind_floor), ``E``, ``F``, ``O``, ``H`` with ``intervals``,
+        ``verdicts``, ``rule`` and ``left_out`` (tasks that cannot show what E or F measures), ``learned`` and
+        ``forgot`` over all tasks, ``seconds`` of training, ``seed``, ``versions``. Scores are in points.
     """
     comparison = compare_run(folder, target)
     ledger = folder.read_json("ledger.json")
     tasks = comparison.to_json()["tasks"]
-    keys = ("before", "after", "n", "difference", "interval", "p_value", "learned", "forgot")
+    keys = (
+        *("before", "after", "n", "difference", "interval", "p_value", "p_holm", "verdict", "blind_floor"),
+        *("cannot_fall", "cannot_rise", "learned", "forgot"),
+    )
     rows = {name: {key: task[key] for key in keys} for name, task in tasks.items()}
     summary = comparison.summary.to_json()
     return {
@@ -43,7 +47,8 @@ def recipe_scores(
         "target": {target: rows[target]},
         "sources": {name: rows[name] for name in sources},
         **{letter: summary[letter] for letter in "EFOH"},
-        "intervals": summary["intervals"],
+        **{name: summary[name] for name in ("intervals", "verdicts", "left_out")},
+        "rule": comparison.rule,
         "learned": sum(row["learned"] for row in rows.values()),
         "forgot": sum(row["forgot"] for row in rows.values()),
         "seconds": round(folder.read_json("training.json")["seconds"], 2),

@@ -107,6 +107,6 @@ def _total(result: Score, task: str, path: Path) -> list[str]:
     if math.isclose(mean, result.score, abs_tol=0.005) or math.isclose(mean / 100, result.score, abs_tol=5e-5):
         return []
     return [
-        f"{task}: the official figure of {path.name} is {result.score:.2f} ({result.metric}, {result.variant}); the "
-        f"comparison is of the items, {mean:.2f} on average."
+        f"{task}: the official figure of {path.name} is {result.score:.2f} over {result.n:,} items ({result.metric}, "
+        f"{result.variant}); the comparison is of the items, {mean:.2f} on average."
     ]

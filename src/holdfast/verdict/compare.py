@@ -19,9 +19,9 @@ from holdfast.verdict.pairing import pair_tasks
 from holdfast.verdict.records import Comparison
 from holdfast.verdict.runs import RunsComparison
 from holdfast.verdict.sequence import measure
-from holdfast.verdict.statistics.resampling import RESAMPLES
-from holdfast.verdict.summary import summarise
-from holdfast.verdict.tasks import compare_task, with_holm
+from holdfast.verdict.statistics.permutation import RESAMPLES
+from holdfast.verdict.summary import conclude
+from holdfast.verdict.tasks import compare_task
 
 Source = str | Path | Reading | Mapping[str, Sequence[Prediction]]
 """A file or folder of any recognised format, what was read from one, or predictions by task."""
@@ -58,8 +58,8 @@ def compare(
         margin: Tolerated loss in points, for the non-inferiority claim.
         confidence: Of two-sided intervals and one-sided bounds.
         scale: The value of a perfect score in the files (100 for percent).
-        resamples: Bootstrap draws behind the intervals of E, F, O and H.
-        seed: Of those draws.
+        resamples: Random sign patterns of a test that cannot be exact.
+        seed: Of those patterns.
 
     Returns:
         The comparison, targets first.
@@ -72,7 +72,7 @@ def compare(
     if not 0 <= margin <= 100:
         raise HoldfastError(f"the margin of {margin} points is not between 0 and 100")
     if resamples < 100:
-        raise HoldfastError(f"{resamples} resamples are too few for an interval", remedy="take at least 100")
+        raise HoldfastError(f"{resamples} resamples are too few for a test", remedy="take at least 100")
     options = Inputs(task, columns, references, metric, intersect, scale)
     before, after = options.open(base, "base"), options.open(tuned, "tuned")
     names = _names(before, after)
@@ -80,10 +80,10 @@ def compare(
     pairs, notes = pair_tasks(base_tasks, tuned_tasks, names=names, intersect=intersect)
     targets = _targets(target, after, pairs)
     ordered = [*(name for name in pairs if name in targets), *(name for name in pairs if name not in targets)]
-    records, means = [], {}
+    records, clusters = [], {}
     for name in ordered:
         role: Literal["target", "source"] = "target" if name in targets else "source"
-        record, means[name] = compare_task(
+        record, clusters[name] = compare_task(
             name,
             pairs[name],
             role=role,
@@ -93,11 +93,11 @@ def compare(
             seed=seed,
         )
         records.append(record)
-    records = with_holm(records)
+    records, summary = conclude(records, clusters, confidence=confidence, seed=seed, resamples=resamples)
     recognised = [f"{names[0]}: {before.recognised}", f"{names[1]}: {after.recognised}"]
     return Comparison(
         tasks={record.name: record for record in records},
-        summary=summarise(records, means, confidence),
+        summary=summary,
         base=names[0],
         tuned=names[1],
         recognised=tuple(recognised),

@@ -77,7 +77,10 @@ def _pair_items(
                 if pairs
                 else "the two do not share one id; are they of the same split?",
             )
-        notes.append(f"Left out of {what}; {len(pairs)} shared items compared.")
+        notes.append(
+            f"Left out of {what}; {len(pairs)} shared items compared. A figure of a whole file is over other items: "
+            f"{len(before):,} in {names[0]}, {len(after):,} in {names[1]}; do not set the two beside each other."
+        )
     for pair in pairs:
         _same_item(task, pair, names)
     return pairs

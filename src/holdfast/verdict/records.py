@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from holdfast.predictions.record import Prediction
+from holdfast.verdict.floors import BlindFloor
+from holdfast.verdict.rule import Claim, Verdict, in_words
 
 Interval = tuple[float, float]
 Outcome = Literal["forgot", "learned", "kept", "never"]
@@ -32,10 +34,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; either may be undefined."""
+    """A number with its interval; either may be undefined. E and F also carry what may be claimed of them."""
 
     value: float | None
     interval: Interval | None = None
+    claim: Claim | None = None
 
     def to_json(self, scale: float = 100.0) -> dict[str, Any]:
         """Value and interval, in points by default."""
@@ -44,17 +47,29 @@ class Estimate:
 
 @dataclass(frozen=True)
 class NonInferiority:
-    """The claim 'at most ``margin`` is lost'.
+    """The claim 'at most ``margin`` is lost', and its opposite.
 
     Attributes:
         margin: Largest loss that would be tolerated, as a share.
         lower_bound: One-sided lower confidence bound of the difference.
-        holds: Whether the bound lies above minus the margin.
+        upper_bound: One-sided upper confidence bound of the difference.
     """
 
     margin: float
     lower_bound: float
-    holds: bool
+    upper_bound: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is shown that no more than the margin is lost."""
+        return self.lower_bound > -self.margin
+
+    @property
+    def answer(self) -> Literal["within", "beyond", "not shown"]:
+        """``beyond`` where it is shown that more than the margin is lost, and ``not shown`` where neither is."""
+        if self.holds:
+            return "within"
+        return "beyond" if self.upper_bound < -self.margin else "not shown"
 
     @property
     def at_most_lost(self) -> float:
@@ -94,7 +109,11 @@ class TaskComparison:
         before, after, difference: Mean scores.
         interval: Two-sided interval of the difference; ``interval_method`` says how it was made.
         p_value: Two-sided; ``p_method`` says of which test.
-        p_holm: ``p_value`` corrected for all tasks of the comparison.
+        p_holm: ``p_value`` corrected for all claims of the comparison.
+        verdict: What the one rule says (:mod:`holdfast.verdict.rule`).
+        unchanged: Whether every prediction is the same before and after.
+        top: The largest possible score.
+        floor: The best score without the images, where it can be told.
         mcnemar: Exact McNemar p-value of the flips, blind to shared images.
         counts: Items per outcome.
         improved, worsened: Items whose score rose or fell at all.
@@ -116,6 +135,10 @@ class TaskComparison:
     p_value: float
     p_method: str
     p_holm: float
+    verdict: Verdict
+    unchanged: bool
+    top: float
+    floor: BlindFloor | None
     mcnemar: float
     counts: Mapping[Outcome, int]
     improved: int
@@ -137,6 +160,25 @@ class TaskComparison:
     def forgot(self) -> int:
         """Items right before and wrong after."""
         return self.counts["forgot"]
+
+    @property
+    def answers_changed(self) -> int:
+        """Items whose prediction is another text after."""
+        return sum(pair.before.prediction != pair.after.prediction for pair in self.pairs)
+
+    @property
+    def cannot_fall(self) -> str | None:
+        """Why this task cannot show forgetting: there was no score, or none that the images were needed for."""
+        if self.before <= 0:
+            return "it scored 0 before, the bottom of its scale"
+        if self.floor is not None and self.before <= self.floor.score:
+            return f"before, it scored no more than {self.floor.how} ({100 * self.floor.score:.1f})"
+        return None
+
+    @property
+    def cannot_rise(self) -> str | None:
+        """Why this task cannot show a gain."""
+        return "it had the top of its scale before" if self.before >= self.top else None
 
     @property
     def churn(self) -> float:
@@ -165,6 +207,11 @@ class TaskComparison:
             "p_value": self.p_value,
             "p_method": self.p_method,
             "p_holm": self.p_holm,
+            "verdict": self.verdict,
+            "predictions_changed": self.answers_changed,
+            "blind_floor": None if self.floor is None else {"score": 100 * self.floor.score, "how": self.floor.how},
+            "cannot_fall": self.cannot_fall,
+            "cannot_rise": self.cannot_rise,
             "mcnemar_p": self.mcnemar,
             **{outcome: self.counts[outcome] for outcome in ("learned", "forgot", "kept", "never")},
             "improved": self.improved,
@@ -177,7 +224,9 @@ class TaskComparison:
                 "margin": 100 * self.noninferiority.margin,
                 "lower_bound": 100 * self.noninferiority.lower_bound,
                 "at_most_lost": 100 * self.noninferiority.at_most_lost,
+                "upper_bound": 100 * self.noninferiority.upper_bound,
                 "holds": self.noninferiority.holds,
+                "answer": self.noninferiority.answer,
             },
             "detectable_effect": 100 * self.detectable,
             "retention": self.retention.to_json(scale=1.0),
@@ -200,11 +249,14 @@ class Summary:
     """E, F, O and H, of raw scores and of ratios to the base.
 
     Attributes:
-        E: Mean over targets of (after - before).
-        F: Mean over sources of (after - before); negative when the model forgets.
+        E: Mean over targets of (after - before), those left out that had the top of their scale before.
+        F: Mean over sources of (after - before); negative when the model forgets. Sources that cannot show forgetting
+            are left out.
         O: E + F.
         H: Harmonic mean of the mean target and the mean source score, after.
         H_before: The same of the base.
+        left_out: ``E`` and ``F`` -> the tasks that are not in it, because they cannot show what it measures.
+        claims: How many claims Holm's correction ran over.
         ratios: The same four as shares of the base: E, F and O with (after - before) / before, H as the harmonic mean
             of the mean ratios after / before of targets and of sources.
     """
@@ -215,6 +267,8 @@ class Summary:
     H: Estimate
     H_before: float | None
     ratios: Mapping[str, Estimate]
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    claims: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """``E``..``H`` in points, with ``intervals`` and ``ratios`` beside them."""
@@ -222,6 +276,8 @@ class Summary:
         return {
             **{name: estimate.to_json()["value"] for name, estimate in raw.items()},
             "intervals": {name: estimate.to_json()["interval"] for name, estimate in raw.items()},
+            "verdicts": {name: claim.verdict for name in "EF" if (claim := raw[name].claim) is not None},
+            "left_out": {name: list(tasks) for name, tasks in self.left_out.items()},
             "H_before": _scaled(self.H_before, 100.0),
             "ratios": {name: estimate.to_json(scale=1.0) for name, estimate in self.ratios.items()},
         }
@@ -262,6 +318,11 @@ class Comparison:
         """Names of the source tasks."""
         return tuple(name for name, task in self.tasks.items() if task.role == "source")
 
+    @property
+    def rule(self) -> str:
+        """How the words were decided."""
+        return in_words(self.summary.claims, self.confidence)
+
     def sentences(self) -> list[str]:
         """The verdict in plain words, the most important first."""
         from holdfast.verdict.sentences import verdict
@@ -280,6 +341,7 @@ class Comparison:
             "recognised": list(self.recognised),
             "confidence": self.confidence,
             "seed": self.seed,
+            "rule": self.rule,
             "sentences": self.sentences(),
             "notes": list(self.notes),
         }

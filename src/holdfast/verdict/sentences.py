@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast.verdict.records import Comparison, Interval, TaskComparison
+from collections.abc import Sequence
+
+from holdfast.verdict.records import Comparison, Estimate, Interval, TaskComparison
 
 PARTS = (
     (0.05, "hardly any of it"),
@@ -19,7 +21,7 @@ PARTS = (
 def verdict(comparison: Comparison) -> list[str]:
     """Sentences: the whole first, then one a task, the largest losses before the rest."""
     tasks = list(comparison.tasks.values())
-    if not any(task.improved or task.worsened for task in tasks):
+    if all(task.unchanged for task in tasks):
         return [_nothing(comparison)]
     sentences = [_overall(comparison)]
     sentences += [task_sentence(task, comparison) for task in tasks if task.role == "target"]
@@ -32,8 +34,8 @@ def _nothing(comparison: Comparison) -> str:
     items = sum(task.n for task in comparison.tasks.values())
     tasks = len(comparison.tasks)
     return (
-        f"Nothing changed: all {items:,} items of {tasks} {_plural('task', tasks)} score the same before and after, "
-        "so E, F and O are 0 and nothing flipped."
+        f"Nothing changed: all {items:,} items of {tasks} {_plural('task', tasks)} have the same answer before and "
+        "after, so E, F and O are 0 and nothing flipped."
     )
 
 
@@ -41,60 +43,91 @@ def _overall(comparison: Comparison) -> str:
     """The whole in one sentence; empty for a single task, which has a sentence of its own."""
     if len(comparison.tasks) == 1:
         return ""
-    summary, parts = comparison.summary, []
+    summary = comparison.summary
+    kind = "source" if comparison.targets else "task"
+    parts = [
+        _part(summary.E, _where(comparison.targets, summary.left_out.get("E", ()), "target"), comparison),
+        _part(summary.F, _where(comparison.sources, summary.left_out.get("F", ()), kind), comparison),
+    ]
+    text = " and ".join(part for part in parts if part)
+    told = [text[:1].upper() + text[1:] + "."] if text else []
+    return " ".join([*told, *undefined(comparison)])
+
+
+def undefined(comparison: Comparison) -> list[str]:
+    """What of E and F is left without a task, and why."""
+    told = []
+    left_out = comparison.summary.left_out
+    if comparison.summary.E.value is None and left_out.get("E"):
+        told.append("E is undefined: no target could show a gain.")
+    if comparison.summary.F.value is None and left_out.get("F"):
+        told.append("F is undefined: no source could show forgetting.")
+    return told
+
+
+def _where(names: Sequence[str], left_out: Sequence[str], kind: str) -> str:
+    counted = [name for name in names if name not in left_out]
+    if len(counted) == 1:
+        return f"the {kind} {counted[0]}"
+    return f"average over {len(counted)} {'source tasks' if kind == 'source' else f'{kind}s'}"
+
+
+def _part(estimate: Estimate, where: str, comparison: Comparison) -> str:
+    if estimate.value is None or estimate.claim is None:
+        return ""
     level = f"{comparison.confidence:.0%}"
-    if summary.E.value is not None and summary.E.interval is not None:
-        count = len(comparison.targets)
-        where = f"the target {comparison.targets[0]}" if count == 1 else f"average over {count} targets"
-        low, high = summary.E.interval
-        if low <= 0 <= high:
-            spread = f"{signed(summary.E.value)} points, {level} CI {signed(low)} to {signed(high)}"
-            parts.append(f"shows no clear gain on {where} ({spread})")
-        else:
-            verb = "gained" if summary.E.value >= 0 else "lost"
-            parts.append(f"{verb} {points(abs(summary.E.value))} points on {where}")
-    if summary.F.value is not None and summary.F.interval is not None:
-        count = len(comparison.sources)
-        kind = "source" if comparison.targets else "task"
-        where = f"average over {count} {'source tasks' if comparison.targets else 'tasks'}"
-        where = f"the {kind} {comparison.sources[0]}" if count == 1 else where
-        low, high = summary.F.interval
-        if low <= 0 <= high:
-            what = "no clear loss" if summary.F.value <= 0 else "no clear gain"
-            spread = f"{signed(summary.F.value)} points, {level} CI {signed(low)} to {signed(high)}"
-            parts.append(f"shows {what} on {where} ({spread})")
-        else:
-            verb = "gained" if summary.F.value > 0 else "lost"
-            small, large = _as_size(summary.F.value, summary.F.interval)
-            parts.append(f"{verb} {points(abs(summary.F.value))} points on {where} ({level} CI {small} to {large})")
-    text = " and ".join(parts)
-    return text[:1].upper() + text[1:] + "." if text else ""
+    word = estimate.claim.verdict
+    if estimate.interval is None or word == "nothing changed":
+        return f"shows no change on {where}"
+    if word == "no clear change":
+        low, high = estimate.interval
+        p = f"{_p_name(comparison)} {_equals(estimate.claim.p_holm)}"
+        spread = f"{signed(estimate.value)} points, {level} CI {signed(low)} to {signed(high)}, {p}"
+        return f"shows no clear change on {where} ({spread})"
+    small, large = _as_size(estimate.value, estimate.interval)
+    return f"{word} {points(abs(estimate.value))} points on {where} ({level} CI {small} to {large})"
 
 
 def task_sentence(task: TaskComparison, comparison: Comparison) -> str:
     """One task in one or two sentences."""
-    level = f"{comparison.confidence:.0%}"
-    low, high = _as_size(task.difference, task.interval)
-    clear = task.p_holm < 1 - comparison.confidence
-    flips = _flips(task)
-    if task.improved == 0 and task.worsened == 0:
+    if task.unchanged:
         return f"Nothing changed on {task.name} ({task.n:,} items)."
-    if not clear:
-        sign_low, sign_high = (signed(limit) for limit in task.interval)
-        name = "p" if len(comparison.tasks) == 1 else "Holm p"
+    text = _change_sentence(task, comparison)
+    if task.role == "source" and task.cannot_fall is not None:
+        return f"{text} It cannot show forgetting: {task.cannot_fall}; F is without it."
+    if task.role == "target" and task.cannot_rise is not None:
+        return f"{text} It cannot show a gain: {task.cannot_rise}; E is without it."
+    return text
+
+
+def _change_sentence(task: TaskComparison, comparison: Comparison) -> str:
+    level = f"{comparison.confidence:.0%}"
+    if task.improved == 0 and task.worsened == 0:
+        changed = task.answers_changed
+        return (
+            f"No score changed on {task.name} ({task.n:,} items), though {changed:,} {_plural('answer', changed)} did."
+        )
+    flips = _flips(task)
+    if task.verdict == "no clear change":
+        low, high = (signed(limit) for limit in task.interval)
         still = (
             f"No clear change on {task.name}: {signed(task.difference)} points "
-            f"({level} CI {sign_low} to {sign_high}, {name} {_equals(task.p_holm)})"
+            f"({level} CI {low} to {high}, {_p_name(comparison)} {_equals(task.p_holm)})"
         )
         blind = task.detectable >= 0.02 and task.role == "source"
         hint = f"; less than {points(task.detectable)} points would mostly go unseen here" if blind else ""
         return f"{still}{flips}{hint}."
-    verb = "Gained" if task.difference > 0 else "Lost"
-    text = f"{verb} {points(abs(task.difference))} points on {task.name} ({level} CI {low} to {high})"
+    small, large = _as_size(task.difference, task.interval)
+    size = points(abs(task.difference))
+    text = f"{task.verdict.capitalize()} {size} points on {task.name} ({level} CI {small} to {large})"
     split = task.format_split
     if split is not None and split.format_share is not None:
         text += f", {part_in_words(split.format_share)} answer format"
     return f"{text}{flips}."
+
+
+def _p_name(comparison: Comparison) -> str:
+    return "p" if comparison.summary.claims == 1 else "Holm p"
 
 
 def part_in_words(share: float) -> str:

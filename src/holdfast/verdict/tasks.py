@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
+from holdfast.verdict.floors import blind_floor
 from holdfast.verdict.records import (
     OUTCOMES,
     Estimate,
     FormatSplit,
-    Interval,
     NonInferiority,
     Pair,
     TaskComparison,
 )
-from holdfast.verdict.statistics.clusters import Clusters, Floats, gather, standard_error, student_interval
-from holdfast.verdict.statistics.decisions import detectable_effect, holm
-from holdfast.verdict.statistics.flips import mcnemar_exact, score_interval
+from holdfast.verdict.rule import agreeing
+from holdfast.verdict.statistics.clusters import Clusters, gather
+from holdfast.verdict.statistics.decisions import detectable_effect
+from holdfast.verdict.statistics.flips import mcnemar_exact
+from holdfast.verdict.statistics.intervals import change_interval, degrees, quantile, ratio_interval
 from holdfast.verdict.statistics.permutation import sign_flip_test
-from holdfast.verdict.statistics.resampling import bootstrap_means, percentile_interval
+from holdfast.verdict.statistics.robust import robust_variance
 
 
 def compare_task(
@@ -34,7 +36,7 @@ def compare_task(
     confidence: float,
     resamples: int,
     seed: int,
-) -> tuple[TaskComparison, Floats]:
+) -> tuple[TaskComparison, Clusters]:
     """Compare the paired items of one task.
 
     Args:
@@ -43,11 +45,11 @@ def compare_task(
         role: Target or source.
         margin: Tolerated loss as a share.
         confidence: Of the two-sided interval and of the one-sided bound.
-        resamples: Bootstrap draws.
-        seed: Of the draws.
+        resamples: Random sign patterns, where a test cannot be exact.
+        seed: Of those patterns.
 
     Returns:
-        The record (``p_holm`` still uncorrected) and the bootstrap means before and after, [resamples, 2].
+        The record (``p_holm`` and ``verdict`` still without the other claims of the comparison), and the clusters.
     """
     ordered = tuple(sorted(pairs, key=lambda pair: pair.before.id))  # sums of floats depend on their order
     before = np.array([pair.before.score for pair in ordered], dtype=np.float64)
@@ -59,10 +61,11 @@ def compare_task(
     learned, forgot = counts["learned"], counts["forgot"]
     mean_before, mean_after = float(before.sum()) / n, float(after.sum()) / n
     difference = float((after - before).sum()) / n
-    interval, method = _interval(clusters, binary, learned, forgot, confidence)
-    (bound, _), _ = _interval(clusters, binary, learned, forgot, 2 * confidence - 1)
-    test = sign_flip_test(clusters.after - clusters.before, seed)
-    means = bootstrap_means(clusters, name, resamples=resamples, seed=seed)
+    top = max(1.0, float(before.max()), float(after.max()))
+    freedom = degrees(clusters, binary=binary)
+    test = sign_flip_test(clusters.change, seed, resamples=resamples)
+    interval = change_interval(clusters, quantile(confidence, freedom), binary=binary, top=top)
+    lower, upper = change_interval(clusters, quantile(2 * confidence - 1, freedom), binary=binary, top=top)
     record = TaskComparison(
         name=name,
         role=role,
@@ -73,40 +76,36 @@ def compare_task(
         before=mean_before,
         after=mean_after,
         difference=difference,
-        interval=interval,
-        interval_method=method,
+        interval=agreeing(interval, test.p_value, 1 - confidence),
+        interval_method=_interval_name(clusters, binary),
         p_value=test.p_value,
         p_method=_test_name(clusters, binary, test.method),
         p_holm=test.p_value,
+        verdict="no clear change",
+        unchanged=all(pair.before.prediction == pair.after.prediction for pair in ordered)
+        and not np.any(after - before),
+        top=top,
+        floor=blind_floor([pair.before for pair in ordered]) if top == 1.0 else None,
         mcnemar=mcnemar_exact(forgot, learned),
         counts={outcome: counts[outcome] for outcome in OUTCOMES},
         improved=int((after > before).sum()),
         worsened=int((after < before).sum()),
-        noninferiority=NonInferiority(margin, bound, bound > -margin),
+        noninferiority=NonInferiority(margin, lower, upper),
         detectable=detectable_effect(_error(clusters), n, level=1 - confidence, binary=binary),
-        retention=_retention(mean_before, mean_after, means, confidence),
+        retention=_retention(clusters, quantile(confidence, freedom)),
         format_split=_format_split(ordered, mean_before, mean_after),
         truncated=_count(ordered, "truncated"),
         unparsed=_count(ordered, "unparsed"),
         pairs=ordered,
     )
-    return record, means
+    return record, clusters
 
 
-def with_holm(tasks: Sequence[TaskComparison]) -> list[TaskComparison]:
-    """The same records with their p-values corrected for all of them."""
-    adjusted = holm([task.p_value for task in tasks])
-    return [replace(task, p_holm=value) for task, value in zip(tasks, adjusted, strict=True)]
-
-
-def _interval(clusters: Clusters, binary: bool, learned: int, forgot: int, confidence: float) -> tuple[Interval, str]:
+def _interval_name(clusters: Clusters, binary: bool) -> str:
     if binary and not clusters.shared:
-        return score_interval(learned, forgot, clusters.n, confidence), "score interval (Tango)"
-    if np.array_equal(clusters.before, clusters.after):
-        # No spread to estimate an error from; the score interval on the independent units keeps an honest width.
-        return score_interval(0, 0, clusters.count, confidence), "score interval (Tango), no change seen"
-    name = "Student t, clustered by image" if clusters.shared else "Student t"
-    return student_interval(clusters, confidence), name
+        return "score interval (Tango)"
+    units = "images" if clusters.shared else "items"
+    return f"score interval on the effective number of items, CR2 over {units}"
 
 
 def _test_name(clusters: Clusters, binary: bool, method: str) -> str:
@@ -117,14 +116,12 @@ def _test_name(clusters: Clusters, binary: bool, method: str) -> str:
 
 
 def _error(clusters: Clusters) -> float:
-    return standard_error(clusters) if clusters.count > 1 else 1.0
+    return math.sqrt(robust_variance(clusters.change, clusters.size)) if clusters.count > 1 else 1.0
 
 
-def _retention(before: float, after: float, means: Floats, confidence: float) -> Estimate:
-    if before <= 0.0:
-        return Estimate(None)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return Estimate(after / before, percentile_interval(means[:, 1] / means[:, 0], confidence))
+def _retention(clusters: Clusters, reach: float) -> Estimate:
+    before, after = float(clusters.before.sum()), float(clusters.after.sum())
+    return Estimate(None) if before <= 0.0 else Estimate(after / before, ratio_interval(clusters, reach))
 
 
 def _format_split(pairs: Sequence[Pair], before: float, after: float) -> FormatSplit | None:

@@ -1,34 +1,82 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from holdfast.verdict.statistics.clusters import gather, standard_error, student_interval
-from holdfast.verdict.statistics.flips import score_interval
-from holdfast.verdict.statistics.resampling import bootstrap_means, percentile_interval
+from holdfast.verdict.statistics.clusters import gather
+from holdfast.verdict.statistics.intervals import (
+    change_interval,
+    degrees,
+    effective_items,
+    level_interval,
+    quantile,
+    ratio_interval,
+)
+from holdfast.verdict.statistics.robust import (
+    combined_degrees,
+    degrees_of_freedom,
+    item_variance,
+    robust_variance,
+)
 
 
-def test_without_clusters_it_is_the_paired_t_interval() -> None:
+def test_with_one_item_a_cluster_it_is_the_variance_of_a_paired_mean() -> None:
     generator = np.random.default_rng(0)
     before, after = generator.random(60), generator.random(60)
     clusters = gather(before, after, [None] * 60)
-    test = stats.ttest_rel(after, before)
-    assert standard_error(clusters) == pytest.approx(stats.sem(after - before))
-    assert student_interval(clusters) == pytest.approx(tuple(test.confidence_interval()))
+    error = stats.sem(after - before)
+    assert math.sqrt(robust_variance(clusters.change, clusters.size)) == pytest.approx(error, rel=1e-9)
+    assert degrees_of_freedom(clusters.size) == pytest.approx(59, rel=1e-12)
+    apart = item_variance(clusters.squares[2], clusters.risen - clusters.fallen, 60)
+    assert math.sqrt(apart) == pytest.approx(error, rel=1e-9)
 
 
-def test_cluster_error_agrees_with_statsmodels() -> None:
+def test_with_clusters_of_one_size_it_is_statsmodels_error_with_its_small_sample_factor() -> None:
     from statsmodels.regression.linear_model import OLS
 
     generator = np.random.default_rng(1)
-    groups = generator.integers(0, 25, 120)
+    groups = np.repeat(np.arange(24), 5)
     before = generator.random(120)
-    after = before + generator.normal(0, 0.2, 25)[groups] + generator.normal(0, 0.1, 120)
+    after = before + generator.normal(0, 0.2, 24)[groups] + generator.normal(0, 0.1, 120)
     clusters = gather(before, after, [f"image {group}" for group in groups])
-    fit = OLS(after - before, np.ones(120)).fit(
-        cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}
-    )
-    expected = fit.bse[0] * np.sqrt(clusters.count / (clusters.count - 1))
-    assert standard_error(clusters) == pytest.approx(expected)
+    cluster = {"groups": groups, "use_correction": False}
+    fit = OLS(after - before, np.ones(120)).fit(cov_type="cluster", cov_kwds=cluster)
+    expected = fit.bse[0] * math.sqrt(24 / 23)
+    assert math.sqrt(robust_variance(clusters.change, clusters.size)) == pytest.approx(expected, rel=1e-6)
+    assert degrees_of_freedom(clusters.size) == pytest.approx(23)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 3, 4, 5, 9), (3, 3, 3, 3), (1, 1, 1, 30), (2, 7, 7, 1, 1, 1, 4)])
+def test_cr2_and_its_degrees_are_what_their_matrices_say(sizes: tuple[int, ...]) -> None:
+    """Bell and McCaffrey by the letter: residuals times (I - H_gg)^(-1/2), and Satterthwaite on the quadratic form."""
+    n, groups = sum(sizes), np.repeat(np.arange(len(sizes)), sizes)
+    values = np.random.default_rng(n).normal(size=n)
+    X = np.ones((n, 1))
+    bread = np.linalg.inv(X.T @ X)
+    hat = np.eye(n) - X @ bread @ X.T
+    columns, variance = [], 0.0
+    for g in range(len(sizes)):
+        inside = np.flatnonzero(groups == g)
+        eigenvalues, vectors = np.linalg.eigh(np.eye(len(inside)) - (X @ bread @ X.T)[np.ix_(inside, inside)])
+        root = vectors @ np.diag(eigenvalues**-0.5) @ vectors.T
+        weights = hat[:, inside] @ root @ X[inside] @ bread
+        columns.append(weights[:, 0])
+        variance += float((weights[:, 0] @ values) ** 2)
+    inner = np.array(columns) @ np.array(columns).T
+    size = np.array(sizes, dtype=float)
+    sums = np.bincount(groups, weights=values)
+    assert robust_variance(sums, size) == pytest.approx(variance, rel=1e-9)
+    assert degrees_of_freedom(size) == pytest.approx(np.trace(inner) ** 2 / (inner**2).sum(), rel=1e-9)
+
+
+def test_welch_is_satterthwaite_for_two_terms() -> None:
+    generator = np.random.default_rng(3)
+    one, other = generator.normal(size=12), generator.normal(0, 3, 25)
+    spreads = np.array([stats.sem(one), stats.sem(other)])
+    found = combined_degrees(spreads, np.array([11.0, 24.0]))
+    assert found == pytest.approx(stats.ttest_ind(one, other, equal_var=False).df, rel=1e-9)
+    assert math.isinf(combined_degrees(spreads, np.array([math.inf, math.inf])))
 
 
 def test_order_of_the_items_does_not_matter() -> None:
@@ -38,43 +86,62 @@ def test_order_of_the_items_does_not_matter() -> None:
     order = generator.permutation(80)
     first = gather(before, after, keys)
     second = gather(before[order], after[order], [keys[i] for i in order])
-    assert first.count == second.count
+    assert first.count == second.count and first.squares == second.squares
     assert np.allclose(first.before, second.before)
-    assert bootstrap_means(first, "t", resamples=50) == pytest.approx(bootstrap_means(second, "t", resamples=50))
+    assert change_interval(first, 2.0, binary=False) == change_interval(second, 2.0, binary=False)
 
 
-def test_bootstrap_spread_matches_the_cluster_error() -> None:
-    generator = np.random.default_rng(3)
-    before = (generator.random(900) < 0.7).astype(float)
-    after = np.where(generator.random(900) < 0.15, 1 - before, before)
-    clusters = gather(before, after, [f"i{i // 3}" for i in range(900)])
-    means = bootstrap_means(clusters, "task", resamples=4000, seed=1)
-    assert (means[:, 1] - means[:, 0]).std() == pytest.approx(standard_error(clusters), rel=0.05)
-    assert means.mean(axis=0) == pytest.approx([before.mean(), after.mean()], abs=0.003)
+def flips(learned: int, forgot: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+    before, after = np.ones(n), np.ones(n)
+    before[:learned], after[n - forgot :] = 0, 0
+    return before, after
 
 
-def test_many_distinct_clusters_are_resampled_too() -> None:
-    generator = np.random.default_rng(4)
-    before, after = generator.random(2500), generator.random(2500)
-    clusters = gather(before, after, [None] * 2500)
-    means = bootstrap_means(clusters, "graded", resamples=400)
-    assert (means[:, 1] - means[:, 0]).std() == pytest.approx(standard_error(clusters), rel=0.15)
+def test_copies_of_an_item_on_one_image_are_worth_one_item() -> None:
+    before, after = flips(4, 9, 60)
+    alone = gather(before, after, [None] * 60)
+    copied = gather(np.repeat(before, 3), np.repeat(after, 3), [f"i{i // 3}" for i in range(180)])
+    assert effective_items(alone, binary=True) == 60
+    assert effective_items(copied, binary=True) == pytest.approx(60, rel=0.02)
+    assert change_interval(copied, 2.0, binary=True) == pytest.approx(
+        change_interval(alone, 2.0, binary=True), abs=1e-3
+    )
 
 
-def test_strata_have_their_own_draws_and_repeat() -> None:
-    clusters = gather(np.array([0.0, 1, 1, 0]), np.array([1.0, 1, 0, 0]), [None] * 4)
-    assert (bootstrap_means(clusters, "a") == bootstrap_means(clusters, "a")).all()
-    assert (bootstrap_means(clusters, "a") != bootstrap_means(clusters, "b")).any()
-    assert percentile_interval(np.array([1.0, np.nan])) is None
+def test_intervals_stay_inside_the_scale_and_never_collapse() -> None:
+    for learned, forgot, keys in ((0, 0, 4), (12, 0, 12), (0, 12, 3), (1, 0, 4)):
+        before, after = flips(learned, forgot, 12)
+        clusters = gather(before, after, [f"i{i % keys}" for i in range(12)])
+        reach = quantile(0.95, degrees(clusters, binary=True))
+        low, high = change_interval(clusters, reach, binary=True)
+        assert -1 <= low < high <= 1
+        low, high = level_interval(clusters.after, clusters.size, clusters.squares[1], reach)
+        assert 0 <= low < high <= 1
+    tens = gather(np.array([0.0, 10, 3, 4]), np.array([10.0, 10, 9, 10]), [None] * 4)
+    low, high = change_interval(tens, 3.2, binary=False, top=10.0)
+    assert -10 <= low < 4.75 < high <= 10
 
 
-@pytest.mark.parametrize("count", [1, 2, 100, 2000])
-def test_the_middle_of_the_draws_is_numpys(count: int) -> None:
-    draws = np.random.default_rng(count).normal(size=count)
-    for confidence in (0.9, 0.95):
-        found = percentile_interval(draws, confidence)
-        wanted = np.quantile(draws, [0.5 - confidence / 2, 0.5 + confidence / 2])
-        assert found == pytest.approx(tuple(wanted), rel=1e-12)
+def test_a_level_is_wilsons_for_single_items() -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    scores = np.array([1.0] * 37 + [0.0] * 13)
+    clusters = gather(scores, scores, [None] * 50)
+    # Items that estimate their own variance are worth one less than there are.
+    found = level_interval(clusters.after, clusters.size, clusters.squares[1], 1.959963984540054)
+    assert found == pytest.approx(proportion_confint(37, 50, method="wilson"), abs=1e-6)
+
+
+def test_a_ratio_is_fiellers() -> None:
+    generator = np.random.default_rng(5)
+    before, after = generator.normal(5, 1, 40), generator.normal(4, 1, 40)
+    clusters = gather(before, after, [None] * 40)
+    interval = ratio_interval(clusters, 2.0)
+    assert interval is not None
+    for ratio in interval:  # at its limits, after - ratio * before is just two standard errors from zero
+        difference = after - ratio * before
+        assert abs(difference.mean()) / stats.sem(difference) == pytest.approx(2.0, rel=1e-9)
+    assert ratio_interval(gather(np.zeros(5), np.ones(5), [None] * 5), 2.0) is None
 
 
 def coverage(make, interval, truth: float, rounds: int) -> float:
@@ -88,19 +155,22 @@ def coverage(make, interval, truth: float, rounds: int) -> float:
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     generator = np.random.default_rng(8)
 
-    def flips():
-        learned, forgot, _ = generator.multinomial(120, [0.05, 0.12, 0.83])
-        return learned, forgot, 120
-
-    assert 0.93 <= coverage(flips, score_interval, -0.07, 2000) <= 0.975
-
     def images():
-        effect = np.repeat(generator.normal(-0.1, 0.3, 40), 4)
-        difference = effect + generator.normal(0, 0.2, 160)
-        return (gather(np.zeros(160), difference, [f"i{i // 4}" for i in range(160)]),)
+        rare = generator.random(14) < 0.5
+        learned = generator.random((14, 4)) < 0.08
+        forgot = generator.random((14, 4)) < np.where(rare, 0.25, 0.0)[:, None]
+        before = np.where(forgot, 1.0, np.where(learned, 0.0, 1.0)).ravel()
+        after = np.where(forgot, 0.0, 1.0).ravel()
+        return (gather(before, after, [f"i{i // 4}" for i in range(56)]),)
 
-    assert 0.925 <= coverage(images, student_interval, -0.1, 1000) <= 0.975
-    naive = coverage(
-        lambda: (gather(np.zeros(160), images()[0].after.repeat(4) / 4, [None] * 160),), student_interval, -0.1, 300
-    )
-    assert naive < 0.8  # what ignoring shared images would claim
+    def interval(clusters):
+        return change_interval(clusters, quantile(0.95, degrees(clusters, binary=True)), binary=True)
+
+    truth = 0.08 * (1 - 0.125) - 0.125
+    assert 0.925 <= coverage(images, interval, truth, 1000) <= 0.98
+
+    def ignoring(clusters):
+        alone = gather(*flips(round(clusters.risen), round(clusters.fallen), 56), [None] * 56)
+        return change_interval(alone, 1.96, binary=True)
+
+    assert coverage(images, ignoring, truth, 1000) < 0.93  # what not knowing the images would claim

@@ -54,7 +54,9 @@
     same: (s, o, i) => s.answer[i] === o.answer[i],
     truncated: (s, o, i) => Boolean(s.truncated?.[i] || o.truncated?.[i]),
   };
-  const swapOf = (s, o, i) => JSON.stringify([s.answer[i], o.answer[i]]);
+  // What was read from an answer; the answer itself where nothing else was read.
+  const said = (side, i) => side.parsed?.[i] ?? side.answer[i];
+  const swapOf = (s, o, i) => JSON.stringify([said(s, i), said(o, i)]);
   const select = (s, o) => {
     const wanted = OUTCOMES.indexOf(state.list);
     const terms = words();
@@ -68,7 +70,7 @@
       rows.push(i);
     }
     const counts = new Map();
-    for (const i of rows) if (s.answer[i] !== o.answer[i]) counts.set(swapOf(s, o, i), (counts.get(swapOf(s, o, i)) ?? 0) + 1);
+    for (const i of rows) if (said(s, i) !== said(o, i)) counts.set(swapOf(s, o, i), (counts.get(swapOf(s, o, i)) ?? 0) + 1);
     const common = [...counts].filter(([, n]) => n > 1).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 8);
     return { rows: state.swap ? rows.filter((i) => swapOf(s, o, i) === state.swap) : rows, common };
   };
@@ -112,7 +114,11 @@
       ABOUT[name], make("b", { text: number(counts[name]) }))));
   };
 
-  const short = (text, most = 28) => (text.length > most ? `${text.slice(0, most - 1)}…` : text) || "(empty)";
+  const short = (text, most = 28) => {
+    if (text.length <= most) return text || "(empty)";
+    const half = Math.floor(most / 2) - 1;
+    return `${text.slice(0, half)}…${text.slice(-half)}`;
+  };
   const drawSwaps = (common) => {
     document.querySelector(".swaps").replaceChildren(...common.map(([swap, count]) => {
       const [from, to] = JSON.parse(swap);
@@ -138,8 +144,9 @@
     const rowsShown = rows.slice(from, from + PAGE);
     $("list").replaceChildren(...rowsShown.map((i) => {
       const thumb = some ? picture(i, "thumb") ?? make("span", { class: "thumb" }) : null;
-      const answers = shared.answer[i] === own.answer[i] ? [marked(short(own.answer[i], 60), "to")]
-        : [marked(short(shared.answer[i], 30), "from"), " → ", marked(short(own.answer[i], 60), "to")];
+      const [was, now] = [said(shared, i), said(own, i)];
+      const answers = was === now ? [marked(short(now, 60), "to")]
+        : [marked(short(was, 30), "from"), " → ", marked(short(now, 60), "to")];
       const button = make("button", { type: "button", class: `${outcome(i)}${some ? "" : " bare"}`, "data-id": shared.id[i], onclick: () => choose(i, true) },
         thumb, make("span", { class: "q" }, marked(shared.question[i].replace(/\s+/g, " ") || shared.id[i], "")), make("span", { class: "a" }, ...answers));
       if (shared.id[i] === state.item) button.setAttribute("aria-current", "true");
@@ -192,17 +199,22 @@
     const { shared, own } = view;
     const choices = shared.choices?.[i] ?? [];
     const term = (name, ...content) => [make("dt", { text: name }), ...content];
+    const [before, after] = task().frame;
+    const folded = before || after ? [make("details", { class: "frame" }, make("summary", { text: "Around every question" }),
+      make("p", { text: `${before}[the question]${after.startsWith("\n") ? "" : " "}${after}` }))] : [];
+    const reading = (side) => (side.parsed?.[i] != null ? make("span", { class: "read", text: `read as: ${side.parsed[i] || "(nothing)"}` }) : "");
     body.className = `detail ${outcome(i)}`;
     body.replaceChildren(
       make("div", { class: "head" }, make("span", { class: "what", text: ABOUT[outcome(i)] }), make("span", { class: "id", text: shared.id[i] }),
         make("button", { type: "button", text: "Close", onclick: () => choose(-1) })),
       ...[picture(i, "")].filter(Boolean),
       ...(shared.question[i] ? [make("p", { class: "question" }, marked(shared.question[i], ""))] : []),
+      ...folded,
       make("dl", {},
         ...(choices.length ? term("Options", make("dd", {}, make("ol", { class: "options" }, ...choices.map((text) => make("li", { text }))))) : []),
         ...term("Reference", make("dd", {}, marked(shared.references[i].join(shared.references[i].join("").length > 60 ? "\n" : " · ") || "–", ""))),
-        ...term("Before", make("dd", {}, marked(shared.answer[i] || "(empty)", ""), verdict(shared.score[i], shared.lenient?.[i], shared.truncated?.[i]))),
-        ...term("After", make("dd", { class: "after" }, marked(own.answer[i] || "(empty)", ""), verdict(own.score[i], own.lenient?.[i], own.truncated?.[i]))),
+        ...term("Before", make("dd", {}, reading(shared), marked(shared.answer[i] || "(empty)", ""), verdict(shared.score[i], shared.lenient?.[i], shared.truncated?.[i]))),
+        ...term("After", make("dd", { class: "after" }, reading(own), marked(own.answer[i] || "(empty)", ""), verdict(own.score[i], own.lenient?.[i], own.truncated?.[i]))),
       ),
       make("div", { class: "nav" }, make("button", { type: "button", text: "‹ Previous", onclick: () => step(-1) }), make("button", { type: "button", text: "Next ›", onclick: () => step(1) })),
     );

@@ -9,11 +9,13 @@ from holdfast.verdict.records import Comparison, Estimate, TaskComparison
 from holdfast.verdict.sentences import probability
 
 FIGURES = (
-    ("E", "learned on the target", "mean over targets of after - before"),
-    ("F", "kept on the sources", "mean over sources of after - before; negative is forgetting"),
-    ("O", "overall", "E + F"),
-    ("H", "balance", "harmonic mean of the mean target and source score"),
+    ("E", "change on the targets", "mean over targets of after - before"),
+    ("F", "change on the sources", "mean over sources of after - before; negative is forgetting"),
+    ("O", "sum of both changes", "E + F"),
+    ("H", "harmonic mean of the scores after", "harmonic mean of the mean target and source score after tuning"),
 )
+TONES = {"lost": "down", "gained": "up"}
+IN_MARGIN = {"within": "yes", "beyond": "no", "not shown": "not shown"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def overview(name: str, comparison: Comparison) -> dict[str, Any]:
         "notes": comparison.notes,
         "base": comparison.base,
         "tuned": comparison.tuned,
+        "rule": comparison.rule,
         "methods": sorted({f"{task.interval_method}; {task.p_method}" for task in comparison.tasks.values()}),
         "seed": comparison.seed,
         "learned": sum(task.learned for task in comparison.tasks.values()),
@@ -82,7 +85,8 @@ def _figures(comparison: Comparison) -> list[dict[str, str]]:
         interval = estimate.interval
         spread = "" if interval is None else " to ".join(number(100 * limit, sign=signed) for limit in interval)
         value = 100 * estimate.value
-        tone = "flat" if letter == "H" or interval is None else _tone(*(100 * limit for limit in interval))
+        tone = "flat" if estimate.claim is None else TONES.get(estimate.claim.verdict, "flat")
+        left_out = summary.left_out.get(letter, ())
         shown.append(
             {
                 "letter": letter,
@@ -91,6 +95,7 @@ def _figures(comparison: Comparison) -> list[dict[str, str]]:
                 "value": number(value, sign=signed),
                 "interval": spread,
                 "tone": tone,
+                "without": f"without {', '.join(left_out)}" if left_out else "",
                 "ratio": _ratio(summary.ratios[letter], letter),
             }
         )
@@ -106,7 +111,7 @@ def _ratio(estimate: Estimate, letter: str) -> str:
 def _row(task: TaskComparison) -> dict[str, Any]:
     split = task.format_split
     low, high = (100 * limit for limit in task.interval)
-    share = None if split is None or split.format_share is None or high >= 0 else split.format_share
+    share = None if split is None or split.format_share is None or task.verdict != "lost" else split.format_share
     return {
         "name": task.name,
         "role": task.role,
@@ -116,11 +121,15 @@ def _row(task: TaskComparison) -> dict[str, Any]:
         "after": number(100 * task.after),
         "difference": number(100 * task.difference, sign=True),
         "interval": f"{number(low, sign=True)} to {number(high, sign=True)}",
-        "tone": _tone(low, high),
+        "tone": TONES.get(task.verdict, "flat"),
+        "verdict": task.verdict,
+        "blind": "" if task.floor is None else number(100 * task.floor.score),
+        "blind_how": "" if task.floor is None else task.floor.how,
+        "cannot": _cannot(task),
         "learned": f"{task.learned:,}",
         "forgot": f"{task.forgot:,}",
         "p": probability(task.p_holm),
-        "held": task.noninferiority.holds,
+        "held": IN_MARGIN[task.noninferiority.answer],
         "at_most": number(100 * task.noninferiority.at_most_lost),
         "format": "" if share is None else f"{share:.0%} of it format",
         "detectable": number(100 * task.detectable),
@@ -128,8 +137,10 @@ def _row(task: TaskComparison) -> dict[str, Any]:
     }
 
 
-def _tone(low: float, high: float) -> str:
-    return "down" if high < 0 else "up" if low > 0 else "flat"
+def _cannot(task: TaskComparison) -> str:
+    if task.role == "source":
+        return "" if task.cannot_fall is None else "cannot show forgetting"
+    return "" if task.cannot_rise is None else "cannot show a gain"
 
 
 def _scale(comparison: Comparison) -> Scale:

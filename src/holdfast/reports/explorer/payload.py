@@ -10,13 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from holdfast.predictions.record import Prediction
 from holdfast.reports.explorer.thumbnails import Thumbnails
 from holdfast.verdict.records import OUTCOMES, Comparison, Pair, TaskComparison
 
 LONGEST_TEXT = 1_500
+AROUND = 160
+"""Characters shown on both sides of the place of a long answer at which its reading stands."""
 MOST_ITEMS = 400_000
 COMPRESS_FROM = 1_500_000
 """Characters of JSON from which a block is gzipped; smaller ones stay readable in the file."""
+_BOUNDARY = re.compile(r"\n+|<image>\s*|[.?!:]\s+")
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -54,12 +58,14 @@ def build_payload(comparisons: Mapping[str, Comparison], thumbnails: Thumbnails)
         tasks = []
         for task in comparison.tasks.values():
             pairs = sorted(_thinned(task, step), key=lambda pair: _natural(pair.before.id))
-            shared, own = _columns(pairs, thumbnails)
+            before, after = frame(list({pair.before.question or pair.after.question for pair in pairs}))
+            shared, own = _columns(pairs, thumbnails, (len(before), len(after)))
             tasks.append(
                 {
                     "name": task.name,
                     "role": task.role,
                     "n": task.n,
+                    "frame": [before, after],
                     "counts": {outcome: task.counts[outcome] for outcome in OUTCOMES},
                     "shared": _block(shared, payload, names),
                     "own": _block(own, payload, names),
@@ -110,27 +116,70 @@ def _thinned(task: TaskComparison, step: int) -> Sequence[Pair]:
     return [*flips, *rest[::step]]
 
 
-def _columns(pairs: Sequence[Pair], thumbnails: Thumbnails) -> tuple[dict[str, Any], dict[str, Any]]:
+def frame(questions: Sequence[str]) -> tuple[str, str]:
+    """What all questions of a task begin and end with: image marks and the prompt's boilerplate.
+
+    Only whole lines and sentences count, so that questions which all begin alike keep their beginning; and nothing is
+    taken where a question would be left empty.
+    """
+    if len(questions) < 2:
+        return "", ""
+    before = _beginning(questions)
+    ends = [match.end() for match in _BOUNDARY.finditer(before)]
+    before = before[: ends[-1]] if ends else ""
+    rest = [question[len(before) :] for question in questions]
+    after = _beginning([question[::-1] for question in rest])[::-1]
+    begins = [match.end() for match in _BOUNDARY.finditer(after)]
+    # A line end before the shared part belongs to it; the mark that ends the question's own sentence does not.
+    after = after[begins[0] :] if begins else ""
+    if any(not question.removesuffix(after).strip() for question in rest):
+        return "", ""
+    return before, after
+
+
+def _beginning(texts: Sequence[str]) -> str:
+    """The longest beginning that all have, which is that of the first and the last in order."""
+    first, last = min(texts), max(texts)
+    length = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[:length]
+
+
+def _columns(
+    pairs: Sequence[Pair], thumbnails: Thumbnails, framed: tuple[int, int]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Columns that do not depend on the recipe, and those that do."""
+
+    def question(pair: Pair) -> str:
+        text = pair.before.question or pair.after.question
+        return _clip(text[framed[0] : len(text) - framed[1]].strip() if text else text)
+
     shared = {
         "id": [pair.before.id for pair in pairs],
-        "question": [_clip(pair.before.question or pair.after.question) for pair in pairs],
+        "question": [question(pair) for pair in pairs],
         "references": [_references(pair) for pair in pairs],
         "choices": _sparse([[_clip(choice) for choice in pair.before.choices or pair.after.choices] for pair in pairs]),
         "image": [thumbnails.index_of(pair.before.image or pair.after.image) for pair in pairs],
-        "answer": [_clip(pair.before.prediction or "") for pair in pairs],
-        "score": [_score(pair.before.score) for pair in pairs],
-        "lenient": _sparse([_score(pair.before.lenient) for pair in pairs]),
-        "truncated": _sparse([int(pair.before.truncated) for pair in pairs]),
+        **_side([pair.before for pair in pairs]),
     }
-    own = {
-        "answer": [_clip(pair.after.prediction or "") for pair in pairs],
-        "score": [_score(pair.after.score) for pair in pairs],
-        "lenient": _sparse([_score(pair.after.lenient) for pair in pairs]),
-        "truncated": _sparse([int(pair.after.truncated) for pair in pairs]),
-        "outcome": [OUTCOMES.index(pair.outcome) for pair in pairs],
+    own = _side([pair.after for pair in pairs])
+    return shared, own | {"outcome": [OUTCOMES.index(pair.outcome) for pair in pairs]}
+
+
+def _side(answers: Sequence[Prediction]) -> dict[str, Any]:
+    """The columns of one model's answers."""
+    return {
+        "answer": [_clip(answer.prediction or "", answer.parsed) for answer in answers],
+        "parsed": _sparse([_reading(answer) for answer in answers]),
+        "score": [_score(answer.score) for answer in answers],
+        "lenient": _sparse([_score(answer.lenient) for answer in answers]),
+        "truncated": _sparse([int(answer.truncated) for answer in answers]),
     }
-    return shared, own
+
+
+def _reading(answer: Prediction) -> str | None:
+    """What was read from an answer, where that is not the answer itself."""
+    read = answer.parsed
+    return None if read is None or read == (answer.prediction or "").strip() else _clip(read)
 
 
 def _references(pair: Pair) -> list[str]:
@@ -154,10 +203,22 @@ def _sparse(column: list[Any]) -> list[Any] | None:
     return column if any(value not in (None, 0, []) for value in column) else None
 
 
-def _clip(text: str) -> str:
+def _clip(text: str, read: str | None = None) -> str:
+    """A long text without parts of its middle; the last place at which ``read`` stands is kept."""
     if len(text) <= LONGEST_TEXT:
         return text
-    return f"{text[:LONGEST_TEXT]} … ({len(text):,} characters, cut on this page)"
+    edge = LONGEST_TEXT // 2 - 2 * AROUND
+    kept = [(0, edge), (len(text) - edge, len(text))]
+    at = text.lower().rfind(read.lower()) if read else -1
+    if edge <= at < len(text) - edge:
+        kept.insert(1, (max(edge, at - AROUND), min(len(text) - edge, at + len(read or "") + AROUND)))
+    parts, place = [], 0
+    for begin, end in kept:
+        if begin > place:
+            parts.append(f" … ({begin - place:,} characters not shown) … ")
+        parts.append(text[begin : min(end, begin + 2 * edge)])
+        place = end
+    return "".join(parts)
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

@@ -1,4 +1,4 @@
-"""Questions that share an image are not independent: sums per cluster and the cluster-robust error of a mean.
+"""Questions that share an image are not independent: sums per image, and the sums over items that intervals need.
 
 Two questions on one picture stand or fall together when the model misreads the picture, so the independent unit of
 every interval and test here is the image (Miller, 'Adding error bars to evals', arXiv 2411.00640, section 2.2).
@@ -6,33 +6,36 @@ every interval and test here is the image (Miller, 'Adding error bars to evals',
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.verdict.statistics.normal import student_quantile
-
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Per-cluster sums of the scores before and after.
+    """Sums of the scores before and after, per cluster and over all items.
 
     Attributes:
         size: Items of each cluster, float64 [clusters].
         before: Sum of the scores before, float64 [clusters].
         after: Sum of the scores after, float64 [clusters].
         n: All items.
+        risen: Sum over items of what their scores rose by; for 0/1 scores the items learned.
+        fallen: Sum over items of what their scores fell by; for 0/1 scores the items forgotten.
+        squares: Sums over items of the squared score before, the squared score after, and the squared difference.
     """
 
     size: Floats
     before: Floats
     after: Floats
     n: int
+    risen: float
+    fallen: float
+    squares: tuple[float, float, float]
 
     @property
     def count(self) -> int:
@@ -43,6 +46,12 @@ class Clusters:
     def shared(self) -> bool:
         """Whether any two items share a cluster."""
         return self.count < self.n
+
+    @property
+    def change(self) -> Floats:
+        """Summed difference of each cluster, float64 [clusters]."""
+        difference: Floats = self.after - self.before
+        return difference
 
 
 def gather(before: Floats, after: Floats, keys: Sequence[str | None]) -> Clusters:
@@ -71,27 +80,18 @@ def gather(before: Floats, after: Floats, keys: Sequence[str | None]) -> Cluster
     sums_before: Floats = np.bincount(index, weights=before, minlength=count).astype(np.float64)
     sums_after: Floats = np.bincount(index, weights=after, minlength=count).astype(np.float64)
     order = np.lexsort((sums_after, sums_before, size))
-    return Clusters(size[order], sums_before[order], sums_after[order], len(before))
+    differences = np.sort(after - before)
+    return Clusters(
+        size=size[order],
+        before=sums_before[order],
+        after=sums_after[order],
+        n=len(before),
+        risen=float(differences[differences > 0].sum()),
+        fallen=-float(differences[differences < 0].sum()),
+        squares=(_squares(before), _squares(after), float(differences @ differences)),
+    )
 
 
-def standard_error(clusters: Clusters) -> float:
-    """Cluster-robust standard error of the mean difference per item.
-
-    se^2 = G / (G - 1) * sum_g (D_g - N_g d)^2 / N^2, with D_g the summed difference of cluster g, N_g its items, d the
-    mean difference and G clusters; with one item a cluster it is the ordinary standard error of a paired mean.
-    """
-    if clusters.count < 2:
-        return math.inf
-    differences = clusters.after - clusters.before
-    residuals = differences - clusters.size * (differences.sum() / clusters.n)
-    correction = clusters.count / (clusters.count - 1)
-    return math.sqrt(correction * float(residuals @ residuals)) / clusters.n
-
-
-def student_interval(clusters: Clusters, confidence: float = 0.95) -> tuple[float, float]:
-    """Mean difference plus and minus Student's t (clusters - 1 degrees) times the cluster-robust error."""
-    centre = float((clusters.after - clusters.before).sum()) / clusters.n
-    if clusters.count < 2:
-        return -1.0, 1.0
-    reach = student_quantile(0.5 + confidence / 2, clusters.count - 1) * standard_error(clusters)
-    return centre - reach, centre + reach
+def _squares(scores: Floats) -> float:
+    ordered = np.sort(scores)
+    return float(ordered @ ordered)

@@ -57,14 +57,18 @@ def score_interval(learned: float, forgot: float, n: float, confidence: float = 
     Returns:
         Lower and upper limit as shares, -1 to 1.
     """
-    z = normal_quantile(0.5 + confidence / 2)
+    return score_limits(learned, forgot, n, normal_quantile(0.5 + confidence / 2))
+
+
+def score_limits(learned: float, forgot: float, n: float, reach: float) -> tuple[float, float]:
+    """Where the score statistic is ``reach``, a quantile, on either side; see :func:`score_interval`."""
     difference = (learned - forgot) / n
 
     def excess(candidate: float) -> float:
-        return _score_statistic(learned, forgot, n, candidate) - z
+        return _score_statistic(learned, forgot, n, candidate) - reach
 
     def shortfall(candidate: float) -> float:
-        return _score_statistic(learned, forgot, n, candidate) + z
+        return _score_statistic(learned, forgot, n, candidate) + reach
 
     lower = -1.0 if difference <= -1.0 else _bisect(excess, -1.0, difference)
     upper = 1.0 if difference >= 1.0 else _bisect(shortfall, difference, 1.0)

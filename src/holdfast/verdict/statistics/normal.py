@@ -12,7 +12,7 @@ def normal_quantile(probability: float) -> float:
     return _NORMAL.inv_cdf(probability)
 
 
-def student_quantile(probability: float, degrees: int) -> float:
+def student_quantile(probability: float, degrees: float) -> float:
     """Student's t quantile; the normal one from 10,000 degrees on, where they agree to three decimals."""
     if degrees >= 10_000:
         return normal_quantile(probability)

@@ -33,12 +33,13 @@ class PermutationTest:
     method: str
 
 
-def sign_flip_test(differences: NDArray[np.float64], seed: int = 0) -> PermutationTest:
+def sign_flip_test(differences: NDArray[np.float64], seed: int = 0, *, resamples: int = RESAMPLES) -> PermutationTest:
     """Two-sided sign-flip test of summed differences.
 
     Args:
         differences: One summed difference per cluster, [clusters]; the order does not matter.
         seed: For the random signs, where they are needed.
+        resamples: How many random sign patterns then; fewer for very many clusters.
 
     Returns:
         P(|sum of randomly signed differences| >= |observed sum|); with random signs the observed one counts in.
@@ -57,7 +58,7 @@ def sign_flip_test(differences: NDArray[np.float64], seed: int = 0) -> Permutati
     observed = abs(math.fsum(changed))
     if len(magnitudes) <= ENUMERATE_UP_TO:
         return PermutationTest(_enumerated(magnitudes, observed), "exact")
-    return _random(magnitudes, observed, seed)
+    return _random(magnitudes, observed, seed, resamples)
 
 
 def _exact(steps: NDArray[np.int64]) -> float:
@@ -109,8 +110,8 @@ def _enumerated(magnitudes: NDArray[np.float64], observed: float) -> float:
     return float((np.abs(sums) >= observed - 1e-9).mean())
 
 
-def _random(magnitudes: NDArray[np.float64], observed: float, seed: int) -> PermutationTest:
-    resamples = int(min(RESAMPLES, max(1_999, MOST_SIGNS // len(magnitudes))))
+def _random(magnitudes: NDArray[np.float64], observed: float, seed: int, most: int) -> PermutationTest:
+    resamples = int(min(most, max(1_999, MOST_SIGNS // len(magnitudes))))
     generator = np.random.default_rng([seed, 2])
     weights = magnitudes.astype(np.float32)
     total = float(weights.sum(dtype=np.float64))
