@@ -51,11 +51,11 @@ def tune(
         HoldfastError: A mistake in configuration or data.
     """
     from holdfast.config.loading import load_config, locate
-    from holdfast.runs.run import Run as Steps
+    from holdfast.runs.run import Runner
 
     file = None if isinstance(config, Mapping) else Path(config)
     base = Path.cwd() if file is None else file.resolve().parent
-    steps = Steps(load_config(config, overrides), Path(out), base=base, listen=listen)
+    steps = Runner(load_config(config, overrides), Path(out), base=base, listen=listen)
     try:
         return Run(Path(out), steps.execute())
     except HoldfastError as error:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.data.examples import Example
-from holdfast.data.readers import Reading, read_examples
+from holdfast.data.readers import ExamplesRead, read_examples
 from holdfast.errors import HoldfastError
 from tests.support.desk import picture, write_lines
 
@@ -24,7 +24,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def read(root: Path, content: str | bytes) -> Reading:
+def read(root: Path, content: str | bytes) -> ExamplesRead:
     file = root / "data.jsonl"
     file.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
     return read_examples(file)

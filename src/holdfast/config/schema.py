@@ -14,7 +14,7 @@ MOST_SEED = 2**54
 """Every component draws from a seed of its own, 1000 times this one and a little more, and torch takes 64 bits."""
 
 
-class Section(BaseModel):
+class ConfigSection(BaseModel):
     """A part of the configuration; a key it does not know is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -40,7 +40,7 @@ def _method_name_as_recipe(value: Any) -> Any:
     return {"method": value} if isinstance(value, str) else value
 
 
-class Tune(Section):
+class Tune(ConfigSection):
     """One method per component; a bare word is the name of a method without options."""
 
     vision: Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)] = ComponentRecipe()
@@ -48,7 +48,7 @@ class Tune(Section):
     llm: Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)] = ComponentRecipe()
 
 
-class Stabiliser(BaseModel):
+class StabiliserSpec(BaseModel):
     """A stabiliser by name with its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -61,7 +61,7 @@ class Stabiliser(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Fusion(BaseModel):
+class FusionSpec(BaseModel):
     """A fusion by name with its options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -85,7 +85,7 @@ def _path_as_task(value: Any) -> Any:
     return {"data": value} if isinstance(value, str) else value
 
 
-class TaskSpec(Section):
+class TaskSpec(ConfigSection):
     """Where a task's examples come from, how they are asked and how they are scored.
 
     ``data`` is a file of examples, ``pocket:NAME`` or the name of a task card. A single file is divided into
@@ -110,7 +110,7 @@ class TaskSpec(Section):
 Task = Annotated[TaskSpec, BeforeValidator(_path_as_task)]
 
 
-class Train(Section):
+class Train(ConfigSection):
     """The loop: how long, how large, which schedule."""
 
     epochs: float = Field(default=3.0, gt=0, description="passes over the training examples")
@@ -152,7 +152,7 @@ def _bare_word(value: Any) -> Any:
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_bare_word)]
 
 
-class Speed(Section):
+class Speed(ConfigSection):
     """Speed-ups that change no result; ``environment.json`` says which engaged, and why others did not.
 
     ``on`` refuses to start where a speed-up cannot engage; ``auto`` goes on without it. YAML reads a bare ``on`` or
@@ -175,7 +175,7 @@ class Speed(Section):
     )
 
 
-class Evaluate(Section):
+class Evaluate(ConfigSection):
     """Prediction: greedy decoding, so that scoring has no randomness."""
 
     batch_size: int = Field(default=32, gt=0, description="items asked together")
@@ -186,16 +186,16 @@ class Evaluate(Section):
     source_limit: int | None = Field(default=None, gt=0, description="at most so many items per source task")
 
 
-class RunConfig(Section):
+class RunConfig(ConfigSection):
     """One recipe on one model and one target, with one seed."""
 
     model: str = Field(default="pocket", description="a Hub id, a model folder, or pocket")
     trust_remote_code: bool = Field(default=False, description="run code that comes with the model")
     tune: Tune = Tune()
-    keep: tuple[Annotated[Stabiliser, BeforeValidator(_name_as_stabiliser)], ...] = Field(
+    keep: tuple[Annotated[StabiliserSpec, BeforeValidator(_name_as_stabiliser)], ...] = Field(
         default=(), description="stabilisers: terms or rules that keep general ability while training"
     )
-    fuse: Annotated[Fusion | None, BeforeValidator(_method_name_as_recipe)] = Field(
+    fuse: Annotated[FusionSpec | None, BeforeValidator(_method_name_as_recipe)] = Field(
         default=None, description="a fusion: an edit of tuned minus base after training"
     )
     target: Task | None = Field(default=None, description="the task that is tuned for")

@@ -29,7 +29,7 @@ _OWN_FIELDS = {"id", "image", "images", "question", "answer", "answers", "choice
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ExamplesRead:
     """What a file gave: its good examples and, in file order, everything that is wrong with it."""
 
     examples: tuple[Example, ...]
@@ -38,7 +38,7 @@ class Reading:
 
 def read_examples(
     file: Path, *, root: Path | None = None, open_images: bool = True, limit: int | None = None
-) -> Reading:
+) -> ExamplesRead:
     """Read every example of ``file`` and collect every problem.
 
     Args:
@@ -84,7 +84,7 @@ def read_examples(
             problems.append(HoldfastError(error.problem, file=file, line=line, item=item, remedy=error.remedy))
     if not count:
         raise HoldfastError("the data set is empty", file=file, remedy="add at least one example")
-    return Reading(tuple(examples), tuple(problems))
+    return ExamplesRead(tuple(examples), tuple(problems))
 
 
 def _identifier(record: dict[str, Any], name: str) -> str:

@@ -107,7 +107,7 @@ def visible(tasks: Tasks, loaded: Loaded, *, skip: bool) -> Tasks:
     return Tasks(seen[0], seen[1:], skipped) if tasks.target is not None else Tasks(None, seen, skipped)
 
 
-class Run:
+class Runner:
     """Steps of a run in their order; each finds what an earlier call has finished and goes on from there."""
 
     def __init__(

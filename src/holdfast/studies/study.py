@@ -13,7 +13,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.events import Listener, RecipeBegun, RecipeDone
 from holdfast.runs.folder import RunFolder
-from holdfast.runs.run import Run
+from holdfast.runs.run import Runner
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[
     for number, recipe in enumerate(study.recipes, start=1):
         listen(RecipeBegun(recipe.name, number, len(study.recipes)))
         parent = out / recipe.of if recipe.of else None
-        run = Run(recipe.config, out / recipe.name, base=base, listen=listen, parent=parent)
+        run = Runner(recipe.config, out / recipe.name, base=base, listen=listen, parent=parent)
         entry = run.execute() | {"origin": recipe.origin}
         entries.append(entry)
         RunFolder(out).write_json("scores.json", {"title": study.title, "recipes": {e["name"]: e for e in entries}})

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from holdfast.config.documents import read_mapping
-from holdfast.config.schema import Section
+from holdfast.config.schema import ConfigSection
 from holdfast.errors import HoldfastError, nearest
 from holdfast.registry import Broken, Offer, Provider, offers, ours
 from holdfast.tasks.prompts import check_template
@@ -29,7 +29,7 @@ def _listed(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
-class Splits(Section):
+class Splits(ConfigSection):
     """Which official splits make each part; a part without one is empty."""
 
     train: Names = ()
@@ -37,7 +37,7 @@ class Splits(Section):
     test: Names = ()
 
 
-class Origin(Section):
+class Origin(ConfigSection):
     """Where the official files come from and how they lie in the folder given to ``holdfast data prepare --from``."""
 
     site: str
@@ -46,21 +46,21 @@ class Origin(Section):
     tree: tuple[str, ...] = Field(min_length=1, description="expected files, one an entry")
 
 
-class Role(Section):
+class Role(ConfigSection):
     """What a study used the task for."""
 
     role: Literal["target", "source", "absent"]
     note: str = ""
 
 
-class Roles(Section):
+class Roles(ConfigSection):
     """The task in the two studies that Holdfast reproduces."""
 
     peft_mllm: Role = Field(description="arXiv 2406.05130")
     keeping_yourself: Role = Field(description="arXiv 2503.04543")
 
 
-class KnownScore(Section):
+class KnownScore(ConfigSection):
     """A published figure to check against, on the metric's own scale."""
 
     score: float
@@ -69,7 +69,7 @@ class KnownScore(Section):
     provenance: str
 
 
-class Card(Section):
+class TaskCard(ConfigSection):
     """One task.
 
     Attributes:
@@ -111,7 +111,7 @@ class Card(Section):
             check_template(template)
         return value
 
-    def shares_files_with(self, other: Card) -> bool:
+    def shares_files_with(self, other: TaskCard) -> bool:
         """Whether examples prepared for one serve the other: a variant asks or scores the same items differently."""
         mine, theirs = (self.layout, self.splits, self.options), (other.layout, other.splits, other.options)
         return mine == theirs
@@ -192,7 +192,7 @@ def card_names() -> tuple[str, ...]:
 
 
 @cache
-def find_card(name: str) -> Card:
+def find_card(name: str) -> TaskCard:
     """The card of that name.
 
     Raises:
@@ -209,7 +209,7 @@ def card_file(name: str) -> Path:
     return home_of(name).card
 
 
-def download_of(card: Card) -> Callable[..., Any]:
+def download_of(card: TaskCard) -> Callable[..., Any]:
     """What reads the official files: ``read`` or a function of that name in a ``download`` module.
 
     Raises:
@@ -227,14 +227,14 @@ def download_of(card: Card) -> Callable[..., Any]:
     return found
 
 
-def all_cards(*, shipped: bool = False) -> Iterator[Card]:
+def all_cards(*, shipped: bool = False) -> Iterator[TaskCard]:
     """Every card by name, or ours alone; what is broken in somebody's package is left out, see :func:`broken_tasks`."""
     broken = {fault.name for fault in broken_tasks()}
     names = tuple(sorted(_ours())) if shipped else card_names()
     return (find_card(name) for name in names if name not in broken)
 
 
-def read_card(file: Path) -> Card:
+def read_card(file: Path) -> TaskCard:
     """A card from a file: a shipped one, or one of your own in the same form.
 
     Raises:
@@ -242,14 +242,14 @@ def read_card(file: Path) -> Card:
     """
     raw = read_mapping(file)
     try:
-        return Card.model_validate(raw)
+        return TaskCard.model_validate(raw)
     except ValidationError as error:
         mistakes = error.errors()
         # A misspelt key is the cause where another key is missing for it.
         first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            fields = Card.model_fields
+            fields = TaskCard.model_fields
             raise HoldfastError(f"unknown key '{place}'", file=file, remedy=nearest(place, fields)) from error
         if first["type"] == "missing":
             raise HoldfastError(f"'{place}' is missing", file=file, remedy="add it") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from holdfast.tasks.cards import Card, all_cards
+from holdfast.tasks.cards import TaskCard, all_cards
 
 BEGIN, END = "<!-- cards: begin -->", "<!-- cards: end -->"
 STUDIES = {"peft_mllm": "arXiv 2406.05130", "keeping_yourself": "arXiv 2503.04543"}
@@ -22,7 +22,7 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _section(card: Card) -> Iterator[str]:
+def _section(card: TaskCard) -> Iterator[str]:
     yield f"### {card.name}"
     yield ""
     yield f"{card.title}. Version {card.version}. {card.notes}".strip()
@@ -40,7 +40,7 @@ def _section(card: Card) -> Iterator[str]:
         yield f"- published: **{known.score:g}**, {known.model}, {known.setting} [{known.provenance}]"
 
 
-def parts_in_words(card: Card) -> str:
+def parts_in_words(card: TaskCard) -> str:
     """``train from train2014, test from val2014``."""
     parts = card.splits.model_dump()
     return ", ".join(f"{part} from {' and '.join(splits)}" for part, splits in parts.items() if splits)

@@ -12,7 +12,7 @@ from holdfast.data.images import open_image
 from holdfast.data.readers import read_examples
 from holdfast.errors import HoldfastError
 from holdfast.files import read_json
-from holdfast.tasks.cards import PARTS, Card, card_names, find_card, read_card
+from holdfast.tasks.cards import PARTS, TaskCard, card_names, find_card, read_card
 from holdfast.tasks.preparing.write import CARD, RECORD
 from holdfast.tasks.prompts import ask
 from holdfast.tasks.task import Task, split_by_image, subsample
@@ -23,7 +23,7 @@ class Place:
     """A prepared folder, the card that rules, and the folder of the images."""
 
     folder: Path
-    card: Card
+    card: TaskCard
     images: Path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.config.schema import AS_IT_IS, TaskSpec
 from holdfast.data.examples import Example
-from holdfast.data.readers import Reading, read_examples
+from holdfast.data.readers import ExamplesRead, read_examples
 from holdfast.errors import HoldfastError, nearest
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.prepared import find_prepared, load_prepared
@@ -124,7 +124,7 @@ def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple
     return Task(name, train, validation, test), tuple(skipped)
 
 
-def _refuse(reading: Reading, file: Path, skip_bad: bool) -> None:
+def _refuse(reading: ExamplesRead, file: Path, skip_bad: bool) -> None:
     if not reading.problems:
         return
     if not reading.examples:

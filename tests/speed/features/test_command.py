@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.speed.features.folder import DEFAULT_CAP, Card, default_folder
+from holdfast.speed.features.folder import DEFAULT_CAP, GroupCard, default_folder
 from tests.cli.conftest import desk as desk
 from tests.cli.test_start import HEAVY, imported
 from tests.support.desk import Desk
@@ -21,7 +21,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "features"
     monkeypatch.setenv("HOLDFAST_CACHE", str(folder))
     for name, model, ages in (("a", "pocket", [1]), ("b", "some/" + "long" * 10, [30, 31])):
-        Card(model, "Llava", "tower", "bfloat16", "5.23.0").write(folder / name)
+        GroupCard(model, "Llava", "tower", "bfloat16", "5.23.0").write(folder / name)
         for index, age in enumerate(ages):
             file = folder / name / f"{index}.safetensors"
             file.write_bytes(b"x" * 1500)

@@ -13,7 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.models.loading import Loaded, load_model
 from holdfast.speed.sharing import expansion_cache
 from holdfast.speed.sharing.expansion_cache import Rows
-from holdfast.speed.sharing.rows import Row, rows_of
+from holdfast.speed.sharing.rows import TokenRow, rows_of
 from tests.support.processors import KITS, save
 from tests.support.shop import MIXED, count_opened, family, picture
 from tests.support.tiny import ROLES
@@ -28,11 +28,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return count_opened(monkeypatch)
 
 
-def alone(loaded: Loaded, example: Example, answers: bool) -> Row:
+def alone(loaded: Loaded, example: Example, answers: bool) -> TokenRow:
     return rows_of(loaded.model, loaded.chat.encode([example], with_answers=answers))[0]
 
 
-def assert_equal(one: Row, other: Row) -> None:
+def assert_equal(one: TokenRow, other: TokenRow) -> None:
     assert torch.equal(one.positions, other.positions)
     for name in one.tokens.keys() | other.tokens.keys():
         assert torch.equal(one.entries(name), other.entries(name)), name

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from holdfast.speed.sharing.packing import PADDING, PREFIX, as_additive, block_mask, pack, shared_length
-from holdfast.speed.sharing.rows import Row
+from holdfast.speed.sharing.rows import TokenRow
 
 IMAGE = 4
 
 
-def row(ids: list[int], labels_from: int | None = None) -> Row:
+def row(ids: list[int], labels_from: int | None = None) -> TokenRow:
     tokens = {"input_ids": torch.tensor(ids)}
     if labels_from is not None:
         tokens["labels"] = torch.tensor([-100] * labels_from + ids[labels_from:])
-    return Row(tokens, torch.arange(len(ids)))
+    return TokenRow(tokens, torch.arange(len(ids)))
 
 
 def test_the_common_beginning_ends_before_the_first_label_can_be_asked() -> None:
@@ -64,7 +64,7 @@ def test_the_additive_mask_says_the_same() -> None:
 
 
 def test_positions_in_three_dimensions_stand_beside_plain_ones() -> None:
-    image = Row({"input_ids": torch.tensor([1, 4, 5])}, torch.tensor([[0, 1, 2], [0, 1, 3], [0, 2, 2]]))
+    image = TokenRow({"input_ids": torch.tensor([1, 4, 5])}, torch.tensor([[0, 1, 2], [0, 1, 3], [0, 2, 2]]))
     batch = pack([[0], [1]], [image, row([1, 2])], {IMAGE}, 0)
     assert batch["position_ids"].shape == (3, 2, 3)
     assert batch["position_ids"][:, 1].tolist() == [[0, 1, 0]] * 3

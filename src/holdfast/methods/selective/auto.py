@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import torch
+from torch import Tensor
 
-from holdfast.methods.contract import Context
-
-if TYPE_CHECKING:
-    from holdfast.methods.selective.sparse import Sparse
+from holdfast.methods.contract import Card, Context
+from holdfast.models.anatomy import Component
 
 
-def pick_ratio(method: Sparse, context: Context) -> tuple[float, dict[str, Any]]:
+class Selecting(Protocol):
+    """What a trial asks of a method that selects entries; see :class:`holdfast.methods.selective.sparse.Sparse`."""
+
+    card: ClassVar[Card]
+    options: Any
+    component: Component
+    ratio: float
+
+    def choose(self, component: Component, context: Context) -> dict[str, Tensor]: ...
+
+    def select(self, chosen: Mapping[str, Tensor]) -> None: ...
+
+    def release(self) -> None: ...
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]: ...
+
+    def after_step(self, step: int) -> None: ...
+
+
+def pick_ratio(method: Selecting, context: Context) -> tuple[float, dict[str, Any]]:
     """Try every candidate for a few steps and compare the validation losses batch by batch.
 
     Each candidate chooses its entries, trains them with AdamW at the component's own rate on the first training
@@ -55,7 +74,7 @@ def pick_ratio(method: Sparse, context: Context) -> tuple[float, dict[str, Any]]
     return chosen, record
 
 
-def _train(method: Sparse, context: Context, owner: str) -> None:
+def _train(method: Selecting, context: Context, owner: str) -> None:
     optimizer = torch.optim.AdamW(method.parameter_groups(context.lr, 0.0))
     for batch in context.look(owner, method.options.trial_steps):
         context.measure(batch).backward()

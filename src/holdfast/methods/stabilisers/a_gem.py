@@ -12,7 +12,7 @@ from holdfast.methods.contract import Card, Context, Method, Options
 from holdfast.methods.stabilisers.base import Stabiliser
 
 
-class Memory(Options):
+class MemoryOptions(Options):
     """How many source batches are remembered; step ``t`` looks at batch ``t mod batches``."""
 
     batches: int = Field(default=8, gt=0)
@@ -33,7 +33,7 @@ class AGem(Stabiliser):
         paper="arXiv 1812.00420",
         year=2019,
     )
-    Settings = Memory
+    Settings = MemoryOptions
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
         self.context = context

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.pocket.making.plan import FULL, QUICK, Plan, Stage
+from holdfast.pocket.making.plan import FULL, QUICK, BuildPlan, Stage
 
 Report = Callable[[str, int, int, str], None]
 """Called with (stage, step, steps, text) every few steps."""
@@ -50,7 +50,7 @@ def build(
         torch.set_num_threads(threads)
 
 
-def _build(out: Path, seed: int, plan: Plan, report: Report) -> dict[str, Any]:
+def _build(out: Path, seed: int, plan: BuildPlan, report: Report) -> dict[str, Any]:
     from holdfast.pocket.making.architecture import make_model
     from holdfast.pocket.making.card import write_model
     from holdfast.pocket.making.score import score_table
@@ -80,7 +80,7 @@ def _build(out: Path, seed: int, plan: Plan, report: Report) -> dict[str, Any]:
     return write_model(out, model, rows=rows, seed=seed, plan=plan, seconds=seconds)
 
 
-def _run(model: Any, name: str, plan: Plan, seed: int, progress: Callable[[int, int, str], None]) -> None:
+def _run(model: Any, name: str, plan: BuildPlan, seed: int, progress: Callable[[int, int, str], None]) -> None:
     """One stage, in place."""
     from holdfast.pocket.making.align import train_connector
     from holdfast.pocket.making.language import tower_features, train_language
@@ -106,14 +106,14 @@ def _run(model: Any, name: str, plan: Plan, seed: int, progress: Callable[[int, 
         train_language(model, features, [picture.pairs for picture in pictures], **options, progress=progress)
 
 
-def _stage(plan: Plan, name: str) -> Stage:
+def _stage(plan: BuildPlan, name: str) -> Stage:
     if name.startswith("language-"):
         return plan.language[int(name.removeprefix("language-")) - 1]
     stage: Stage = getattr(plan, name)
     return stage
 
 
-def _claim(stages: Path, seed: int, plan: Plan) -> None:
+def _claim(stages: Path, seed: int, plan: BuildPlan) -> None:
     """Note what the checkpoints in this folder belong to, or refuse to mix."""
     wanted = {"seed": seed, "plan": json.loads(json.dumps(asdict(plan)))}
     file = stages / "plan.json"

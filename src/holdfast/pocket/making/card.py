@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from holdfast.pocket.making.plan import Plan
-from holdfast.pocket.making.score import Row, as_records, source_mean
+from holdfast.pocket.making.plan import BuildPlan
+from holdfast.pocket.making.score import ScoreRow, as_records, source_mean
 
 
 def write_model(
-    out: Path, model: Any, *, rows: list[Row], seed: int, plan: Plan, seconds: dict[str, float]
+    out: Path, model: Any, *, rows: list[ScoreRow], seed: int, plan: BuildPlan, seconds: dict[str, float]
 ) -> dict[str, Any]:
     """Write configuration, weights, tokenizer, processor and ``card.json``; the card, last, makes it complete.
 

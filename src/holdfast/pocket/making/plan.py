@@ -16,7 +16,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BuildPlan:
     """The three stages and the number of test items behind each line of the final table."""
 
     eye: Stage
@@ -25,7 +25,7 @@ class Plan:
     scored: int
 
 
-FULL = Plan(
+FULL = BuildPlan(
     eye=Stage(pictures=60_000, steps=4500, batch=64, lr=2e-3),
     connector=Stage(pictures=20_000, steps=600, batch=64, lr=3e-3),
     language=(
@@ -36,7 +36,7 @@ FULL = Plan(
 )
 """The shipped weights' plan."""
 
-QUICK = Plan(
+QUICK = BuildPlan(
     eye=Stage(pictures=96, steps=4, batch=8, lr=2e-3),
     connector=Stage(pictures=64, steps=4, batch=8, lr=3e-3),
     language=(Stage(pictures=64, steps=4, batch=4, lr=2e-3), Stage(pictures=64, steps=2, batch=4, lr=1e-3)),

@@ -12,7 +12,7 @@ from holdfast.pocket.tasks import SOURCES, TARGETS, Split, any_object_floor, bli
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScoreRow:
     """One task's line of the table; numbers in points (0-100).
 
     ``any_object`` is the accuracy of describing a random object of the picture, where that is a trick that pays.
@@ -34,7 +34,7 @@ def accuracy(model: Any, task: str, n: int, *, split: Split = "test", seed: int 
     return 100.0 * float(right.mean())
 
 
-def score_table(model: Any, *, n: int = 500, split: Split = "test") -> list[Row]:
+def score_table(model: Any, *, n: int = 500, split: Split = "test") -> list[ScoreRow]:
     """All tasks, sources first, ``n`` items each; floors come from 4n and 2n draws. Leaves evaluation mode on."""
     model.eval()
     rows = []
@@ -42,16 +42,16 @@ def score_table(model: Any, *, n: int = 500, split: Split = "test") -> list[Row]
         role = "source" if task in SOURCES else "target"
         found = accuracy(model, task, n, split=split)
         blind = blind_floor(task, train=4 * n, test=2 * n)
-        rows.append(Row(task, role, found, blind, any_object_floor(task, test=2 * n), n))
+        rows.append(ScoreRow(task, role, found, blind, any_object_floor(task, test=2 * n), n))
     return rows
 
 
-def source_mean(rows: list[Row]) -> float:
+def source_mean(rows: list[ScoreRow]) -> float:
     """Unweighted mean accuracy of the sources."""
     return float(np.mean([row.accuracy for row in rows if row.role == "source"]))
 
 
-def as_records(rows: list[Row]) -> list[dict[str, Any]]:
+def as_records(rows: list[ScoreRow]) -> list[dict[str, Any]]:
     """Rows as plain data, rounded to hundredths of a point."""
     return [
         {key: round(value, 2) if isinstance(value, float) else value for key, value in asdict(row).items()}

@@ -16,7 +16,7 @@ from holdfast.speed.features import files
 from holdfast.speed.features.digests import group, image_set
 from holdfast.speed.features.eviction import Eviction
 from holdfast.speed.features.extract import Extractor, Stage
-from holdfast.speed.features.folder import SUFFIX, Card, Verification, remove, sweep, touch
+from holdfast.speed.features.folder import SUFFIX, GroupCard, Verification, remove, sweep, touch
 from holdfast.speed.features.images import CachedImages
 from holdfast.speed.features.tap import check_forward
 from holdfast.speed.features.towers import inside, towers
@@ -149,7 +149,7 @@ class FeatureCache:
 
     def batch(self, examples: Sequence[Example]) -> CachedImages | None:
         """Features of the rows of one batch, mapped into memory; None when they have no images or one is not stored."""
-        records: dict[Path, files.Record] = {}
+        records: dict[Path, files.FeatureRecord] = {}
         rows = [self._path(example) for example in examples if example.images]
         for path in rows:
             if path not in records:
@@ -167,7 +167,7 @@ class FeatureCache:
         self._needed.add(path)
         return path
 
-    def _read(self, path: Path) -> files.Record | None:
+    def _read(self, path: Path) -> files.FeatureRecord | None:
         """A record whose values are compared with their checksum the first time that this process reads it."""
         record = files.read(path, trusted=path in self._trusted)
         if record is None:
@@ -178,7 +178,7 @@ class FeatureCache:
             touch(path)
         return record
 
-    def _take(self, example: Example) -> files.Record:
+    def _take(self, example: Example) -> files.FeatureRecord:
         inputs = self._here(self._loaded.chat.encode([example], with_answers=False))
         try:
             with torch.autocast(**self._autocast):
@@ -192,7 +192,7 @@ class FeatureCache:
     def _here(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {key: value.to(self._loaded.device) for key, value in inputs.items()}
 
-    def _store(self, path: Path, record: files.Record) -> bool:
+    def _store(self, path: Path, record: files.FeatureRecord) -> bool:
         content = files.encode(record.spec, record.tensors)
         if not self._eviction.make(len(content)):
             self.note = (
@@ -208,11 +208,11 @@ class FeatureCache:
             return False
         return True
 
-    def _card(self) -> Card:
+    def _card(self) -> GroupCard:
         import transformers
 
         model = self._loaded.model
         weight = next(iter(self._loaded.anatomy.vision.parameters.values()))
         dtype = self._autocast["dtype"] if self._autocast["enabled"] else weight.dtype
         name = str(dtype).removeprefix("torch.")
-        return Card(self._loaded.name, type(model).__name__, self.stage, name, transformers.__version__)
+        return GroupCard(self._loaded.name, type(model).__name__, self.stage, name, transformers.__version__)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.models.anatomy import Anatomy
-from holdfast.speed.features.files import Record
+from holdfast.speed.features.files import FeatureRecord
 from holdfast.speed.features.tap import Call, Inputs, call, consumed, needs_llm, overhear, slim
 from holdfast.speed.features.towers import listening, replaying, towers
 from holdfast.speed.features.tree import Packer, unpack
@@ -29,7 +29,7 @@ class Extractor:
     def __init__(self, model: nn.Module, anatomy: Anatomy, stage: Stage, read: tuple[str, ...] | None = None) -> None:
         self.model, self.anatomy, self.stage, self.read = model, anatomy, stage, read
 
-    def extract(self, inputs: Inputs) -> Record:
+    def extract(self, inputs: Inputs) -> FeatureRecord:
         """The features of one row with its images.
 
         Args:
@@ -52,7 +52,7 @@ class Extractor:
                     spec = packer.pack(slim(call(self.model, made), self.read))
             else:
                 spec = packer.pack(self._after_tower(made, self.read))
-        return Record(spec, tuple(packer.tensors))
+        return FeatureRecord(spec, tuple(packer.tensors))
 
     def _after_tower(self, made: Call, read: tuple[str, ...]) -> dict[str, Any]:
         """What the towers said that reached the features, and the call that the connector's live run will need."""
@@ -62,7 +62,7 @@ class Extractor:
         return {"owner": made.owner, "arguments": arguments, "said": said, "read": list(read)}
 
 
-def restored(model: nn.Module, stage: Stage, record: Record, device: torch.device) -> Any:
+def restored(model: nn.Module, stage: Stage, record: FeatureRecord, device: torch.device) -> Any:
     """The features of one image set as the family's output object; at stage ``tower`` with the connector's graph."""
     value = unpack(record.spec, record.tensors, device)
     if stage == "connector":

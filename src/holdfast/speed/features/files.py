@@ -20,15 +20,15 @@ _turn = itertools.count()
 
 
 @dataclass(frozen=True)
-class Record:
+class FeatureRecord:
     """What one file holds: a description (see :mod:`holdfast.speed.features.tree`) and its tensors."""
 
     spec: Any
     tensors: tuple[Tensor, ...]
 
-    def to(self, device: torch.device | str) -> Record:
+    def to(self, device: torch.device | str) -> FeatureRecord:
         """The same on another device."""
-        return Record(self.spec, tuple(tensor.to(device, non_blocking=True) for tensor in self.tensors))
+        return FeatureRecord(self.spec, tuple(tensor.to(device, non_blocking=True) for tensor in self.tensors))
 
 
 def encode(spec: Any, tensors: Sequence[Tensor]) -> bytes:
@@ -61,7 +61,7 @@ def is_whole(path: Path) -> bool:
     return _open(path, values=False, compare=False) is not None
 
 
-def read(path: Path, *, trusted: bool = False) -> Record | None:
+def read(path: Path, *, trusted: bool = False) -> FeatureRecord | None:
     """The record of a file, its tensors mapped into memory; None where it is missing or damaged.
 
     Args:
@@ -71,7 +71,7 @@ def read(path: Path, *, trusted: bool = False) -> Record | None:
     return _open(path, values=True, compare=not trusted)
 
 
-def _open(path: Path, *, values: bool, compare: bool) -> Record | None:
+def _open(path: Path, *, values: bool, compare: bool) -> FeatureRecord | None:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -79,11 +79,11 @@ def _open(path: Path, *, values: bool, compare: bool) -> Record | None:
             facts = file.metadata() or {}
             spec, crc = json.loads(facts["spec"]), int(facts["crc"])
             if not values:
-                return Record(spec, ())
+                return FeatureRecord(spec, ())
             tensors = tuple(file.get_tensor(str(index)) for index in range(len(file.keys())))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
-    return Record(spec, tensors) if not compare or _checksum(tensors) == crc else None
+    return FeatureRecord(spec, tensors) if not compare or _checksum(tensors) == crc else None
 
 
 def _checksum(tensors: Sequence[Tensor]) -> int:

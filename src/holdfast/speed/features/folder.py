@@ -37,7 +37,7 @@ def default_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Card:
+class GroupCard:
     """What a group is, for people; nothing is decided by it."""
 
     model: str
@@ -99,7 +99,7 @@ class Group:
     """The features of one model at one stage."""
 
     path: Path
-    card: Card
+    card: GroupCard
     files: tuple[Stored, ...] = field(repr=False)
 
     @property
@@ -185,9 +185,9 @@ def _files(group: Path) -> Iterator[Stored]:
                     yield Stored(Path(entry.path), facts.st_size, facts.st_mtime)
 
 
-def _card(group: Path) -> Card:
+def _card(group: Path) -> GroupCard:
     try:
         facts = json.loads((group / _CARD).read_text(encoding="utf-8"))
-        return Card(**{name: str(facts[name]) for name in Card.__dataclass_fields__})
+        return GroupCard(**{name: str(facts[name]) for name in GroupCard.__dataclass_fields__})
     except (OSError, ValueError, KeyError, TypeError):
-        return Card("?", "?", "?", "?", "?")
+        return GroupCard("?", "?", "?", "?", "?")

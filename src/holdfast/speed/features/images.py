@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from holdfast.speed.features.extract import Stage, restored
-from holdfast.speed.features.files import Record
+from holdfast.speed.features.files import FeatureRecord
 from holdfast.speed.features.merge import merged
 from holdfast.speed.features.tap import FEATURES
 
@@ -25,7 +25,7 @@ class CachedImages:
     """
 
     stage: Stage
-    records: tuple[Record, ...]
+    records: tuple[FeatureRecord, ...]
     device: torch.device
 
     def to(self, device: torch.device | str) -> CachedImages:

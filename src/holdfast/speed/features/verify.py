@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError
 from holdfast.speed.decision import NotPossible
 from holdfast.speed.features.extract import evaluating
-from holdfast.speed.features.files import Record
+from holdfast.speed.features.files import FeatureRecord
 from holdfast.speed.features.images import CachedImages
 from holdfast.speed.features.tap import without_pixels
 
@@ -64,8 +64,8 @@ def verify(model: nn.Module, batch: Mapping[str, Tensor], cached: CachedImages) 
 def _changed(cached: CachedImages) -> CachedImages:
     """The same features in shape, with other values."""
 
-    def change(record: Record) -> Record:
-        return Record(
+    def change(record: FeatureRecord) -> FeatureRecord:
+        return FeatureRecord(
             record.spec,
             tuple(
                 -tensor.flip(0) if tensor.ndim and tensor.is_floating_point() else tensor for tensor in record.tensors

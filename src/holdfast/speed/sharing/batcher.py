@@ -14,7 +14,7 @@ from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.sharing.attention import mark
 from holdfast.speed.sharing.expansion_cache import Rows
 from holdfast.speed.sharing.packing import as_additive, block_mask, pack, shared_length
-from holdfast.speed.sharing.rows import Row, by_images, collate
+from holdfast.speed.sharing.rows import TokenRow, by_images, collate
 from holdfast.speed.sharing.supports import longest
 
 Inputs = dict[str, Any]
@@ -87,13 +87,13 @@ class Batcher:
             return None
         return self.packed(examples, rows, groups)
 
-    def packed(self, examples: Sequence[Example], rows: Sequence[Row], groups: Sequence[Sequence[int]]) -> Inputs:
+    def packed(self, examples: Sequence[Example], rows: Sequence[TokenRow], groups: Sequence[Sequence[int]]) -> Inputs:
         """A row for each group of indices into ``examples``, on the CPU."""
         batch: Inputs = dict(pack(groups, rows, self.marks, self.padding, left=self.left))
         batch["attention_mask"] = self.mask(batch["owner"])
         return batch | self.images([examples[group[0]] for group in groups])
 
-    def groups(self, examples: Sequence[Example], rows: Sequence[Row]) -> list[list[int]]:
+    def groups(self, examples: Sequence[Example], rows: Sequence[TokenRow]) -> list[list[int]]:
         """Indices of examples that become one row, in the order of their first members."""
         groups: list[list[int]] = []
         for members in by_images(examples):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from holdfast.data.examples import Example
 from holdfast.models.chat import ChatProcessor, per_token
 from holdfast.models.expansion import Expansion
-from holdfast.speed.sharing.rows import Row, by_images, images_of, rows_of, without_padding
+from holdfast.speed.sharing.rows import TokenRow, by_images, images_of, rows_of, without_padding
 
 LIMIT = 1 << 29
 """Bytes of rows that are remembered; beyond them examples are simply encoded again."""
@@ -28,7 +28,7 @@ _RIGHT: WeakKeyDictionary[ChatProcessor, dict[bool, bool]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedImages:
     """Images that were prepared.
 
     Attributes:
@@ -38,7 +38,7 @@ class Prepared:
     """
 
     example: Example
-    row: Row
+    row: TokenRow
     texts: Expansion
 
 
@@ -55,21 +55,22 @@ class Rows:
     def __init__(self, model: nn.Module, chat: ChatProcessor, *, answers: bool, max_length: int | None = None) -> None:
         self.model, self.chat, self.answers, self.max_length = model, chat, answers, max_length
         self._marks = torch.tensor(sorted(chat.image_token_ids()))
-        self._kept: dict[int, tuple[Example, Row]] = {}  # by identity; the example is held, or its id could be reused
-        self._prepared: dict[Any, Prepared] = {}
+        # By identity; the example is held, or its id could be reused.
+        self._kept: dict[int, tuple[Example, TokenRow]] = {}
+        self._prepared: dict[Any, PreparedImages] = {}
         self._bytes = 0
         self._pixels: tuple[list[Example], dict[str, Tensor]] = ([], {})
 
-    def __call__(self, examples: Sequence[Example]) -> list[Row]:
+    def __call__(self, examples: Sequence[Example]) -> list[TokenRow]:
         """Rows in the order of the examples.
 
         Raises:
             HoldfastError: An example cannot be encoded, see :meth:`holdfast.models.chat.ChatProcessor.encode`.
         """
         absent = {id(example): example for example in examples if id(example) not in self._kept}
-        fresh: dict[int, Row] = {}
+        fresh: dict[int, TokenRow] = {}
         full = self._bytes >= LIMIT
-        prepared: MutableMapping[Any, Prepared] = ChainMap({}, self._prepared) if full else self._prepared
+        prepared: MutableMapping[Any, PreparedImages] = ChainMap({}, self._prepared) if full else self._prepared
         leaders = [example for example in (examples[group[0]] for group in by_images(examples)) if example.images]
         if any(id(leader) in absent and images_of(leader) not in prepared for leader in leaders):
             fresh |= self._lead(leaders, prepared)
@@ -94,17 +95,17 @@ class Rows:
             return dict(made)
         return _images(self._encode(leaders))
 
-    def _lead(self, leaders: list[Example], prepared: MutableMapping[Any, Prepared]) -> dict[int, Row]:
+    def _lead(self, leaders: list[Example], prepared: MutableMapping[Any, PreparedImages]) -> dict[int, TokenRow]:
         """Rows of one example about each image, by identity; what was made of the images is kept."""
         batch, texts = self.chat.encode_knowing(leaders, None, with_answers=self.answers, max_length=self.max_length)
         self._pixels = (leaders, _images(batch))
         rows = rows_of(self.model, batch)
         for leader, row, text in zip(leaders, rows, texts or [], strict=texts is not None):
-            prepared[images_of(leader)] = Prepared(leader, row, text)
+            prepared[images_of(leader)] = PreparedImages(leader, row, text)
             self._bytes += sum(map(len, text))
         return dict(zip(map(id, leaders), rows, strict=True))
 
-    def _follow(self, examples: Sequence[Example], prepared: Mapping[Any, Prepared]) -> dict[int, Row]:
+    def _follow(self, examples: Sequence[Example], prepared: Mapping[Any, PreparedImages]) -> dict[int, TokenRow]:
         """Rows by identity of those among ``examples`` whose images are prepared and need not be opened."""
         known = [(example, prepared[images_of(example)]) for example in examples if images_of(example) in prepared]
         if not known or not self._right(*known[0]):
@@ -112,7 +113,7 @@ class Rows:
         found = zip(known, self._again(known), strict=True)
         return {id(example): row for (example, _), row in found if row is not None}
 
-    def _right(self, example: Example, images: Prepared) -> bool:
+    def _right(self, example: Example, images: PreparedImages) -> bool:
         """Whether this processor writes rows without images as it does with them; compared on the first such row."""
         shown = _RIGHT.setdefault(self.chat, {})
         if self.answers not in shown:
@@ -126,7 +127,7 @@ class Rows:
                 shown[self.answers] = _equal(row, rows_of(self.model, self._encode([example]))[0])
         return shown[self.answers]
 
-    def _again(self, known: Sequence[tuple[Example, Prepared]]) -> list[Row | None]:
+    def _again(self, known: Sequence[tuple[Example, PreparedImages]]) -> list[TokenRow | None]:
         """Rows of other questions about prepared images; None where something else stands before the images."""
         batch, _ = self.chat.encode_knowing(
             [example for example, _ in known],
@@ -134,13 +135,13 @@ class Rows:
             with_answers=self.answers,
             max_length=self.max_length,
         )
-        rows: list[Row | None] = []
+        rows: list[TokenRow | None] = []
         for tokens, (_, images) in zip(without_padding(batch), known, strict=True):
             positions = self._positions(tokens["input_ids"], images.row)
-            rows.append(None if positions is None else Row(tokens, positions))
+            rows.append(None if positions is None else TokenRow(tokens, positions))
         return rows
 
-    def _positions(self, ids: Tensor, first: Row) -> Tensor | None:
+    def _positions(self, ids: Tensor, first: TokenRow) -> Tensor | None:
         """As in the row that begins alike, and counted on from there: text behind images counts by one (M-RoPE)."""
         if first.positions.ndim == 1:
             return torch.arange(ids.shape[0])
@@ -161,7 +162,7 @@ def _images(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in batch.items() if not per_token(name)}
 
 
-def _equal(one: Row, other: Row) -> bool:
+def _equal(one: TokenRow, other: TokenRow) -> bool:
     return (
         one.tokens.keys() == other.tokens.keys()
         and all(torch.equal(one.tokens[name], other.tokens[name]) for name in one.tokens)

@@ -13,13 +13,13 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from holdfast.speed.sharing.rows import Row, names, padded, stack_positions
+from holdfast.speed.sharing.rows import TokenRow, names, padded, stack_positions
 
 PREFIX, PADDING = -1, -2
 """Owners of tokens that belong to all branches of a row, and to none."""
 
 
-def shared_length(rows: Sequence[Row], marks: Collection[int]) -> int:
+def shared_length(rows: Sequence[TokenRow], marks: Collection[int]) -> int:
     """How many tokens all ``rows`` begin with and can share; 0 where that does not reach past their images.
 
     A branch keeps at least one token in front of its first label, or its last token where there are none, because that
@@ -43,7 +43,7 @@ def shared_length(rows: Sequence[Row], marks: Collection[int]) -> int:
 
 
 def pack(
-    groups: Sequence[Sequence[int]], rows: Sequence[Row], marks: Collection[int], pad: int, *, left: bool = False
+    groups: Sequence[Sequence[int]], rows: Sequence[TokenRow], marks: Collection[int], pad: int, *, left: bool = False
 ) -> dict[str, Tensor]:
     """A row for each group.
 

@@ -16,7 +16,7 @@ from holdfast.models.chat import per_token
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenRow:
     """One example without padding.
 
     Attributes:
@@ -60,7 +60,7 @@ def by_images(examples: Iterable[Example]) -> list[list[int]]:
     return list(groups.values())
 
 
-def rows_of(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Row]:
+def rows_of(model: nn.Module, batch: Mapping[str, Tensor]) -> list[TokenRow]:
     """The rows of a padded batch with their positions.
 
     Args:
@@ -69,7 +69,8 @@ def rows_of(model: nn.Module, batch: Mapping[str, Tensor]) -> list[Row]:
     """
     kept = batch["attention_mask"].bool()
     positions = positions_of(model, batch)
-    return [Row(tokens, positions[..., row, :][..., kept[row]]) for row, tokens in enumerate(without_padding(batch))]
+    rows = enumerate(without_padding(batch))
+    return [TokenRow(tokens, positions[..., row, :][..., kept[row]]) for row, tokens in rows]
 
 
 def without_padding(batch: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -101,12 +102,12 @@ def _rope_index(model: Any) -> Any:
     return None
 
 
-def names(rows: Sequence[Row]) -> list[str]:
+def names(rows: Sequence[TokenRow]) -> list[str]:
     """The per-token inputs that any of the rows has."""
     return list(dict.fromkeys(name for row in rows for name in row.tokens))
 
 
-def collate(rows: Sequence[Row], pad: int, *, left: bool = False) -> dict[str, Tensor]:
+def collate(rows: Sequence[TokenRow], pad: int, *, left: bool = False) -> dict[str, Tensor]:
     """Rows as a padded batch: what the processor made, without the images, and with ``position_ids``."""
     length = max(row.length for row in rows)
     fill = {"input_ids": pad, "labels": -100}

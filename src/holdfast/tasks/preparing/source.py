@@ -9,13 +9,13 @@ from typing import Any
 
 from holdfast import files
 from holdfast.errors import HoldfastError
-from holdfast.tasks.cards import Card
+from holdfast.tasks.cards import TaskCard
 
 
 class Source:
     """Reads below ``root`` and never outside it."""
 
-    def __init__(self, root: Path, card: Card) -> None:
+    def __init__(self, root: Path, card: TaskCard) -> None:
         if not root.is_dir():
             raise HoldfastError(f"{root} is not a folder", remedy="give --from the folder of the official download")
         self.root, self.card = root.resolve(), card

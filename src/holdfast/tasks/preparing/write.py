@@ -18,7 +18,7 @@ import numpy as np
 from holdfast.data.images import resolve_inside
 from holdfast.errors import HoldfastError
 from holdfast.files import folder_beside, write_json, write_lines
-from holdfast.tasks.cards import PARTS, Card, card_file, download_of
+from holdfast.tasks.cards import PARTS, TaskCard, card_file, download_of
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
 
@@ -48,7 +48,7 @@ class Prepared:
 
 
 def prepare(
-    card: Card,
+    card: TaskCard,
     root: Path,
     out: Path,
     *,

@@ -1,0 +1,48 @@
+"""One thing, one name: no two classes of one name, and none of the words that the house has given up."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
+
+GIVEN_UP = {
+    "seam": "tap",
+    "taker": "extractor",
+    "taking": "extract",
+    "begun": "fingerprint",
+    "gate": "supports",
+    "memo": "expansion cache",
+    "said": "decision",
+    "asking": "generate",
+    "proved": "verified",
+    "refusal": "decision",
+}
+"""Words that stood for inner things, and the field's words that stand there now."""
+
+
+def definitions() -> Iterator[tuple[str, str, bool]]:
+    """(file, name, whether it is a class) of every class and function of the package."""
+    for file in sorted(ROOT.rglob("*.py")):
+        place = str(file.relative_to(ROOT))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                yield place, node.name, isinstance(node, ast.ClassDef)
+
+
+def test_one_class_one_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for file, name, is_class in definitions():
+        if is_class:
+            places[name].append(file)
+    assert len(places) > 100
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+def test_given_up_words_name_no_file_class_or_function() -> None:
+    found = [(file, name) for file, name, _ in definitions() if name.lower() in GIVEN_UP]
+    found += [(str(file.relative_to(ROOT)), file.stem) for file in ROOT.rglob("*.py") if file.stem in GIVEN_UP]
+    assert found == []
