@@ -7,7 +7,7 @@ print("\\n".join(comparison.sentences()))
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from holdfast.scoring.recognise import read
 from holdfast.verdict.pairing import pair_tasks
 from holdfast.verdict.records import Comparison
 from holdfast.verdict.runs import RunsComparison
+from holdfast.verdict.sentences import verdict
 from holdfast.verdict.sequence import measure
 from holdfast.verdict.statistics.permutation import RESAMPLES
 from holdfast.verdict.summary import conclude
@@ -95,7 +96,7 @@ def compare(
         records.append(record)
     records, summary = conclude(records, clusters, confidence=confidence, seed=seed, resamples=resamples)
     recognised = [f"{names[0]}: {before.recognised}", f"{names[1]}: {after.recognised}"]
-    return Comparison(
+    comparison = Comparison(
         tasks={record.name: record for record in records},
         summary=summary,
         base=names[0],
@@ -107,6 +108,7 @@ def compare(
         notes=tuple(dict.fromkeys((*before.notes, *after.notes, *notes))),
         roots=(*after.roots, *before.roots),
     )
+    return replace(comparison, words=tuple(verdict(comparison)))
 
 
 def compare_runs(

@@ -295,6 +295,7 @@ class Comparison:
         confidence, margin, seed: The settings behind the numbers; the margin is a share.
         notes: What a reader should know: items left out, scores that could not be had.
         roots: Folders in which image keys may be looked up.
+        words: The verdict in sentences, see :func:`holdfast.verdict.sentences.verdict`.
     """
 
     tasks: Mapping[str, TaskComparison]
@@ -307,6 +308,7 @@ class Comparison:
     seed: int = 0
     notes: tuple[str, ...] = ()
     roots: tuple[Path, ...] = ()
+    words: tuple[str, ...] = ()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -325,9 +327,7 @@ class Comparison:
 
     def sentences(self) -> list[str]:
         """The verdict in plain words, the most important first."""
-        from holdfast.verdict.sentences import verdict
-
-        return verdict(self)
+        return list(self.words)
 
     def to_json(self) -> dict[str, Any]:
         """The public form; scores and differences in points."""
