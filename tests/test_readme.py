@@ -15,10 +15,12 @@ import yaml
 from PIL import Image
 
 from holdfast.config.loading import load_config
+from holdfast.config.schema import TaskSpec
 from holdfast.methods.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+INSTALL = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -39,19 +41,18 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the README's commands name; the recipe is its own, on the pocket model."""
     folder = tmp_path_factory.mktemp("readme")
     example = json.loads(blocks("json")[0])
+    recipe = yaml.safe_load(blocks("yaml")[0])
     random = np.random.default_rng(0)
+    (folder / recipe["target"]).parent.mkdir()
     rows = []
     for index in range(30):
         name = example["image"].replace("1", str(index))
-        (folder / name).parent.mkdir(exist_ok=True)
-        Image.fromarray(random.integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(folder / name)
+        for place in (folder / recipe["target"]).parent, folder:
+            Image.fromarray(random.integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(place / name)
         rows.append(example | {"image": name, "id": f"q{index}", "answer": ["one", "two"][index % 2]})
-    for name in ("my-data", "other", "okvqa", "pope"):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    recipe = yaml.safe_load(blocks("yaml")[0])
-    recipe |= {"model": "pocket"}
-    recipe["tune"]["llm"] |= {"r": 8}  # the pocket model is 128 wide
-    recipe["train"] = {"steps": 2, "batch_size": 4}
+    for name in (recipe["target"], "other.jsonl"):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    recipe |= {"train": {"steps": 2, "batch_size": 4}, "evaluate": {"source_limit": 8}}  # less of the same
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     for who, answers in (("base", ["no"] * 8), ("tuned", ["yes"] * 6 + ["no"] * 2)):
         lines = [
@@ -76,7 +77,7 @@ def test_every_command_runs(workplace: Path) -> None:
         if words[0] == "make":
             assert run(["make", "-n", *words[1:]], ROOT).returncode == 0, line
         elif words[0] == "pip":
-            assert (ROOT / "pyproject.toml").exists() and words[1:] == ["install", "."], line
+            assert words[1:] == ["install", "."] or (words[2] == "torch" and words[-1] in INSTALL), line
         else:
             assert words[0] == "holdfast", line
             small = ["--steps", "2", "--items", "4"] if words[1] == "demo" else []
@@ -88,10 +89,18 @@ def test_every_command_runs(workplace: Path) -> None:
     assert (workplace / "runs" / "first" / "report.html").exists()
 
 
-@pytest.mark.parametrize("index", [0, 1], ids=["recipe", "speed"])
-def test_the_configurations_are_valid_as_they_stand(index: int, tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text(blocks("yaml")[index], encoding="utf-8")
+def test_the_recipe_is_valid_as_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
     Recipe(load_config(tmp_path / "recipe.yaml"))
+
+
+def test_it_stays_short_and_explains_its_letters_before_it_uses_them() -> None:
+    assert len(README.splitlines()) <= 170
+    table = README.index("recipe    train %")
+    for figure in ("**E**", "**F**", "**O**", "**H**", "**learned**", "**forgot**", "**target**", "**sources**"):
+        assert README.index(figure) < table, figure
+    spec = TaskSpec(data="mine.jsonl")
+    assert (spec.validation, spec.test) == (0.1, 0.1) and "80/10/10 by image" in README
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda file: file.name)
@@ -103,7 +112,7 @@ def test_the_python_example_runs(workplace: Path) -> None:
     code = blocks("python")[0].replace("runs/first", "runs/python")
     done = run([sys.executable, "-c", code], workplace)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.strip().split("\n")) >= 2
+    assert done.stdout.strip().endswith(".")  # sentences
 
 
 def test_links_and_pictures_exist() -> None:

@@ -97,7 +97,7 @@ def _type(field: FieldInfo) -> str:
     return said
 
 
-def keys() -> set[str]:
+def all_keys() -> set[str]:
     """Every key the page names, for the test that none is missing."""
     return {f"{prefix}{name}" for _, _, section, prefix in SECTIONS for name in section.model_fields}
 

@@ -7,15 +7,12 @@ the code says.
 from __future__ import annotations
 
 import inspect
-import types
 import typing
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import annotated_types
-from pydantic.fields import FieldInfo
-
+from holdfast.config.fields import bounds_in_words, type_in_words, value_in_words
 from holdfast.errors import HoldfastError, nearest
 from holdfast.methods.contract import Card, Options
 from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS
@@ -23,8 +20,6 @@ from holdfast.registry import Broken, Provider, Registry
 
 ORDER = ("baseline", "selective", "additive", "reparameterization", "any")
 """Paradigms as they are listed."""
-
-_BOUNDS = {"gt": "above {}", "ge": "at least {}", "lt": "below {}", "le": "at most {}"}
 
 
 @dataclass(frozen=True)
@@ -113,38 +108,13 @@ def _options(settings: type[Options]) -> Iterator[Option]:
             continue  # what this entry is about: it cannot be switched off
         yield Option(
             name=name,
-            type=_type(field.annotation),
+            type=type_in_words(field.annotation),
             default=field.default,
-            bounds=_bounds(field),
+            bounds=bounds_in_words(field),
             meaning=field.description or "",
             source=_source(settings, name),
             also=settings.spellings(name)[1:],
         )
-
-
-def _type(annotation: Any) -> str:
-    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _type(inside[0])
-    if origin is Literal:
-        return " or ".join(str(value) for value in inside)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type(part) for part in inside if part is not type(None)))
-    if origin in (tuple, list):
-        return f"list of {_type(inside[0])}"
-    if origin is dict:
-        return f"{_type(inside[1])} by name"
-    words = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-    return words.get(annotation, str(annotation))
-
-
-def _bounds(field: FieldInfo) -> str:
-    """The bounds of a number in words."""
-    said = []
-    for limit in field.metadata:
-        for parts in (limit,) if not isinstance(limit, annotated_types.GroupedMetadata) else limit:
-            said += [text.format(getattr(parts, key)) for key, text in _BOUNDS.items() if hasattr(parts, key)]
-    return ", ".join(said)
 
 
 def _source(settings: type[Options], name: str) -> str:
@@ -158,7 +128,7 @@ def _source(settings: type[Options], name: str) -> str:
 def _example(word: str, kind: Any) -> str:
     """How it is written in a recipe, with the first options that have a value."""
     options = [option for option in _options(kind.Settings) if option.default is not None][:3]
-    said = "".join(f", {option.name}: {_yaml(option.default)}" for option in options)
+    said = "".join(f", {option.name}: {value_in_words(option.default)}" for option in options)
     name = kind.card.name
     if word == "stabiliser":
         return f"keep:\n  - {{stabiliser: {name}{said}}}"
@@ -166,11 +136,3 @@ def _example(word: str, kind: Any) -> str:
         return f"fuse: {{method: {name}{said}}}"
     lr = "" if name == "frozen" else f", lr: {kind.card.default_lr:g}"
     return f"tune:\n  {kind.card.at}: {{method: {name}{said}{lr}}}"
-
-
-def _yaml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(_yaml(part) for part in value)}]"
-    return f"'{value}'" if isinstance(value, str) and ":" in value else str(value)

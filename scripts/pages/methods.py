@@ -1,0 +1,92 @@
+"""The page of every method, stabiliser and fusion, made from their cards, docstrings and options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from holdfast.config.fields import value_in_words
+from holdfast.methods.absent import ABSENT
+from holdfast.methods.describe import Description, Option, catalogue
+
+HEAD = """# Methods
+
+What can be written under `tune`, `keep` and `fuse` of a recipe. `holdfast methods` lists the same, and
+`holdfast methods NAME` prints one entry. Everything here is made from the code.
+
+A **method** says how the weights of one component change: *selective* methods train some of the model's own weights,
+*additive* ones put something beside them, *reparameterization* writes the change in fewer numbers. A **stabiliser** is
+a term or rule while training, a **fusion** an edit of tuned minus base afterwards.
+"""
+
+TITLES = {"method": "Methods", "stabiliser": "Stabilisers", "fusion": "Fusions"}
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = [HEAD]
+    for kind, entries in groupby(catalogue(), key=lambda entry: entry.kind):
+        found = list(entries)
+        parts += [f"## {TITLES[kind]}\n", *overview(found), ""]
+        for entry in found:
+            parts += section(entry)
+    parts += [
+        "## Not here, and why\n",
+        *(f"- {plain(absent.name)} ({absent.family}): {absent.reason}." for absent in ABSENT),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def overview(entries: Sequence[Description]) -> Iterator[str]:
+    """One line an entry."""
+    yield "| name | kind | what | paper | year |"
+    yield "|---|---|---|---|---|"
+    for entry in entries:
+        card = entry.card
+        kind = f"{card.paradigm}, {card.family}" if entry.kind == "method" else card.family
+        cells = (f"[`{card.name}`](#{card.name})", kind, card.summary, card.paper, str(card.year or ""))
+        yield "| " + " | ".join(map(plain, cells)) + " |"
+
+
+def section(entry: Description) -> Iterator[str]:
+    """What is known of one entry."""
+    card = entry.card
+    yield f"### {card.name} {{ #{card.name} }}\n"
+    yield f"{sentence(card.summary)}\n"
+    if entry.text:
+        yield f"{plain(entry.text)}\n"
+    facts = {
+        "paper": card.paper + (f", {card.year}" if card.year else ""),
+        "official code": card.official_code,
+        "merges into the weights": "yes" if card.mergeable else "no",
+        "extra cost when used": card.extra_inference_cost,
+        "checked against": card.checked_against,
+        "provided by": str(entry.provider) if entry.provider.package != "holdfast" else card.provided_by,
+    }
+    yield "; ".join(f"{name}: {plain(str(value))}" for name, value in facts.items() if value) + ".\n"
+    yield f"```yaml\n{entry.example}\n```\n"
+    if entry.options:
+        yield "| option | takes | default | bounds | meaning | default from |"
+        yield "|---|---|---|---|---|---|"
+        for option in entry.options:
+            yield row(option)
+        yield ""
+
+
+def row(option: Option) -> str:
+    """The table line of an option."""
+    default = value_in_words(option.default)
+    name = f"`{option.name}`" + "".join(f", also `{other}`" for other in option.also)
+    cells = (name, option.type, f"`{default}`" if default else "", option.bounds, option.meaning, option.source)
+    return "| " + " | ".join(map(plain, cells)) + " |"
+
+
+def plain(text: str) -> str:
+    """A docstring's text as Markdown, on one line, safe in a table."""
+    return " ".join(text.replace("``", "`").split()).replace("|", "\\|")
+
+
+def sentence(text: str) -> str:
+    """A clause as a sentence."""
+    text = plain(text).rstrip(".")
+    return text[:1].upper() + text[1:] + "."

@@ -1,0 +1,61 @@
+"""A study is a folder of runs whose index can be made again; its mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from holdfast.errors import HoldfastError
+from holdfast.events import Event, RecipeBegun
+from holdfast.studies.study import read_study, run_study
+from tests.support.desk import Desk
+
+COMMON: dict[str, Any] = {
+    "target": "data.jsonl",
+    "train": {"steps": 1, "batch_size": 2, "trackers": []},
+    "evaluate": {"max_new_tokens": 2},
+}
+
+
+def study_file(folder: Path, **recipes: Any) -> Path:
+    """A study with these recipes."""
+    file = folder / "study.yaml"
+    file.write_text(yaml.safe_dump({"title": "t", "common": COMMON, "recipes": recipes}, sort_keys=False), "utf-8")
+    return file
+
+
+def test_the_index_is_made_again_from_the_runs(tmp_path: Path, tiny_llava: Path, capsys: Any) -> None:
+    desk = Desk(tmp_path, tiny_llava, capsys)
+    file = study_file(tmp_path, still={"train": {"steps": 0}}, norms={"tune": {"llm": "norms"}})
+    study = read_study(file, {"model": str(desk.model)})
+    heard: list[Event] = []
+    entries = run_study(study, tmp_path / "out", base=tmp_path, listen=heard.append)
+    assert [event.name for event in heard if isinstance(event, RecipeBegun)] == ["still", "norms"]
+    still, norms = entries
+    assert still["E"] == 0 and still["learned"] == still["forgot"] == 0 and norms["trainable"] > 0
+    index = tmp_path / "out" / "scores.json"
+    before = index.read_bytes()
+    index.unlink()
+    run_study(study, tmp_path / "out", base=tmp_path, listen=lambda _: None)
+    assert index.read_bytes() == before
+
+
+def test_settings_of_a_recipe_go_before_common_ones(tmp_path: Path) -> None:
+    file = study_file(tmp_path, one={"train": {"steps": 7}}, two={"of": "one", "origin": "a table"})
+    study = read_study(file, {"train": {"batch_size": 5}, "seed": 3})
+    one, two = study.recipes
+    assert (one.config.train.steps, one.config.train.batch_size, one.config.seed) == (7, 5, 3)
+    assert (two.config.train.steps, two.of, two.origin, two.config.name) == (1, "one", "a table", "two")
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError, match="'two' builds on 'one', which does not come before it"):
+        read_study(study_file(tmp_path, two={"of": "one"}, one={}))
+    with pytest.raises(HoldfastError, match="unknown key 'tuen'"):
+        read_study(study_file(tmp_path, one={"tuen": {}}))
+    (tmp_path / "study.yaml").write_text("title: nothing\n", encoding="utf-8")
+    with pytest.raises(HoldfastError, match="the study cannot be read"):
+        read_study(tmp_path / "study.yaml")
