@@ -134,6 +134,25 @@ class Context:
         return self.loss(batch)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """One batch in training, for terms of the loss that look at what the model says.
+
+    Attributes:
+        batch: The model's inputs.
+        logits: ``[batch, places, vocabulary]`` of the model in training.
+        targets: ``[batch, places]``; negative where there is no answer token.
+        base: Gives the untouched base's logits at the same places, for the price of a forward pass.
+        again: Gives the logits of another pass of the model in training, with its own dropout and with gradients.
+    """
+
+    batch: Batch
+    logits: Tensor
+    targets: Tensor
+    base: Callable[[], Tensor]
+    again: Callable[[], Tensor]
+
+
 @dataclass
 class Artifact:
     """What a method saves: exactly what changed, and what is needed to put it on a fresh base.
@@ -164,6 +183,10 @@ class Method:
     Settings: ClassVar[type[Options]] = Options
     reselects: ClassVar[bool] = False
     """Whether the values behind :meth:`anchors` change places while it trains."""
+    per_token: ClassVar[bool] = True
+    """Whether a token's change depends on nothing but that token and what attention lets it see."""
+    wants_logits: ClassVar[bool] = False
+    """Whether :meth:`batch_penalty` looks at what the model says."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
@@ -203,6 +226,38 @@ class Method:
     def anchors(self) -> list[tuple[nn.Parameter, Tensor]]:
         """Pairs (trained values, their base values), for stabilisers that pull towards the base."""
         return []
+
+    def squares(self) -> list[Tensor]:
+        """Squared norms of the changes of weights that :meth:`anchors` does not show, such as those of ``B A``."""
+        return []
+
+    def touches(self) -> set[str]:
+        """The components whose outputs it changes; all others may be frozen, and their features kept."""
+        return {self.component.name}
+
+    def sketch(self, component: Component, generator: torch.Generator) -> None:
+        """Attach as far as shapes go, on a model without values, so that a plan can count what trains.
+
+        Raises:
+            HoldfastError: The method cannot work on this component, or needs values to say what it trains.
+        """
+        try:
+            # Without a generator nothing is drawn on the CPU, and without values there is nothing to draw.
+            with torch.device("meta"):
+                self.attach(component, Context(None))  # type: ignore[arg-type]
+        except (RuntimeError, NotImplementedError) as error:
+            raise HoldfastError(
+                f"method '{self.card.name}' reads weights when it attaches, so it cannot be planned from shapes",
+                remedy="the ledger of holdfast tune counts it before step 1",
+            ) from error
+
+    def penalty(self, step: int) -> Tensor | None:
+        """A term added to the loss of every optimizer step, or nothing."""
+        return None
+
+    def batch_penalty(self, seen: Seen) -> Tensor | None:
+        """A term of one batch, summed over its answer tokens and scaled as the answer loss is, or nothing."""
+        return None
 
     def changed_entries(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Of the tensors in :meth:`moves`, those that change in some entries only: flat indices and base values."""

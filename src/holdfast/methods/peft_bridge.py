@@ -88,7 +88,7 @@ class PeftMethod(Method):
         """Why an option does not fit a layer, as a clause, or nothing."""
         rank = getattr(self.options, "r", 0)
         width = min(layer.in_features, layer.out_features)
-        return f"rank {rank} is above its width {width}; choose r of at most {width}" if rank > width else None
+        return f"rank {rank} is above the width {width}; choose r of at most {width}" if rank > width else None
 
     def attach(self, component: Component, context: Context) -> None:
         self.component = component
@@ -97,7 +97,7 @@ class PeftMethod(Method):
             fault = self.check(layer)
             if fault is not None:
                 what, _, remedy = fault.partition("; ")
-                raise HoldfastError(f"layer '{name}' does not fit: {what}", remedy=remedy)
+                raise HoldfastError(f"{what} of layer '{name}'", remedy=remedy)
         self._inject(context.generator)
 
     def _inject(self, generator: torch.Generator | None) -> None:

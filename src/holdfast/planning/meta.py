@@ -9,13 +9,9 @@ import torch
 from torch import nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Context, Method
 from holdfast.methods.recipe import Recipe
-from holdfast.methods.selective.dense import Dense
-from holdfast.methods.selective.sparse import Sparse
-from holdfast.models.anatomy import Anatomy, Component, resolve_anatomy
+from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.shapes import model_config
-from holdfast.planning.counts import count_selected
 
 
 @dataclass(frozen=True)
@@ -65,44 +61,4 @@ def attach_recipe(recipe: Recipe, sketch: Sketch) -> None:
         part = sketch.anatomy.component(component)
         if method.card.name != "frozen" and not part.parameters:
             raise HoldfastError(f"the model has no parameters in component '{component}'", remedy="leave it frozen")
-        attach_on_meta(method, part, torch.Generator().manual_seed(position))
-
-
-def attach_on_meta(method: Method, component: Component, generator: torch.Generator) -> None:
-    """Attach one method to a component without values.
-
-    Which entries a mask selects depends on values and on data, how many does not, see
-    :mod:`holdfast.planning.counts`. Copies that a method keeps beside the trained tensors are not made.
-
-    Raises:
-        HoldfastError: The method cannot work on this component, or needs values to say what it trains.
-    """
-    if isinstance(method, Sparse):
-        method.component = component
-        method.selected = count_selected(method, component)  # type: ignore[assignment]
-    elif isinstance(method, Dense) and method.card.name != "frozen":
-        method.component = component
-        _train(method, method.choose(component, Context(generator)))
-    else:
-        try:
-            # Without a generator nothing is drawn on the CPU, and without values there is nothing to draw.
-            with torch.device("meta"):
-                method.attach(component, Context(None))  # type: ignore[arg-type]
-        except (RuntimeError, NotImplementedError) as error:
-            raise HoldfastError(
-                f"method '{method.card.name}' reads weights when it attaches, so it cannot be planned from shapes",
-                remedy="the ledger of holdfast tune counts it before step 1",
-            ) from error
-
-
-def _train(method: Dense, chosen: dict[str, nn.Parameter]) -> None:
-    if not chosen:
-        raise HoldfastError(
-            f"method '{method.card.name}' finds nothing to train in component '{method.component.name}'",
-            remedy="choose another component or method",
-        )
-    method.chosen, method.base = chosen, {}
-    for parameter in chosen.values():
-        # As in training: the trained copy of a half-precision weight is float32.
-        parameter.data = parameter.data.float()
-        parameter.requires_grad_(True)
+        method.sketch(part, torch.Generator().manual_seed(position))

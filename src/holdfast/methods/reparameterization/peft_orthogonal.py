@@ -89,10 +89,8 @@ class Boft(PeftMethod):
     def check(self, layer: nn.Linear) -> str | None:
         block, depth = self.options.block, self.options.factors - 1
         if depth and (block % 2 or layer.in_features % (block * 2**depth)):
-            return (
-                f"{depth + 1} butterfly factors need an even block, and block {block} times {2**depth} to divide its "
-                f"width {layer.in_features}; choose fewer factors or another block"
-            )
+            what = f"{depth + 1} butterfly factors and block {block} do not fit the width {layer.in_features}"
+            return f"{what}; choose fewer factors, or an even block that divides the width {2**depth} times over"
         return _undivided(block, layer)
 
 
@@ -128,4 +126,4 @@ def _undivided(block: int, layer: nn.Linear) -> str | None:
     if layer.in_features % block == 0:
         return None
     fits = max(size for size in range(1, block + 1) if layer.in_features % size == 0)
-    return f"block {block} does not divide its width {layer.in_features}; choose a divisor such as {fits}"
+    return f"block {block} does not divide the width {layer.in_features}; choose a divisor such as {fits}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -29,14 +29,27 @@ class Dense(Method):
         """The tensors to train, by full name."""
         raise NotImplementedError
 
-    def attach(self, component: Component, context: Context) -> None:
-        self.component = component
-        self.chosen = self.choose(component, context)
-        if not self.chosen:
+    def _chosen(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
+        chosen = self.choose(component, context)
+        if not chosen:
             raise HoldfastError(
                 f"method '{self.card.name}' finds nothing to train in component '{component.name}'",
                 remedy="choose another component or method",
             )
+        return chosen
+
+    def sketch(self, component: Component, generator: torch.Generator) -> None:
+        self.component = component
+        self.base, self.beside = dict[str, Tensor](), dict[nn.Parameter, torch.dtype]()
+        self.chosen = self._chosen(component, Context(generator))
+        for parameter in self.chosen.values():
+            # As in training: the trained copy of a half-precision weight is float32.
+            parameter.data = parameter.data.float()
+            parameter.requires_grad_(True)
+
+    def attach(self, component: Component, context: Context) -> None:
+        self.component = component
+        self.chosen = self._chosen(component, context)
         self.base = {name: parameter.detach().cpu().clone() for name, parameter in self.chosen.items()}
         self.beside = _beside(component, self.chosen)
         for parameter in [*self.chosen.values(), *self.beside]:
@@ -142,6 +155,27 @@ def in_scope(component: Component, options: Scope) -> dict[str, nn.Parameter]:
     return chosen
 
 
+def layers_in_scope(
+    component: Component, kinds: Iterable[str], layers: str | tuple[int, ...] | None
+) -> dict[str, nn.Linear]:
+    """The linear layers of some kinds, in all blocks or in those that a scope names.
+
+    Raises:
+        HoldfastError: A kind or layer that the component does not have, or none of both.
+    """
+    found = component.linears(kinds)
+    if layers is None:
+        return found
+    blocks = component.layers()
+    inside = tuple(blocks[index][0] + "." for index in _indices(layers, len(blocks), component.name))
+    found = {name: layer for name, layer in found.items() if name.startswith(inside)}
+    if not found:
+        raise HoldfastError(
+            f"layers {layers} of component '{component.name}' have no such linear layer", remedy="name other modules"
+        )
+    return found
+
+
 def _indices(layers: str | tuple[int, ...], count: int, component: str) -> list[int]:
     if isinstance(layers, str):
         side, colon, number = layers.partition(":")
@@ -175,3 +209,6 @@ class Frozen(Dense):
 
     def attach(self, component: Component, context: Context) -> None:
         self.component, self.chosen, self.base, self.beside = component, {}, {}, {}
+
+    def sketch(self, component: Component, generator: torch.Generator) -> None:
+        self.attach(component, Context(generator))

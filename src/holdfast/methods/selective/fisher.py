@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from pydantic import Field
@@ -10,13 +11,16 @@ from torch import Tensor
 
 from holdfast.methods.contract import Batch, Card, Context
 from holdfast.methods.selective.masks import GradientScope
-from holdfast.methods.selective.scores import scored, share, top_overall
+from holdfast.methods.selective.scores import scored, share, spread, top_overall
 from holdfast.methods.selective.sparse import Ratio, Sparse, SparseScope
 from holdfast.models.anatomy import Component
 
 
 class _Fisher(Sparse):
     """Ranks all entries together by a sum of squared gradients."""
+
+    def count(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        return spread(self.ratio, {name: math.prod(shape) for name, shape in shapes.items()})
 
     def ranked(
         self, component: Component, context: Context, batches: Iterable[Batch] | None = None

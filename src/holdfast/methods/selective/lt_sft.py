@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.selective.scores import share, top_overall
+from holdfast.methods.selective.scores import share, spread, top_overall
 from holdfast.methods.selective.sparse import Ratio, Sparse, SparseScope
 from holdfast.models.anatomy import Component
 
@@ -40,6 +43,9 @@ class LotteryTicket(Sparse):
     )
 
     Settings = LotteryScope
+
+    def count(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        return spread(self.ratio, {name: math.prod(shape) for name, shape in shapes.items()})
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         if context.batches is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -129,6 +131,9 @@ class Sift(GradientMask):
 
     Settings = FirstBatch
 
+    def count(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        return {name: self._count(math.prod(shape)) for name, shape in shapes.items()}
+
     def _count(self, size: int) -> int:
         return min(size, int(self.ratio * size) + 1)
 
@@ -160,6 +165,9 @@ class Gps(Sparse):
     )
 
     Settings = RowScope
+
+    def count(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        return {name: shape[0] * min(self.options.per_row, shape[1]) for name, shape in shapes.items()}
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         matrices, count = self.matrices(component), self.options.per_row

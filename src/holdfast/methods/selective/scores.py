@@ -6,6 +6,7 @@ passes over the same batches as there are groups, and only what may still be cho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -32,6 +33,15 @@ def top(score: Tensor, count: int) -> Tensor:
 def share(ratio: float, size: int) -> int:
     """``ratio`` of ``size`` entries, at least one."""
     return max(1, round(ratio * size))
+
+
+def spread(ratio: float, sizes: Mapping[str, int]) -> dict[str, int]:
+    """How many entries of each tensor a ranking of all together selects, as far as sizes tell: the sum is exact."""
+    left, counts = share(ratio, sum(sizes.values())), {}
+    for name, size in sizes.items():
+        counts[name] = min(left, math.ceil(ratio * size))
+        left -= counts[name]
+    return counts
 
 
 def groups(parameters: Mapping[str, nn.Parameter], limit: int) -> list[dict[str, nn.Parameter]]:

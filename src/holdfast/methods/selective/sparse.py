@@ -7,8 +7,10 @@ next layer's is made. The template is SIFT's (arXiv 2312.11875): one value vecto
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -19,6 +21,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Context, Method, Options
 from holdfast.methods.selective.auto import pick_ratio
 from holdfast.methods.selective.dense import Scope, in_scope
+from holdfast.methods.selective.scores import share
 from holdfast.methods.selective.selection import Selected
 from holdfast.models.anatomy import Component
 
@@ -59,6 +62,14 @@ class SparseScope(Scope):
         return values
 
 
+@dataclass(frozen=True)
+class Counted:
+    """Stands in a plan where :class:`holdfast.methods.selective.selection.Selected` stands in training."""
+
+    parameter: nn.Parameter
+    values: nn.Parameter
+
+
 class Sparse(Method):
     """A selective method that says which entries train; everything else is this engine's.
 
@@ -75,6 +86,31 @@ class Sparse(Method):
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         """Flat indices (sorted, no entry twice) of the share ``self.ratio`` to train, by parameter name."""
         raise NotImplementedError
+
+    def count(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        """How many entries of each matrix :meth:`choose` selects, from shapes alone: its share of every matrix.
+
+        A method with another rule says so here, or a plan counts it wrong.
+        """
+        return {name: share(self.ratio, math.prod(shape)) for name, shape in shapes.items()}
+
+    def sketch(self, component: Component, generator: torch.Generator) -> None:
+        self.component = component
+        ratio = getattr(self.options, "ratio", None)
+        if ratio == "auto":
+            raise HoldfastError(
+                f"method '{self.card.name}' chooses how many entries train by looking at data, so it cannot be planned",
+                remedy="plan with a number, such as ratio: 0.05",
+            )
+        if ratio is not None:
+            self.ratio = ratio
+        matrices = self.matrices(component)
+        counts = self.count({name: tuple(matrix.shape) for name, matrix in matrices.items()})
+        self.selected = {
+            name: Counted(matrices[name], nn.Parameter(torch.empty(count, device="meta")))  # type: ignore[misc]
+            for name, count in counts.items()
+            if count
+        }
 
     def attach(self, component: Component, context: Context) -> None:
         self.component = component

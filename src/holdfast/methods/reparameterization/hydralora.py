@@ -1,0 +1,74 @@
+"""HydraLoRA (arXiv 2404.19245): one A, several B, and a router that weighs them for every token."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from holdfast.methods.contract import Card, Context
+from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, empty, kaiming
+
+
+class HeadOptions(LowRankOptions):
+    """Rank, scale and the number of heads."""
+
+    source: ClassVar[str] = "Clin0212/HydraLoRA"
+    r: int = Field(default=4, gt=0, description="rank")
+    alpha: float | None = Field(default=32, gt=0, description="scale, over r")
+    heads: int = Field(default=4, gt=1, description="how many B there are")
+
+
+class Hydra(Change):
+    """``scale * sum_n w_n(x) B_n A x``, ``w = softmax(R x)``; ``B [heads, out, r]``, ``R [heads, in]``."""
+
+    def __init__(self, layer: nn.Linear, *, heads: int, r: int, scale: float, dropout: float) -> None:
+        super().__init__()
+        self.A = nn.Parameter(empty(layer, r, layer.in_features))
+        self.B = nn.Parameter(empty(layer, heads, layer.out_features, r))
+        self.R = nn.Parameter(empty(layer, heads, layer.in_features))
+        self.scale, self.dropout = scale, dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
+        weights = functional.linear(x.to(self.R.dtype), self.R).float().softmax(dim=-1)
+        low = functional.linear(inner, self.A)
+        # The weights go onto the r numbers of each head: [..., heads, r] and never [..., heads, out].
+        weighed = weights.to(low.dtype).unsqueeze(-1) * low.unsqueeze(-2)
+        return torch.einsum("...hr,hor->...o", weighed, self.B.to(weighed.dtype)) * self.scale
+
+
+class HydraLora(LowRank):
+    """``W0 x + s sum_n softmax(R x)_n B_n A x``; all ``B`` start at zero. The router reads each token by itself. The
+    release's balance loss, which it leaves off, is not here.
+    """
+
+    card = Card(
+        name="hydralora",
+        paradigm="reparameterization",
+        family="structure",
+        summary="one A, several B, and a router for every token",
+        paper="arXiv 2404.19245",
+        year=2024,
+        mergeable=False,
+        official_code="Clin0212/HydraLoRA",
+        extra_inference_cost="a router and thin matrix products a layer",
+        checked_against="loops over tokens and heads under AdamW, three steps",
+        default_lr=2e-4,
+    )
+    Settings = HeadOptions
+
+    def build(self, name: str, layer: nn.Linear) -> Change:
+        options = self.options
+        return Hydra(layer, heads=options.heads, r=options.r, scale=self.scale, dropout=options.dropout)
+
+    def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
+        kaiming(change.A, context.generator)
+        kaiming(change.R, context.generator)
+        change.B.zero_()
+
+    def anchored(self, change: Change) -> bool:
+        return False  # zero heads are zero whatever the router says

@@ -1,0 +1,71 @@
+"""MoSLoRA (arXiv 2406.11909): a small trained matrix mixes the ranks between the two factors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from holdfast.methods.contract import Card, Context
+from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankOptions, empty, fill, kaiming
+
+
+class MixerOptions(LowRankOptions):
+    """LoRA's, and how the mixer starts."""
+
+    source: ClassVar[str] = "wutaiqiang/MoSLoRA"
+    r: int = Field(default=16, gt=0, description="rank")
+    alpha: float | None = Field(default=32, gt=0, description="scale, over r")
+    mixer: Literal["orthogonal", "kaiming"] = Field(default="orthogonal", description="start of the mixer")
+
+
+class Mixed(Factors):
+    """``scale * B X A`` with the mixer ``X [r, r]``."""
+
+    def __init__(self, layer: nn.Linear, *, r: int, scale: float, dropout: float = 0.0) -> None:
+        super().__init__(layer, r=r, scale=scale, dropout=dropout)
+        self.X = nn.Parameter(empty(layer, r, r))
+
+    def weight(self) -> Tensor:
+        return self.scale * (self.B @ self.X @ self.A)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
+        mixed = functional.linear(functional.linear(inner, self.A), self.X)
+        return functional.linear(mixed, self.B) * self.scale
+
+    def square(self) -> Tensor:
+        left = self.B @ self.X
+        return self.scale**2 * ((left.T @ left) * (self.A @ self.A.T)).sum()
+
+
+class MosLora(LowRank):
+    """``W0 + s B X A``, all three trained; ``B`` starts at zero."""
+
+    card = Card(
+        name="moslora",
+        paradigm="reparameterization",
+        family="structure",
+        summary="LoRA with a trained mixer between its factors",
+        paper="arXiv 2406.11909",
+        year=2024,
+        official_code="wutaiqiang/MoSLoRA",
+        extra_inference_cost="none once merged",
+        checked_against="dense weights under AdamW, three steps",
+        default_lr=3e-4,
+    )
+    Settings = MixerOptions
+
+    def build(self, name: str, layer: nn.Linear) -> Change:
+        return Mixed(layer, r=self.options.r, scale=self.scale, dropout=self.options.dropout)
+
+    def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
+        super().start(name, layer, change, context)
+        if self.options.mixer == "kaiming":
+            kaiming(change.X, context.generator)
+            return
+        square, signs = torch.linalg.qr(torch.randn(change.X.shape, generator=context.generator))
+        fill(change.X, square * signs.diagonal().sign())  # Haar's measure, as nn.init.orthogonal_ draws it
