@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.errors import HoldfastError
+from holdfast.files import write_json
 
 if TYPE_CHECKING:
     from holdfast.verdict.runs import RunsComparison
@@ -133,13 +134,7 @@ def _columns(settings: list[str]) -> dict[str, str]:
 def _write(out: Path, runs: RunsComparison, data: dict[str, Any], images: list[Path]) -> None:
     from holdfast.reports.explorer import write_report
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        partial = out / ".comparison.json.partial"
-        partial.write_text(json.dumps(data, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise HoldfastError(f"cannot write here ({error.strerror or error})", file=out) from error
     last = list(runs.runs.values())[-1]
     title = f"{last.base} against {last.tuned}" if len(runs.runs) == 1 else f"{last.base} against {len(runs.runs)} runs"
     write_report(out / "report.html", title, runs.runs, sequence=runs.sequence, images=images)
-    partial.replace(out / "comparison.json")
+    write_json(out / "comparison.json", data)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
+from holdfast.files import read_json
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
@@ -129,9 +130,9 @@ def _files(place: Path) -> list[Path]:
     index = place / "model.safetensors.index.json"
     if index.is_file():
         try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
-            raise HoldfastError(f"the index is damaged ({error})", file=index, remedy="download it again") from error
+            named = set(read_json(index)["weight_map"].values())
+        except (KeyError, TypeError, AttributeError) as error:
+            raise HoldfastError("the index names no weights", file=index, remedy="download it again") from error
         missing = sorted(named - {file.name for file in found})
         if missing:
             raise HoldfastError(f"'{missing[0]}' is missing", file=place, remedy="download the whole model")

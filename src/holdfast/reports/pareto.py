@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.files import beside
 from holdfast.reports.tables import source_mean, target_mean
 
 COLOURS = {
@@ -69,11 +70,9 @@ def draw_pareto(entries: Sequence[Mapping[str, Any]], file: Path, *, title: str 
     axes.margins(x=0.09, y=0.09)
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
     figure.tight_layout()
-    partial = file.with_name(f".{file.name}")
-    figure.savefig(
-        partial, format=file.suffix.removeprefix("."), metadata={"Date": None} if file.suffix == ".svg" else None
-    )
-    partial.replace(file)
+    kind = file.suffix.removeprefix(".")
+    with beside(file) as partial:
+        figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else None)
     pyplot.close(figure)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from holdfast.files import read_json
 from holdfast.reports.explorer import Section, write_report
 from holdfast.reports.pareto import draw_pareto
 from holdfast.reports.tables import COLUMNS, cells
@@ -96,7 +96,7 @@ def _sources(entries: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def _ledger(run: Path) -> Section:
-    ledger = json.loads((run / "ledger.json").read_text(encoding="utf-8"))
+    ledger = read_json(run / "ledger.json")
     rows = [
         (
             name,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact
 from holdfast.models.loading import Loaded
@@ -23,27 +22,23 @@ def save_artifacts(
     folder: Path, artifacts: Sequence[Artifact], *, model: str, identity: str, ledger: dict[str, Any]
 ) -> None:
     """Write ``artifact.json`` and one safetensors file a component, beside the final name, then rename."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     parts = []
-    for artifact in artifacts:
-        name = f"{artifact.component}.safetensors"
-        save_file(artifact.tensors, partial / name, metadata={"format": "pt"})
-        parts.append(
-            {
-                "component": artifact.component,
-                "method": artifact.method,
-                "options": dict(artifact.options),
-                "metadata": artifact.metadata,
-                "file": name,
-                "provider": asdict(artifact.provider),
-            }
-        )
-    record = {"format": FORMAT, "model": model, "base_identity": identity, "parts": parts, "ledger": ledger}
-    (partial / "artifact.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with files.folder_beside(folder, replace=True, durable=True) as partial:
+        for artifact in artifacts:
+            name = f"{artifact.component}.safetensors"
+            save_file(artifact.tensors, partial / name, metadata={"format": "pt"})
+            parts.append(
+                {
+                    "component": artifact.component,
+                    "method": artifact.method,
+                    "options": dict(artifact.options),
+                    "metadata": artifact.metadata,
+                    "file": name,
+                    "provider": asdict(artifact.provider),
+                }
+            )
+        record = {"format": FORMAT, "model": model, "base_identity": identity, "parts": parts, "ledger": ledger}
+        files.write_json(partial / "artifact.json", record)
 
 
 def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
@@ -53,8 +48,10 @@ def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
         HoldfastError: Nothing there, or it is damaged.
     """
     file = folder / "artifact.json"
+    if not file.exists():
+        raise HoldfastError("there is no finished artifact", file=folder, remedy="let the run finish first")
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = files.read_json(file)
         artifacts = []
         for part in record["parts"]:
             name = Path(part["file"]).name  # a file name only: an artifact cannot point outside its folder
@@ -63,8 +60,6 @@ def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
             if "provider" in part:
                 artifact.provider = Provider(**part["provider"])
             artifacts.append(artifact)
-    except FileNotFoundError as error:
-        raise HoldfastError("there is no finished artifact", file=folder, remedy="let the run finish first") from error
     except HoldfastError:
         raise
     except Exception as error:  # safetensors raises its own type, which it does not export

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from holdfast import files
 from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
@@ -45,18 +43,15 @@ def export_model(run: Path, out: Path) -> float:
     before = _logits(loaded, probe)
     for method in methods:
         method.merge()
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     settings: Any = getattr(loaded.model, "generation_config", None)
     if settings is not None:  # what ended an answer in training ends it wherever the model goes
         settings.eos_token_id = end_ids(loaded)
-    loaded.model.save_pretrained(partial)  # type: ignore[operator]
-    if not copy_processor(model_place(loaded.name), partial):
-        loaded.chat.processor.save_pretrained(partial)
-    _as_the_umask_says(partial)
-    again = load_model(str(partial), dtype=next(loaded.model.parameters()).dtype)
-    deviation = float((_logits(again, probe) - before).abs().max())
-    partial.rename(out)
+    with files.folder_beside(out) as partial:
+        loaded.model.save_pretrained(partial)  # type: ignore[operator]
+        if not copy_processor(model_place(loaded.name), partial):
+            loaded.chat.processor.save_pretrained(partial)
+        again = load_model(str(partial), dtype=next(loaded.model.parameters()).dtype)
+        deviation = float((_logits(again, probe) - before).abs().max())
     return deviation
 
 
@@ -75,16 +70,13 @@ def export_adapter(run: Path, out: Path) -> None:
         raise HoldfastError(
             f"the run holds {what}, which is not one PEFT adapter", file=run, remedy="export a merged model instead"
         )
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     # PEFT names tensors from its own wrapper inwards.
     tensors = {f"base_model.model.{name}": tensor for name, tensor in artifacts[0].tensors.items()}
-    save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
     config: dict[str, Any] = dict(artifacts[0].metadata["peft_config"])
     config |= {"base_model_name_or_path": record["model"], "inference_mode": True}
-    (partial / "adapter_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    partial.rename(out)
+    with files.folder_beside(out) as partial:
+        save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        files.write_json(partial / "adapter_config.json", config)
 
 
 def _run_folder(run: Path) -> RunFolder:
@@ -106,16 +98,6 @@ def _base_of(run: Path) -> tuple[Loaded, list[Any], dict[str, Any]]:
 def _free(out: Path) -> None:
     if out.exists():
         raise HoldfastError("this exists already", file=out, remedy="choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-
-
-def _as_the_umask_says(folder: Path) -> None:
-    """Weights are written readable by their owner alone; the other files of the folder are not."""
-    umask = os.umask(0)
-    os.umask(umask)
-    for file in folder.rglob("*"):
-        if file.is_file():
-            file.chmod(0o666 & ~umask)
 
 
 def _probe(loaded: Loaded) -> dict[str, torch.Tensor]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
+from holdfast import files
 from holdfast.config.loading import dump_config, load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
@@ -67,11 +68,11 @@ class RunFolder:
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise HoldfastError("this exists and is not a Holdfast run", file=self.path, remedy="choose another --out")
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.config, dump_config(config))
+        files.write_text(self.config, dump_config(config))
 
     def write_json(self, name: str, value: Any) -> None:
         """Write ``name`` in one rename."""
-        write_text(self.path / name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        files.write_json(self.path / name, value)
 
     def read_json(self, name: str) -> Any:
         """Read ``name``.
@@ -79,25 +80,14 @@ class RunFolder:
         Raises:
             HoldfastError: Missing or not JSON.
         """
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise HoldfastError(f"{name} is missing", file=self.path, remedy="is this a finished run?") from error
-        except (OSError, ValueError) as error:
-            raise HoldfastError(f"{name} is damaged ({error})", file=self.path) from error
+        if not (self.path / name).exists():
+            raise HoldfastError(f"{name} is missing", file=self.path, remedy="is this a finished run?")
+        return files.read_json(self.path / name)
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         """Add one line to a JSON Lines file."""
-        with (self.path / name).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a whole file in one rename."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
+        finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
+        files.append_line(self.path / name, finite)
 
 
 def safe_name(task: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 
@@ -40,18 +39,10 @@ def save_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer,
     tensors["random:cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random:cuda"] = torch.cuda.get_rng_state()
-    partial, final, old = (run / name for name in (f"{_FOLDER}.partial", _FOLDER, f"{_FOLDER}.old"))
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_file(
-        {name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}, partial / "tensors.safetensors"
-    )
-    (partial / "progress.json").write_text(json.dumps(vars(progress)), encoding="utf-8")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        final.rename(old)
-    partial.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
+    plain = {name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}
+    with files.folder_beside(run / _FOLDER, replace=True, durable=True) as partial:
+        save_file(plain, partial / "tensors.safetensors")
+        files.write_json(partial / "progress.json", vars(progress), indent=None)
 
 
 def load_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer) -> Progress | None:
@@ -61,15 +52,12 @@ def load_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer)
         HoldfastError: The checkpoint is damaged or belongs to another recipe.
     """
     folder = run / _FOLDER
-    if not folder.exists() and (run / f"{_FOLDER}.old").exists():  # killed between the two renames
-        (run / f"{_FOLDER}.old").rename(folder)
+    files.heal_folder(folder)
     if not (folder / "progress.json").exists():
         return None
     try:
         tensors = load_file(folder / "tensors.safetensors")
-        progress = Progress(**json.loads((folder / "progress.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(folder) from error
+        progress = Progress(**files.read_json(folder / "progress.json"))
     except Exception as error:  # safetensors raises its own type, which it does not export
         raise _damaged(folder) from error
     groups: dict[str, dict[str, Any]] = {"trainable": {}, "optimizer": {}, "state": {}, "random": {}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +33,7 @@ from holdfast.speed.sharing.batcher import Batcher
 from holdfast.training import fused
 from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from holdfast.training.log import cut_back
 from holdfast.training.loss import answer_logits, answer_loss
 from holdfast.training.memory import Randomness, clean_up
 
@@ -130,9 +130,9 @@ class Trainer:
         progress = None
         if self.run_folder is not None:
             progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer)
-        if progress is not None:
+        if progress is not None and self.run_folder is not None:
             self.listen(Resumed(progress.step, self.steps))
-            _forget_after(self.run_folder, progress.step)
+            cut_back(self.run_folder / "train.jsonl", progress.step)
         progress = progress or Progress()
         outcome = Outcome(self.steps, progress.seconds, progress.stopped)
         begun = time.perf_counter() - progress.seconds
@@ -352,12 +352,3 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(pressed)
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-def _forget_after(run: Path | None, step: int) -> None:
-    """Cut the log back to the checkpoint, so that no step stands in it twice."""
-    log = None if run is None else run / "train.jsonl"
-    if log is not None and log.exists():
-        rows = [row for row in log.read_text(encoding="utf-8").split("\n") if row.strip()]
-        kept = [row for row in rows if json.loads(row).get("step", 0) <= step]
-        log.write_text("".join(row + "\n" for row in kept), encoding="utf-8")

@@ -15,7 +15,7 @@ import torch
 from holdfast.models.loading import Loaded
 from holdfast.speed.features import files
 from holdfast.speed.features.cache import FeatureCache
-from holdfast.speed.features.folder import PART, SUFFIX, clear, groups, stored
+from holdfast.speed.features.folder import SUFFIX, clear, groups, stored
 from tests.support.features import BOTH, CAP, ONE, TALL, TWO, example, folder_of, load, pixels
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,7 +69,7 @@ def test_two_processes_fill_at_once(loaded: Loaded, tmp_path: Path, tmp_path_fac
         process.stdin.write("\n")
         process.stdin.flush()
     assert [process.communicate()[0].split() for process in both] == [["12", "0"]] * 2
-    assert len(stored(tmp_path)) == 12 and list(tmp_path.rglob(f"*{PART}")) == []
+    assert len(stored(tmp_path)) == 12 and list(tmp_path.rglob("*.partial")) == []
     cached = opened(loaded, tmp_path).batch(MANY)
     assert cached is not None and len(cached.records) == 12
 
@@ -82,7 +82,7 @@ def test_a_kill_leaves_what_was_done_and_nothing_broken(
     assert process.returncode == -signal.SIGKILL
     cache = opened(loaded, tmp_path)
     assert cache.missing(MANY) == MANY[5:]
-    part = next(tmp_path.glob("*/")) / f"x.1.0{PART}"
+    part = next(tmp_path.glob("*/")) / ".x@host-1-0.partial"
     part.write_bytes(b"half")
     cache.fill(MANY)
     assert cache.missing(MANY) == [] and part.exists(), "it may be another process's"

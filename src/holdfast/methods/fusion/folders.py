@@ -7,7 +7,6 @@ pieces and of one threshold's histograms, whatever the size of the model: far be
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
+from holdfast.files import folder_beside, read_json, write_json
 from holdfast.methods.fusion.base import PIECE, Fusion, check_experts, generator_of, pieces
 from holdfast.models.checkpoint import Checkpoint, Entry
 
@@ -66,10 +66,7 @@ def fuse_folders(
         check_same(own, other)
     numbers = _Floats(own)
     fusion.begin(lambda: pieces(numbers, others))
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with folder_beside(out) as partial:
         total, done = sum(own.size(name) for name in own.names()), 0
         for file in own.files:
             with (partial / file.name).open("wb") as stream:
@@ -88,11 +85,7 @@ def fuse_folders(
             "base": str(base),
             "tuned": [str(folder) for folder in tuned],
         }
-        (partial / "fusion.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        partial.rename(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        write_json(partial / "fusion.json", record)
     return record
 
 
@@ -177,10 +170,7 @@ def _config(place: Path) -> dict[str, Any]:
     file = place / "config.json"
     if not file.is_file():
         return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HoldfastError(f"the configuration is damaged ({error})", file=file) from error
+    found = read_json(file)
     return found if isinstance(found, dict) else {}
 
 

@@ -6,11 +6,11 @@ has, tied ones once) and ``hub`` (the Hub id of the weights, with what its confi
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
+from holdfast.files import read_json
 
 FOLDER = Path(__file__).parent
 
@@ -28,7 +28,7 @@ def read_shape(name: str) -> dict[str, Any]:
     """
     if name not in shape_names():
         raise HoldfastError(f"unknown model shape '{name}'", remedy=nearest(name, [*shape_names(), "pocket"]))
-    shape: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    shape: dict[str, Any] = read_json(FOLDER / f"{name}.json")
     return shape
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.files import beside, read_json, write_json
 from holdfast.pocket.making.plan import FULL, QUICK, BuildPlan, Stage
 
 Report = Callable[[str, int, int, str], None]
@@ -118,23 +119,22 @@ def _claim(stages: Path, seed: int, plan: BuildPlan) -> None:
     wanted = {"seed": seed, "plan": json.loads(json.dumps(asdict(plan)))}
     file = stages / "plan.json"
     if file.is_file():
-        if json.loads(file.read_text(encoding="utf-8")) != wanted:
+        if read_json(file) != wanted:
             raise HoldfastError(
                 "the folder holds stages of a build with another seed or plan",
                 file=stages,
                 remedy="give another --out, or delete that folder",
             )
         return
-    file.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    write_json(file, wanted)
 
 
 def _save(model: Any, file: Path, seconds: float) -> None:
     from safetensors.torch import save_file
 
-    beside = file.with_suffix(".partial")
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(state, beside, metadata={"seconds": f"{seconds:.1f}"})
-    beside.replace(file)
+    with beside(file) as unfinished:
+        save_file(state, unfinished, metadata={"seconds": f"{seconds:.1f}"})
 
 
 def _load(model: Any, file: Path) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from dataclasses import asdict
@@ -11,8 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from holdfast.files import read_json, write_json
 from holdfast.pocket.making.plan import BuildPlan
 from holdfast.pocket.making.score import ScoreRow, as_records, source_mean
+
+CARD = "card.json"
 
 
 def write_model(
@@ -26,11 +28,11 @@ def write_model(
     from holdfast.pocket.making.architecture import parameter_count
     from holdfast.pocket.tokens import save_processor
 
-    beside = out / ".partial"
-    beside.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(beside)
-    save_processor(beside)
-    weights = beside / "model.safetensors"
+    (out / CARD).unlink(missing_ok=True)
+    model.save_pretrained(out)
+    save_processor(out)
+    weights = out / "model.safetensors"
+    weights.chmod(0o644)  # safetensors keeps it to its owner
     card = {
         "model": "holdfast pocket",
         "seed": seed,
@@ -44,18 +46,13 @@ def write_model(
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "scikit-learn")},
         "plan": asdict(plan),
     }
-    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
-    (beside / "card.json").write_text(text, encoding="utf-8")
-    for file in sorted(beside.iterdir(), key=lambda file: file.name == "card.json"):
-        file.chmod(0o644)
-        file.replace(out / file.name)
-    beside.rmdir()
+    write_json(out / CARD, card)
     return card
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a model folder made by :func:`write_model`."""
-    card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card: dict[str, Any] = read_json(folder / CARD)
     return card
 
 

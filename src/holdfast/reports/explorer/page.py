@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
+from holdfast.files import write_text
 from holdfast.reports.explorer.overview import number, overview
 from holdfast.reports.explorer.payload import build_payload, inert
 from holdfast.reports.explorer.section import Section
@@ -62,13 +63,7 @@ def write_report(
         blocks=[(name, Markup(text), packed) for name, (text, packed) in payload.blocks.items()],
     )
     final = Path(path)
-    partial = final.with_name(f".{final.name}.partial")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(final)
-    except OSError as error:
-        raise HoldfastError(f"the report cannot be written ({error.strerror or error})", file=final) from error
+    write_text(final, html)
     return final
 
 

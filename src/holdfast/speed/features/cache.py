@@ -203,8 +203,8 @@ class FeatureCache:
         try:
             self._card().write(self._group)
             files.write(path, content)
-        except OSError as error:
-            self.note = f"The feature cache {self._folder} cannot be written ({error.strerror}); the rest is computed."
+        except HoldfastError as error:
+            self.note = f"The feature cache {self._folder} has no more room ({error.problem}); the rest is computed."
             return False
         return True
 

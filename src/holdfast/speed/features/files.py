@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from holdfast.speed.features.folder import PART
-
-_turn = itertools.count()
+from holdfast.errors import HoldfastError
+from holdfast.files import parse_json, write_bytes
 
 
 @dataclass(frozen=True)
@@ -45,15 +42,9 @@ def write(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path`` in one piece, whoever else writes it and whenever this process is killed.
 
     Raises:
-        OSError: The folder cannot be written, or the disk is full.
+        HoldfastError: The folder cannot be written, or the disk is full.
     """
-    part = path.with_name(f"{path.stem}.{os.getpid()}.{next(_turn)}{PART}")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_bytes(path, content)
 
 
 def is_whole(path: Path) -> bool:
@@ -77,11 +68,11 @@ def _open(path: Path, *, values: bool, compare: bool) -> FeatureRecord | None:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             facts = file.metadata() or {}
-            spec, crc = json.loads(facts["spec"]), int(facts["crc"])
+            spec, crc = parse_json(facts["spec"]), int(facts["crc"])
             if not values:
                 return FeatureRecord(spec, ())
             tensors = tuple(file.get_tensor(str(index)) for index in range(len(file.keys())))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+    except (OSError, ValueError, KeyError, TypeError, HoldfastError, SafetensorError):
         return None
     return FeatureRecord(spec, tensors) if not compare or _checksum(tensors) == crc else None
 

@@ -6,7 +6,6 @@ features. A file's modification time says when it was last used.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -14,12 +13,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from holdfast.errors import HoldfastError
+from holdfast.files import read_json, write_json
+from holdfast.files.writing import PARTIAL
+
 DEFAULT_CAP = 20_000_000_000
 """Bytes that the cache may take unless the caller says otherwise."""
 
 SUFFIX = ".safetensors"
-PART = ".part"
-"""Ending of a file that is being written; a killed process leaves one behind."""
+_UNFINISHED = (f"*{PARTIAL}", "*.part")
+"""Files that are being written, and what earlier versions called them; a killed process leaves one behind."""
 
 _CARD = "group.json"
 _PROOF = "proof.json"
@@ -48,12 +51,9 @@ class GroupCard:
 
     def write(self, group: Path) -> None:
         """Put the card into the group's folder, which is made where it is missing."""
-        group.mkdir(parents=True, exist_ok=True)
         file = group / _CARD
         if not file.is_file():
-            part = file.with_name(f"{_CARD}.{os.getpid()}{PART}")
-            part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-            part.replace(file)
+            write_json(file, asdict(self))
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,15 @@ class Verification:
     def read(group: Path) -> Verification:
         """The proof of a group; an empty one where there is none, or none that can be read."""
         try:
-            found = json.loads((group / _PROOF).read_text(encoding="utf-8"))
+            found = read_json(group / _PROOF)
             return Verification(int(found["rows"]), tuple(map(str, found["fields"])))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (HoldfastError, ValueError, KeyError, TypeError):
             return Verification()
 
     def write(self, group: Path) -> None:
         """Put it into the group's folder; where that cannot be written it is found out again next time."""
-        part = group / f"{_PROOF}.{os.getpid()}{PART}"
-        with suppress(OSError):
-            part.write_text(json.dumps({"rows": self.rows, "fields": list(self.fields or ())}), encoding="utf-8")
-            part.replace(group / _PROOF)
+        with suppress(HoldfastError):
+            write_json(group / _PROOF, {"rows": self.rows, "fields": list(self.fields or ())})
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ def remove(path: Path) -> bool:
 def sweep(folder: Path, *, older_than: float = _STALE) -> None:
     """Delete unfinished files that no process can still be writing."""
     for path in _folders(folder):
-        for file in path.glob(f"*{PART}"):
+        for file in (found for pattern in _UNFINISHED for found in path.glob(pattern)):
             with suppress(OSError):
                 if time.time() - file.stat().st_mtime >= older_than:
                     file.unlink()
@@ -187,7 +185,7 @@ def _files(group: Path) -> Iterator[Stored]:
 
 def _card(group: Path) -> GroupCard:
     try:
-        facts = json.loads((group / _CARD).read_text(encoding="utf-8"))
+        facts = read_json(group / _CARD)
         return GroupCard(**{name: str(facts[name]) for name in GroupCard.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError):
+    except (HoldfastError, ValueError, KeyError, TypeError):
         return GroupCard("?", "?", "?", "?", "?")
