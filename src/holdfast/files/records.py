@@ -191,7 +191,8 @@ def _lines_or_whole(start: bytes, named_lines: bool) -> Form:
     except Mistake as mistake:
         # A line that is JSON and refused for another reason is a line; "{" alone begins an object over many lines.
         if mistake.broken:
-            return "jsonl" if named_lines and len(first.strip()) > 2 else "json"
+            alone = len(first.strip()) <= 2 and not rest.lstrip().startswith(b"{")
+            return "jsonl" if named_lines and not alone else "json"
     except UnicodeDecodeError:
         pass
     return "jsonl" if named_lines or rest.strip() else "json"
@@ -233,7 +234,7 @@ def _json_lines(lines: Iterable[tuple[int, str]], file: Path, nan: bool) -> Iter
                 )
             else:
                 what = "the line is not valid JSON: " if mistake.broken else ""
-                yield line, HoldfastError(what + mistake.problem, item=mistake.item)
+                yield line, HoldfastError(what + mistake.problem, item=mistake.item, remedy="mend the line")
             continue
         yield line, _object(value, "the line")
     if not seen:
@@ -248,7 +249,7 @@ def _json_list(text: str, file: Path, nan: bool) -> Iterator[Entry]:
         entries = 0
         for entries, (line, value) in enumerate(json_text.list_entries(text, nan_is_none=nan), start=1):
             if isinstance(value, Mistake):
-                yield line, HoldfastError(value.problem, item=value.item)
+                yield line, HoldfastError(value.problem, item=value.item, remedy="mend the entry")
             else:
                 yield line, _object(value, f"entry {entries}")
     except Mistake as mistake:
