@@ -17,25 +17,45 @@ def data() -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="JSONL, or LLaVA JSON")],
+    file: Annotated[Path, typer.Argument(help="JSON Lines, JSON, CSV, TSV or xlsx, in any form of the docs")],
     root: Annotated[Path | None, typer.Option(help="folder of the images; default: the file's own")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="FIELD=COLUMN, where the file has other names; may be given again")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="also try pictures on this model's processor and texts on its chat template"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """List every problem of a data file at once; exit code 2 if there is any."""
     import json
 
     from holdfast.data.readers import read_examples
+    from holdfast.errors import HoldfastError
 
-    reading = read_examples(file, root=root)
-    good, problems = len(reading.examples), reading.problems
+    columns = dict(pair.split("=", 1) for pair in column or () if "=" in pair)
+    if len(columns) < len(column or ()):
+        raise HoldfastError("--column takes FIELD=COLUMN", remedy="for instance --column question=prompt")
+    reading = read_examples(file, root=root, columns=columns)
+    good, problems = len(reading.examples), list(reading.problems)
+    if model is not None:
+        from holdfast.models.loading import load_chat
+        from holdfast.runs.pictures import Refusals
+
+        refused = Refusals(load_chat(model)).whole(reading.examples)
+        good -= len(refused)
+        problems += [HoldfastError(p.problem, file=file, item=p.item, remedy=p.remedy) for p in refused]
+    forms = ", ".join(f"{count} {name}" for name, count in reading.forms.items())
     if as_json:
         rows = [{"line": p.line, "item": p.item, "problem": p.problem, "remedy": p.remedy} for p in problems]
-        print(json.dumps({"good": good, "problems": rows}, indent=1))
+        print(json.dumps({"good": good, "forms": reading.forms, "problems": rows}, indent=1))
     else:
         for problem in problems:
             print(problem)
         images = len({example.image_key for example in reading.examples})
         print(f"{good} good examples on {images} images, {len(problems)} problems in {file}.")
+        print(f"Recognised: {forms}." if forms else "No record could be read.")
     if problems:
         raise SystemExit(2)
 

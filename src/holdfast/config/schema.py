@@ -98,6 +98,11 @@ class TaskSpec(ConfigSection):
     validation: str | Share = Field(default=0.1, description="a file, or the share split off")
     test: str | Share = Field(default=0.1, description="a file, or the share split off")
     prompt: str = Field(default=AS_IT_IS, description="the text asked; {question} and {choices} are filled in")
+    system: str | None = Field(default=None, description="system prompt of items that bring none of their own")
+    columns: dict[str, str] = Field(
+        default={},
+        description="field of an example (question, answer, image, id, choices, system) -> what the file calls it",
+    )
     metric: str | None = Field(default=None, description="by name; default: the card's, or exact_match")
     variant: str | None = Field(default=None, description="of the metric, by name; default: the metric's first")
     limit: int | None = Field(default=None, gt=0, description="at most so many training examples")

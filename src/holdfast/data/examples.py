@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from holdfast.data.stored import StoredImage
+
 IMAGE_MARK = "<image>"
 
-ImageSource = Path | npt.NDArray[np.uint8]
-"""A file inside the data root, or pixels ``[height, width, 3]`` of a task that draws its own images."""
+ImageSource = Path | npt.NDArray[np.uint8] | StoredImage
+"""A file inside the data root, pixels ``[height, width, 3]`` of a task that draws its own images, or a picture that
+stands in a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One item: its images, its turns (usually one) and what a metric may want to know of it."""
+    """One item: its images, its turns (usually one), its system prompt and what a metric may want to know of it."""
 
     id: str
     images: tuple[ImageSource, ...]
@@ -38,6 +41,7 @@ class Example:
     image_key: str = ""
     choices: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    system: str = ""
 
     @property
     def question(self) -> str:
@@ -59,6 +63,8 @@ class Example:
         """
         marked = any(IMAGE_MARK in turn.question for turn in self.turns)
         messages: list[dict[str, Any]] = []
+        if self.system:
+            messages.append({"role": "system", "content": [{"type": "text", "text": self.system}]})
         for position, turn in enumerate(self.turns):
             content: list[dict[str, Any]] = []
             if not marked and position == 0:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from holdfast.data.examples import ImageSource
+from holdfast.data.stored import StoredImage
 from holdfast.errors import HoldfastError
 
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused before they are decoded: no vision tower looks at more."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(("AVIF",) if features.check("avif") else ()))
+"""What is opened; AVIF where Pillow was built with it."""
 
 
 def resolve_inside(root: Path, name: str) -> Path:
@@ -52,7 +55,7 @@ def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Ima
     own range; an animation gives its first frame.
 
     Args:
-        source: A file, or pixels.
+        source: A file, a picture that stands in a record, or pixels.
         at_least: Pixels a side that suffice: a JPEG may then be decoded smaller, which is quicker.
 
     Raises:
@@ -62,11 +65,17 @@ def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Ima
         return Image.fromarray(source)
     name = source.name
     try:
-        if source.stat().st_size == 0:
+        content: Path | io.BytesIO
+        if isinstance(source, StoredImage):
+            encoded = source.tobytes()
+            content, size = io.BytesIO(encoded), len(encoded)
+        else:
+            content, size = source, source.stat().st_size
+        if size == 0:
             raise HoldfastError(f"image '{name}' is empty", remedy="replace the file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(source, formats=FORMATS) as image:
+            with Image.open(content, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     raise HoldfastError(

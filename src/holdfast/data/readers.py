@@ -1,51 +1,69 @@
-"""Read the user's own examples: simple JSONL and LLaVA ``conversations`` JSON, told apart by their content.
+"""Read the user's own examples from JSON Lines, JSON lists, CSV, TSV and workbooks, in every form of :mod:`.forms`.
 
-Simple form, one object a line::
+The simple form, one object a line::
 
     {"image": "cats/1.png", "question": "How many cats?", "answer": "two", "id": "q1"}
 
-``image`` may be a list (several images) and ``answer`` too (several right answers; the first is trained on).
-``images`` and ``answers`` are taken as synonyms, ``choices`` is kept for metrics that need them, and every
-other field is carried along. LLaVA form, a JSON list or JSONL::
-
-    {"id": "1", "image": "1.png", "conversations": [{"from": "human", "value": "<image>\\nWhat?"},
-                                                     {"from": "gpt", "value": "A cat"}]}
+``image`` may be a list (several images), ``null`` (text alone), and ``answer`` too may be a list (several right
+answers; the first is trained on). ``images`` and ``answers`` are taken as synonyms, ``choices`` is kept for metrics
+that need them, and every other field is carried along.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
-from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, Turn, image_key
+from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, image_key
+from holdfast.data.forms import SIMPLE, Conversation, Form, conversation_of
 from holdfast.data.images import open_image, resolve_inside
+from holdfast.data.stored import DataURI, Encoded, StoredImage, is_data_uri
 from holdfast.errors import HoldfastError
-from holdfast.files import form_of, scan
+from holdfast.files import form_of, parse_json, scan
 
-_OWN_FIELDS = {"id", "image", "images", "question", "answer", "answers", "choices", "conversations"}
+LISTS = frozenset(("image", "images", "answer", "answers", "choices", "conversations", "messages", "history"))
+"""Fields whose cell in a table may hold a list as JSON."""
+URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ExamplesRead:
-    """What a file gave: its good examples and, in file order, everything that is wrong with it."""
+    """What a file gave: its good examples and, in file order, everything that is wrong with it.
+
+    Attributes:
+        examples: In the order of the file.
+        problems: One a bad item.
+        forms: How many records were of each form, by its name.
+    """
 
     examples: tuple[Example, ...]
     problems: tuple[HoldfastError, ...]
+    forms: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_examples(
-    file: Path, *, root: Path | None = None, open_images: bool = True, limit: int | None = None
+    file: Path,
+    *,
+    root: Path | None = None,
+    open_images: bool = True,
+    limit: int | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> ExamplesRead:
     """Read every example of ``file`` and collect every problem.
 
     Args:
-        file: JSONL (simple or LLaVA form) or a JSON list of LLaVA items.
+        file: JSON Lines, a JSON list, CSV, TSV or a workbook; gzip or not.
         root: Folder that image paths are relative to and may not leave; default: the file's own folder.
         open_images: Decode each picture once, so that damaged files are found before training.
         limit: Stop after this many records.
+        columns: Field of the simple form -> what the file calls it.
 
     Raises:
         HoldfastError: The file itself is missing, unreadable or holds no record at all.
@@ -58,9 +76,10 @@ def read_examples(
     problems: list[HoldfastError] = []
     first_seen: dict[str, int] = {}
     resolve = lru_cache(maxsize=None)(partial(resolve_inside, root))  # questions share images
-    known_images: dict[Path, HoldfastError | None] = {}
+    known_images: dict[Path | StoredImage, HoldfastError | None] = {}
     count = 0
-    is_list = form_of(file) == "json"
+    forms: Counter[str] = Counter()
+    is_list, is_table = form_of(file) == "json", form_of(file) in ("csv", "tsv", "xlsx")
     for position, (line, record) in enumerate(scan(file), start=1):
         if limit is not None and count >= limit:
             break
@@ -69,25 +88,54 @@ def read_examples(
         try:
             if isinstance(record, HoldfastError):
                 raise record
+            record = _renamed(record, columns or {})
+            record = _cells(record) if is_table else record
             item = _identifier(record, f"item-{position}" if is_list else f"line-{line}")
+            form, said = conversation_of(record)
             if item in first_seen:
-                raise HoldfastError(
-                    f"id '{item}' stands on line {first_seen[item]} already",
-                    remedy="give every item its own id",
-                )
+                if form is SIMPLE:
+                    raise HoldfastError(
+                        f"id '{item}' stands on line {first_seen[item]} already", remedy="give every item its own id"
+                    )
+                # LLaVA's files name a conversation by its picture, which may have several.
+                item = next(name for n in count_from(2) if (name := f"{item}#{n}") not in first_seen)
             first_seen[item] = line
-            example = _example(record, item, resolve)
+            example = _example(record, item, form, said, resolve)
             if open_images:
                 _check_images(example, known_images)
             examples.append(example)
+            forms[form.name] += 1
         except HoldfastError as error:
             problems.append(HoldfastError(error.problem, file=file, line=line, item=item, remedy=error.remedy))
     if not count:
         raise HoldfastError("the data set is empty", file=file, remedy="add at least one example")
-    return ExamplesRead(tuple(examples), tuple(problems))
+    return ExamplesRead(tuple(examples), tuple(problems), dict(forms))
 
 
-def _identifier(record: dict[str, Any], name: str) -> str:
+def _cells(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a table: empty cells are absent, and a cell that holds a JSON list is a list."""
+    found: dict[str, Any] = {}
+    for name, cell in record.items():
+        if cell is None or cell == "":
+            continue
+        if isinstance(cell, str) and cell.lstrip().startswith("[") and name in LISTS:
+            with suppress(HoldfastError):  # it may be a text that begins with a bracket
+                cell = parse_json(cell)
+        found[name] = cell
+    return {"image": None, **found} if "image" in record or "images" in record else found
+
+
+def _renamed(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """The record with the user's columns under the names of the simple form."""
+    for name, column in columns.items():
+        if column not in record and name in ("question", "answer"):
+            shown = ", ".join(sorted(record)[:12])
+            raise HoldfastError(f"there is no column '{column}' for '{name}'", remedy=f"columns: {shown}")
+    taken = {column: name for name, column in columns.items()}
+    return {taken.get(name, name): value for name, value in record.items() if name in taken or name not in columns}
+
+
+def _identifier(record: Mapping[str, Any], name: str) -> str:
     value = record.get("id", record.get("question_id"))
     if value is None:
         return name
@@ -96,100 +144,62 @@ def _identifier(record: dict[str, Any], name: str) -> str:
     return str(value)
 
 
-def _example(record: dict[str, Any], item: str, resolve: Callable[[str], Path]) -> Example:
-    turns = _conversation(record) if "conversations" in record else (_single_turn(record),)
-    images = tuple(resolve(name) for name in _image_names(record))
-    marks = sum(turn.question.count(IMAGE_MARK) for turn in turns)
+def _example(
+    record: Mapping[str, Any], item: str, form: Form, said: Conversation, resolve: Callable[[str], Path]
+) -> Example:
+    images = tuple(_source(value, resolve) for value in said.images)
+    marks = sum(turn.question.count(IMAGE_MARK) for turn in said.turns)
     if marks and marks != len(images):
         raise HoldfastError(
             f"{marks} {IMAGE_MARK} marks stand in the text but {len(images)} images are given",
             remedy="use one mark per image, or none",
         )
-    choices = record.get("choices", ())
+    choices = record.get("choices") or ()
     if not isinstance(choices, list | tuple) or not all(isinstance(choice, str) for choice in choices):
         raise HoldfastError("field 'choices' is not a list of texts")
-    sources: tuple[ImageSource, ...] = images
     return Example(
         id=item,
-        images=sources,
-        turns=turns,
-        image_key=image_key(sources),
+        images=images,
+        turns=said.turns,
+        image_key=image_key(images),
         choices=tuple(choices),
-        extra={key: value for key, value in record.items() if key not in _OWN_FIELDS},
+        extra={key: value for key, value in record.items() if key not in form.fields},
+        system=said.system,
     )
 
 
-def _single_turn(record: dict[str, Any]) -> Turn:
-    question = record.get("question")
-    if question is None:
-        raise HoldfastError("field 'question' is missing", remedy="add it, or 'conversations' in LLaVA's form")
-    if not isinstance(question, str) or not question.strip():
-        raise HoldfastError("field 'question' is empty or not text")
-    answer = record.get("answer", record.get("answers"))
-    if answer is None:
-        raise HoldfastError("field 'answer' is missing", remedy="add the answer, or a list of right answers")
-    answers = answer if isinstance(answer, list) else [answer]
-    if not answers:
-        raise HoldfastError("field 'answer' is an empty list", remedy="add at least one answer")
-    return Turn(question, tuple(_answer_text(value) for value in answers))
-
-
-def _answer_text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise HoldfastError("field 'answer' is not text", remedy="write the answer as text")
-    text = str(value).strip()
-    if not text:
-        raise HoldfastError("field 'answer' is empty", remedy="write the answer, or remove the item")
-    if IMAGE_MARK in text:
-        raise HoldfastError(f"the answer holds {IMAGE_MARK}", remedy="images stand in questions only")
-    return text
-
-
-def _conversation(record: dict[str, Any]) -> tuple[Turn, ...]:
-    conversation = record["conversations"]
-    if not isinstance(conversation, list) or not conversation:
-        raise HoldfastError("field 'conversations' is not a list of turns")
-    roles = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
-    turns: list[Turn] = []
-    question: str | None = None
-    for position, message in enumerate(conversation, start=1):
-        if not isinstance(message, dict) or not isinstance(message.get("value"), str):
-            raise HoldfastError(f"turn {position} of 'conversations' has no text 'value'")
-        role = roles.get(str(message.get("from")))
-        if role is None:
-            raise HoldfastError(
-                f"turn {position} is from '{message.get('from')}'",
-                remedy="known: human, gpt, user, assistant",
-            )
-        if role == "user":
-            if question is not None:
-                raise HoldfastError(f"turn {position} is a second question in a row")
-            question = message["value"]
-        else:
-            if question is None:
-                raise HoldfastError(f"turn {position} is an answer without a question")
-            turns.append(Turn(question, (_answer_text(message["value"]),)))
-            question = None
-    if question is not None or not turns:
-        raise HoldfastError("the conversation does not end with an answer", remedy="add the last answer")
-    return tuple(turns)
-
-
-def _image_names(record: dict[str, Any]) -> list[str]:
-    value = record.get("image", record.get("images"))
-    if value is None:
-        if "conversations" in record:  # LLaVA's files hold text-only items; they are legitimate there
-            return []
-        raise HoldfastError("field 'image' is missing", remedy="add the path of the image")
-    names = value if isinstance(value, list) else [value]
-    if not names or not all(isinstance(name, str) for name in names):
+def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
+    """A path below the root, or a picture that stands in the record itself."""
+    if isinstance(value, Mapping):  # as Hugging Face's data sets write images
+        content, path = value.get("bytes"), value.get("path")
+        if isinstance(content, bytes):
+            return Encoded(content, str(path or "picture"))
+        value = path
+    if isinstance(value, bytes):
+        return Encoded(value)
+    if not isinstance(value, str):
         raise HoldfastError("field 'image' is neither a path nor a list of paths")
-    return names
+    if is_data_uri(value):
+        return DataURI(value)
+    if value.startswith("data:"):
+        raise HoldfastError("the data URI is no base64 image", remedy="write data:image/png;base64,...")
+    if URL.match(value):
+        raise HoldfastError(
+            f"'{value[:80]}' is an address, and nothing is fetched", remedy="download the picture and give its path"
+        )
+    try:
+        return resolve(value.removeprefix("file://"))
+    except HoldfastError as error:
+        if "\\" in value:
+            raise HoldfastError(
+                error.problem, remedy=f"write the path with slashes: {value.replace(chr(92), '/')}"
+            ) from error
+        raise
 
 
-def _check_images(example: Example, known: dict[Path, HoldfastError | None]) -> None:
+def _check_images(example: Example, known: dict[Path | StoredImage, HoldfastError | None]) -> None:
     for source in example.images:
-        if not isinstance(source, Path):
+        if not isinstance(source, Path | StoredImage):
             continue
         if source not in known:
             try:

@@ -96,6 +96,22 @@ def load_model(
     return Loaded(name, model, chat, resolve_anatomy(model))
 
 
+def load_chat(name: str, *, trust_remote_code: bool = False) -> ChatProcessor:
+    """The processor and chat template of a model, without its weights.
+
+    Raises:
+        HoldfastError: As :func:`load_model`.
+    """
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    place = model_place(name)
+    try:
+        return ChatProcessor(load_processor(place, trust_remote_code=trust_remote_code))
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _explain(name, error) from error
+
+
 def model_place(name: str) -> str:
     """The folder or Hub id behind a model's name.
 

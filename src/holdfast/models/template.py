@@ -106,6 +106,12 @@ class ChatTemplate:
         marks = [_mark(number) for number in range(len(answers) + (not with_answer))]
         marked = self._marked(messages, marks)
         pieces = _split(self._apply(marked, example.id), marks, example.id)
+        if messages[0]["role"] == "system" and _text_of(messages[0]).strip() not in pieces[0]:
+            raise HoldfastError(
+                "the chat template leaves the system prompt out",
+                item=example.id,
+                remedy="put it into the question, or give the model a template that writes it",
+            )
         if answers:
             answers = self._as_written(messages, marked, answers, marks, example.id)
         places = [place for place, message in enumerate(marked) if message["role"] == "assistant"]

@@ -47,6 +47,7 @@ def _digest(task: Task) -> str:
             continue
         for example in part:
             digest.update(repr((example.id, example.turns, example.choices, _images(example))).encode())
+            digest.update(example.system.encode())
     return digest.hexdigest()[:16]
 
 

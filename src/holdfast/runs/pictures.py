@@ -41,6 +41,17 @@ class Refusals:
                 found[place] = HoldfastError(problem.problem, item=example.id, remedy=problem.remedy)
         return found
 
+    def whole(self, examples: Sequence[Example]) -> list[HoldfastError]:
+        """Everything the model's own processor and chat template refuse, in the order of the examples."""
+        found = self.of(examples)
+        for place, example in enumerate(examples):
+            if place not in found:
+                try:
+                    self.chat.render(example, with_answer=True)
+                except HoldfastError as error:
+                    found[place] = HoldfastError(error.problem, item=example.id, remedy=error.remedy)
+        return [found[place] for place in sorted(found)]
+
     def keep(
         self, examples: Sequence[Example], *, skip: bool
     ) -> tuple[tuple[Example, ...] | Sequence[Example], list[HoldfastError]]:

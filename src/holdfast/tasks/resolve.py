@@ -65,9 +65,9 @@ def resolve_task(
     limit = spec.test_limit or test_limit
     task = replace(
         task,
-        train=_asked(subsample(task.train, spec.limit, seed), spec.prompt),
-        validation=_asked(task.validation, spec.prompt),
-        test=_asked(subsample(task.test, limit, seed), spec.prompt),
+        train=_asked(subsample(task.train, spec.limit, seed), spec),
+        validation=_asked(task.validation, spec),
+        test=_asked(subsample(task.test, limit, seed), spec),
         metric=spec.metric or task.metric,
         # A variant belongs to a metric: another metric than the card's starts from its own first variant.
         variant=spec.variant or (None if spec.metric not in (None, task.metric) else task.variant),
@@ -76,10 +76,13 @@ def resolve_task(
     return Resolved(task, skipped)
 
 
-def _asked(examples: Sequence[Example], prompt: str) -> Sequence[Example]:
-    if prompt == AS_IT_IS:
-        return examples
-    return tuple(with_prompt(example, prompt) for example in examples)
+def _asked(examples: Sequence[Example], spec: TaskSpec) -> Sequence[Example]:
+    """The examples in the specification's prompt, under its system prompt where they have none of their own."""
+    if spec.prompt != AS_IT_IS:
+        examples = tuple(with_prompt(example, spec.prompt) for example in examples)
+    if spec.system:
+        examples = tuple(e if e.system else replace(e, system=spec.system) for e in examples)
+    return examples
 
 
 def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
@@ -104,7 +107,7 @@ def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple
 
     def read(name: str) -> tuple[Example, ...]:
         file = base / Path(name).expanduser()
-        reading = read_examples(file, root=root)
+        reading = read_examples(file, root=root, columns=spec.columns)
         _refuse(reading, file, skip_bad)
         skipped.extend(reading.problems)
         return reading.examples

@@ -32,6 +32,7 @@ class Task:
         digest = hashlib.sha256(f"{self.metric}:{self.variant}".encode())
         for example in self.test:
             digest.update(repr((example.id, example.turns, example.choices, sorted(example.extra.items()))).encode())
+            digest.update(example.system.encode())
             for image in example.images:
                 if isinstance(image, Path):
                     status = image.stat()

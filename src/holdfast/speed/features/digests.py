@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.data.examples import Example, ImageSource
+from holdfast.data.stored import StoredImage
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Anatomy, decoder_of
 from holdfast.models.loading import Loaded
@@ -45,6 +46,8 @@ def _image(source: ImageSource) -> bytes:
             remedy = "put it back, or take the example out"
             raise HoldfastError(f"image '{source.name}' cannot be read: {error.strerror}", remedy=remedy) from error
         return _file(str(source), facts.st_size, facts.st_mtime_ns, facts.st_ino)
+    if isinstance(source, StoredImage):
+        return hashlib.blake2b(source.tobytes(), digest_size=32).digest()
     digest = hashlib.blake2b(f"pixels {source.shape} {source.dtype}".encode(), digest_size=32)
     digest.update(source.tobytes())
     return digest.digest()

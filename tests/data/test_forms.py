@@ -1,0 +1,208 @@
+"""Every form in which people keep examples, written as the tools that use it write it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from holdfast.data.examples import Example
+from holdfast.data.images import open_image
+from holdfast.data.readers import ExamplesRead, read_examples
+from tests.support.desk import picture
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
+    for index in range(3):
+        picture(folder / f"{index}.png", index)
+    return folder
+
+
+def read(root: Path, *rows: dict[str, Any], name: str = "data.json") -> ExamplesRead:
+    (root / name).write_text(json.dumps(list(rows)), encoding="utf-8")
+    return read_examples(root / name)
+
+
+def one(root: Path, row: dict[str, Any]) -> Example:
+    reading = read(root, row)
+    assert reading.problems == (), reading.problems
+    return reading.examples[0]
+
+
+def problem(root: Path, row: dict[str, Any]) -> str:
+    (found,) = read(root, row).problems
+    return str(found)
+
+
+ASK = [{"role": "user", "content": "<image>How many?"}, {"role": "assistant", "content": "two"}]
+PARTS = [
+    {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "How many?"}]},
+    {"role": "assistant", "content": [{"type": "text", "text": "two"}]},
+]
+SAME = {
+    "simple": {"image": "0.png", "question": "How many?", "answer": "two"},
+    "LLaVA": {
+        "image": "0.png",
+        "conversations": [{"from": "human", "value": "<image>\nHow many?"}, {"from": "gpt", "value": "two"}],
+    },
+    "LLaVA, a list of one": {
+        "image": ["0.png"],
+        "conversations": [{"from": "human", "value": "<image>\nHow many?"}, {"from": "gpt", "value": "two"}],
+    },
+    "ShareGPT with roles": {"images": ["0.png"], "conversations": ASK},
+    "messages, marks": {"messages": ASK, "images": ["0.png"]},
+    "messages, parts": {"messages": PARTS, "images": ["0.png"]},
+    "messages, images as objects": {"messages": PARTS, "images": [{"path": "0.png", "bytes": None}]},
+    "messages, image in its part": {
+        "messages": [
+            {"role": "user", "content": [{"type": "image", "image": "0.png"}, {"type": "text", "text": "How many?"}]},
+            PARTS[1],
+        ]
+    },
+    "OpenAI": {
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": "0.png"}},
+                    {"type": "text", "text": "How many?"},
+                ],
+            },
+            {"role": "assistant", "content": "two"},
+        ]
+    },
+    "ms-swift": {"query": "<image>How many?", "response": "two", "images": ["0.png"]},
+    "Alpaca": {"instruction": "How many?", "input": "", "output": "two", "images": ["0.png"]},
+    "TRL, text": {"prompt": "How many?", "completion": "two", "image": "0.png"},
+    "TRL, messages": {"prompt": PARTS[:1], "completion": PARTS[1:], "images": ["0.png"]},
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_all_say_the_same(root: Path, name: str) -> None:
+    example = one(root, SAME[name])
+    assert (example.question, example.answers, example.system) == ("How many?", ("two",), "")
+    assert example.images == ((root / "0.png").resolve(),)
+    assert example.messages(with_answer=True) == PARTS
+    assert example.extra == {}
+
+
+def test_the_form_is_named(root: Path) -> None:
+    assert read(root, SAME["simple"], SAME["OpenAI"], SAME["ms-swift"]).forms == {
+        "question and answer": 1,
+        "messages": 1,
+        "query and response": 1,
+    }
+
+
+def test_system_prompts_as_field_and_as_turn(root: Path) -> None:
+    turn = {"messages": [{"role": "system", "content": "Be brief."}, *ASK], "images": ["0.png"]}
+    field = {"messages": ASK, "images": ["0.png"], "system": "Be brief."}
+    for row in (turn, field, {**turn, **field, "messages": turn["messages"]}):
+        example = one(root, row)
+        assert example.system == "Be brief."
+        assert example.messages(with_answer=True)[0] == {
+            "role": "system",
+            "content": [{"type": "text", "text": "Be brief."}],
+        }
+    assert "two system prompts" in problem(root, {**turn, "system": "Be long."})
+
+
+def test_history_is_turns(root: Path) -> None:
+    swift = one(root, {"query": "And now?", "response": "three", "history": [["How many?", "two"]], "images": []})
+    assert [(turn.question, turn.answers) for turn in swift.turns] == [
+        ("How many?", ("two",)),
+        ("And now?", ("three",)),
+    ]
+    alpaca = one(root, {"instruction": "Count", "input": "1 2", "output": "2", "history": [["a", "b"]]})
+    assert [turn.question for turn in alpaca.turns] == ["a", "Count\n1 2"]
+
+
+@pytest.mark.parametrize("nothing", [{"image": None}, {"image": ""}, {"images": []}, {"image": None, "images": []}, {}])
+def test_text_alone(root: Path, nothing: dict[str, Any]) -> None:
+    assert one(root, {**nothing, "messages": [{"role": "user", "content": "2 + 2 ?"}, ASK[1]]}).images == ()
+    if nothing:
+        assert one(root, {**nothing, "question": "2 + 2 ?", "answer": 4}).images == ()
+
+
+def test_image_beside_images(root: Path) -> None:
+    assert len(one(root, {"image": None, "images": ["0.png"], "messages": ASK}).images) == 1
+    assert len(one(root, {"image": "0.png", "images": ["0.png"], "messages": ASK}).images) == 1
+    assert "different images" in problem(root, {"image": "1.png", "images": ["0.png"], "messages": ASK})
+
+
+def test_ids_of_conversations_may_be_those_of_pictures(root: Path) -> None:
+    row = {"id": "a", **SAME["LLaVA"]}
+    assert [example.id for example in read(root, row, row, row).examples] == ["a", "a#2", "a#3"]
+    simple = {"id": "a", **SAME["simple"]}
+    assert "stands on line" in str(read(root, simple, simple).problems[0])
+
+
+def test_a_greeting_before_the_first_question_is_left_out(root: Path) -> None:
+    greeted = {"messages": [{"role": "assistant", "content": "Hello."}, *ASK], "images": ["0.png"]}
+    assert len(one(root, greeted).turns) == 1
+
+
+def test_pictures_inside_a_record(root: Path) -> None:
+    content = (root / "1.png").read_bytes()
+    uri = "data:image/png;base64," + base64.b64encode(content).decode()
+    by_uri = one(root, {"image": uri, "question": "?", "answer": "a"})
+    by_path = one(root, {"image": "1.png", "question": "?", "answer": "a"})
+    assert np.array_equal(np.asarray(open_image(by_uri.images[0])), np.asarray(open_image(by_path.images[0])))
+    again = one(root, {"image": uri, "question": "other ?", "answer": "a"})
+    assert by_uri.image_key == again.image_key and by_uri.images == again.images
+    assert "no base64 image" in problem(root, {"image": "data:text/plain,hello", "question": "?", "answer": "a"})
+    broken = "data:image/png;base64," + base64.b64encode(content[: len(content) // 2]).decode()
+    assert "damaged" in problem(root, {"image": broken, "question": "?", "answer": "a"})
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"messages": ASK, "conversations": ASK, "images": ["0.png"]}, "can be read as conversations"),
+        ({"messages": [*ASK, ASK[0]], "images": ["0.png"]}, "does not end with an answer"),
+        ({"messages": [ASK[0], ASK[0], ASK[1]], "images": ["0.png"]}, "second question in a row"),
+        ({"messages": [{"role": "tool", "content": "x"}, *ASK], "images": ["0.png"]}, "calls of tools"),
+        ({"messages": [{"role": "critic", "content": "x"}, *ASK], "images": ["0.png"]}, "from 'critic'"),
+        ({"messages": [ASK[0], {**ASK[1], "weight": 0}], "images": ["0.png"]}, "weight 0"),
+        ({"messages": [{"role": "user", "content": [{"type": "video"}]}, ASK[1]]}, "part of type 'video'"),
+        ({"messages": ASK, "images": []}, "1 <image> marks stand in the text but 0 images"),
+        ({"image": "https://example.org/cat.png", "question": "?", "answer": "a"}, "nothing is fetched"),
+        ({"image": "..\\cats\\1.png", "question": "?", "answer": "a"}, "../cats/1.png"),
+        ({"question": "?", "answer": "a"}, "field 'image' is missing"),
+        ({"prompt": "a", "completion": ["b"]}, "neither both text nor both messages"),
+    ],
+)
+def test_what_cannot_be_read_is_said(root: Path, row: dict[str, Any], said: str) -> None:
+    assert said in problem(root, row)
+
+
+def test_an_answer_may_quote_an_image_mark(root: Path) -> None:
+    assert one(root, {"image": "0.png", "question": "?", "answer": "an <image> tag"}).answers == ("an <image> tag",)
+
+
+@pytest.mark.parametrize("separator", [",", "\t"])
+def test_tables_with_columns_of_their_own(root: Path, separator: str) -> None:
+    file = root / ("table.csv" if separator == "," else "table.tsv")
+    rows = [["file", "prompt", "gold", "level"], ["0.png", "How many?", "two", "1"], ["", "2 + 2 ?", "4", "2"]]
+    file.write_text("".join(separator.join(row) + "\n" for row in rows), encoding="utf-8")
+    columns = {"image": "file", "question": "prompt", "answer": "gold"}
+    reading = read_examples(file, columns=columns)
+    first, second = reading.examples
+    assert (first.question, first.answers, len(first.images)) == ("How many?", ("two",), 1)
+    assert (second.answers, second.images) == (("4",), ()) and first.extra == {"level": "1"}
+    missing = read_examples(file, columns={**columns, "answer": "golden"})
+    assert "no column 'golden' for 'answer'" in str(missing.problems[0])
+
+
+def test_lists_in_cells(root: Path) -> None:
+    file = root / "lists.csv"
+    file.write_text('image,question,answer,choices\n0.png,?,"[""a"", ""b""]","[""a"", ""b""]"\n', encoding="utf-8")
+    (example,) = read_examples(file).examples
+    assert (example.answers, example.choices) == (("a", "b"), ("a", "b"))
