@@ -54,8 +54,8 @@ def check(
         for problem in problems:
             print(problem)
         images = len({example.image_key for example in reading.examples})
-        print(f"{good} good examples on {images} images, {len(problems)} problems in {file}.")
-        print(f"Recognised: {forms}." if forms else "No record could be read.")
+        recognised = f" Recognised: {forms}." if forms else ""
+        print(f"{good} good examples on {images} images, {len(problems)} problems in {file}.{recognised}")
     if problems:
         raise SystemExit(2)
 
