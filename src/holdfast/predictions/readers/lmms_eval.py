@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.file import Guard, checked_score, identifier
-from holdfast.predictions.readers.reading import Reading
-from holdfast.predictions.readers.rows import Row
-from holdfast.predictions.readers.table import scaled
-from holdfast.predictions.record import Prediction
+from holdfast.files import Record
+from holdfast.predictions.columns import NAMES, as_id, as_key, as_list, as_score, lettered
+from holdfast.predictions.layout import Layout, reading_of, stem
+from holdfast.predictions.reading import Ask, Look, Reading
+from holdfast.predictions.record import NOTHING, Prediction
 
 FRAMEWORK = {
     *("doc_id", "doc", "doc_hash", "target", "target_hash", "arguments", "resps", "filtered_resps", "filter", "input"),
@@ -23,113 +21,111 @@ PREFERRED = ("exact_match", "accuracy", "acc", "score", "anls", "relaxed_overall
 _NAME = re.compile(r"(?:^|_)samples_(?P<task>.+?)(?:_\d{4}-\d\d-\d\dT[\d\-.:]+)?$")
 
 
-def is_samples_row(row: Row) -> bool:
-    """Whether a row is a logged sample."""
-    return "doc_id" in row and ("filtered_resps" in row or "resps" in row)
+def fits(look: Look) -> bool:
+    """Whether the first row is a logged sample."""
+    return look.has("doc_id", "filtered_resps resps")
 
 
-def read_samples(
-    rows: Iterable[tuple[int, Row]], path: Path, *, score: str | None = None, scale: float = 1.0
-) -> Reading:
-    """Read logged samples.
+def passes_over(name: str, beside: Collection[str], judges: bool) -> bool:
+    """Totals beside the samples."""
+    return name.endswith("results.json")
 
-    Args:
-        rows: Line and sample.
-        path: For messages and for the task's name (``..._samples_TASK.jsonl``).
-        score: The logged metric to take as the item's score; needed only where several are logged and none is the
-            obvious one.
-        scale: Value of a perfect score.
+
+def read(look: Look, ask: Ask) -> Reading:
+    """Logged samples. ``ask.columns`` may name the logged metric that is the item's score; a file that does not log it
+    keeps its own.
 
     Raises:
-        HoldfastError: A sample without id or response, no such metric, or several to choose from.
+        HoldfastError: A sample without id or response, or several metrics to choose from.
     """
-    guard = Guard(path)
-    named = _NAME.search(path.name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json"))
-    task = named["task"] if named else path.stem
-    predictions: list[Prediction] = []
-    kept_filter: str | None = None
+    named = _NAME.search(stem(look.path))
+    task = named["task"] if named else stem(look.path)
+    score = None if ask.judges else _metric(look.first, ask.columns.get("score"), look)
+    kept: list[Prediction] = []
+    kept_filter = look.first.get("filter")
     others = 0
-    for line, row in rows:
-        if "filter" in row:
-            kept_filter = kept_filter or str(row["filter"])
-            if str(row["filter"]) != kept_filter:
-                others += 1
-                continue
-        if not predictions:
-            score = _metric(row, score, path)
-        item = identifier(row.get("doc_id"), path, line)
-        value = row.get(score) if score else None
-        if isinstance(value, dict):
-            value = value.get("score")
-        predictions.append(
-            guard.check(
-                Prediction(
-                    id=item,
-                    prediction=_response(row, path, line, item),
-                    score=checked_score(scaled(value, scale), str(score), score, path, line, item),
-                    question=_question(row.get("input")),
-                    references=_target(row.get("target")),
-                    metric=score if value is not None else None,
-                    line=line,
-                )
-            )
-        )
+    for row in look.rows():
+        if row.values.get("filter") != kept_filter:
+            others += 1
+        else:
+            kept.append(_sample(row, look, score, ask.scale))
     told = f"lmms-eval samples of {task}" + (f", scored by '{score}'" if score else ", without a score")
-    notes = [f"{path.name}: kept the samples of filter '{kept_filter}', left out {others} of others."] if others else []
-    return Reading(str(path), told, {task: predictions}, named=named is not None, notes=notes)
+    reading = reading_of(look, told, kept)
+    reading.tasks, reading.named = {task: kept}, named is not None
+    if others:
+        reading.notes.append(f"{look.path.name}: kept the samples of filter '{kept_filter}', left out {others} others.")
+    return reading
 
 
-def _metric(row: Row, wanted: str | None, path: Path) -> str | None:
-    logged = {
+def _sample(row: Record, look: Look, metric: str | None, scale: float) -> Prediction:
+    values, file, line = row.values, look.path, row.line
+    item = as_id(values.get("doc_id"), "doc_id", file, line)
+    value = values.get(metric) if metric else None
+    if isinstance(value, dict):
+        value = value.get("score")
+    doc = values["doc"] if isinstance(values.get("doc"), dict) else {}
+    image = next((doc[name] for name in NAMES["image"] if isinstance(doc.get(name), (str, int))), None)
+    choices = next((doc[name] for name in NAMES["choices"] if doc.get(name)), None)
+    asked = doc.get("question", values.get("input"))
+    while isinstance(asked, list) and asked:
+        asked = asked[0]
+    return Prediction(
+        item,
+        _response(values, look, line, item),
+        as_list(values.get("target"), "target", file, line, item),
+        question=asked.replace("<image>", "").strip() if isinstance(asked, str) else "",
+        image=as_key(image),
+        choices=as_list(choices, "options", file, line, item) or lettered(doc),
+        extra=_scalars(doc),
+        metric=metric if value is not None else None,
+        score=as_score(value, str(metric), scale, file, line, item),
+        line=line,
+    )
+
+
+def _scalars(doc: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a metric may group by; pictures and what stands in a field already are left."""
+    extra = {
         name: value
+        for name, value in doc.items()
+        if name not in ("question", "image") and isinstance(value, (str, int, float, list)) and value not in ("", [])
+    }
+    return extra or NOTHING
+
+
+def _metric(row: Mapping[str, Any], wanted: str | None, look: Look) -> str | None:
+    logged = [
+        name
         for name, value in row.items()
         if name not in FRAMEWORK
         and (isinstance(value, (bool, int, float)) or (isinstance(value, dict) and "score" in value))
-    }
-    if wanted is not None:
-        if wanted not in row:
-            raise HoldfastError(
-                f"the samples log no '{wanted}'", file=path, remedy="logged: " + (", ".join(sorted(logged)) or "none")
-            )
+    ]
+    if wanted in logged:
         return wanted
-    if len(logged) == 1:
-        return next(iter(logged))
     for name in PREFERRED:
-        if name in logged:
-            return name
-    if logged:
+        found = [one for one in logged if one == name or one.endswith(f"_{name}")]
+        if len(found) == 1:
+            return found[0]
+    if len(logged) > 1:
         raise HoldfastError(
-            f"the samples log several metrics: {', '.join(sorted(logged))}",
-            file=path,
+            f"the samples log several metrics: {', '.join(sorted(logged)[:12])}",
+            file=look.path,
             remedy="choose one with --column score=NAME",
         )
-    return None
+    if wanted is not None and not logged:
+        raise HoldfastError(f"the samples log no '{wanted}' and no other score", file=look.path)
+    return logged[0] if logged else None
 
 
-def _response(row: Row, path: Path, line: int, item: str) -> str:
-    value: Any = row.get("filtered_resps", row.get("resps"))
+def _response(values: Mapping[str, Any], look: Look, line: int, item: str) -> str | None:
+    value: Any = values.get("filtered_resps", values.get("resps"))
     while isinstance(value, list) and value:
         value = value[0]
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str):
-        raise HoldfastError("the sample has no response", file=path, line=line, item=item)
+    if value is not None and not isinstance(value, str):
+        raise HoldfastError("the sample has no response", file=look.path, line=line, item=item)
     return value
 
 
-def _target(value: Any) -> tuple[str, ...]:
-    """The log keeps targets as text; a list was written with Python's quotes."""
-    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
-        try:
-            value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            return (str(value),)
-    if isinstance(value, list):
-        return tuple(str(entry) for entry in value)
-    return () if value is None else (str(value),)
-
-
-def _question(value: Any) -> str:
-    while isinstance(value, list) and value:
-        value = value[0]
-    return value if isinstance(value, str) else ""
+LAYOUTS = (Layout("lmms-eval samples", fits, read, passes_over=passes_over),)

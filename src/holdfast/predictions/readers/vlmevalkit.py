@@ -3,61 +3,80 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from pathlib import Path
 
-from holdfast.predictions.readers.layouts import Layout
-from holdfast.predictions.readers.reading import Reading
-from holdfast.predictions.readers.rows import Row
-from holdfast.predictions.readers.table import predictions_of
+from holdfast.files import Record
+from holdfast.predictions.columns import Columns
+from holdfast.predictions.layout import Layout, reading_of, stem
+from holdfast.predictions.reading import Ask, Look, Reading
+from holdfast.predictions.record import Prediction
 
-_OPTION = re.compile(r"[A-J]")
-_TAIL = re.compile(r"(_(openai|exact_matching|gpt|chatgpt)\w*)?_result$|_(openai|gpt)\w*$")
+TURN = 1_000_000
+"""Where the options of a question are rotated, turn k of question i has the index i + k million."""
+_JUDGED = re.compile(r"_(?:(?:openai|exact_matching|gpt|chatgpt|qwen|judge)\w*_)?result$|_(?:openai|gpt|chatgpt)[\w.-]*$")
+_TOTALS = re.compile(r"_(?:acc|score|rating|auxmatch|tmp|PREV)\.\w+$", re.IGNORECASE)
+_TABLES = (".xlsx", ".tsv", ".csv", ".json", ".jsonl")
+_COLUMNS = {
+    "score": ("hit", "score"),
+    "image": ("image_path", "image_url", "image_id", "image"),
+    "question": ("question",),
+    "references": ("answer",),
+}
 
 
-def is_table_row(row: Row) -> bool:
-    """Whether a row is VLMEvalKit's."""
-    return {"index", "prediction"} <= set(row) and bool({"answer", "question", "hit"} & set(row))
+def fits(look: Look) -> bool:
+    """``index`` and ``prediction`` beside a question, an answer or a verdict."""
+    return look.has("index prediction", "answer question hit") and "references" not in look.keys
 
 
-def read_table(rows: Iterable[tuple[int, Row]], path: Path, *, scale: float = 1.0) -> Reading:
-    """Read a table; without ``hit`` (or ``score``) the items are unscored.
-
-    Raises:
-        HoldfastError: As for every table.
-    """
-    kept = list(rows)
-    keys = set(kept[0][1]) if kept else set()
-    options = sorted(key for key in keys if _OPTION.fullmatch(key))
+def read(look: Look, ask: Ask) -> Reading:
+    """A table; without ``hit`` (or ``score``) the items are unscored."""
     columns = {"id": "index", "prediction": "prediction"}
-    for name, candidates in {
-        "score": ("hit", "score"),
-        "image": ("image_path", "image_url", "image_id"),
-        "question": ("question",),
-        "references": ("answer",),
-    }.items():
-        found = next((column for column in candidates if column in keys), None)
-        if found:
+    for name, candidates in _COLUMNS.items():
+        found = next((column for column in candidates if column in look.keys), None)
+        if found is not None and not (name == "score" and ask.judges):
             columns[name] = found
-    layout = Layout("VLMEvalKit table", frozenset(), columns=columns)
-    predictions = predictions_of(((line, _clean(row)) for line, row in kept), layout, path, scale=scale)
-    if options:
-        predictions = [
-            replace(prediction, choices=_choices(row, options))
-            for prediction, (_, row) in zip(predictions, kept, strict=True)
-        ]
+    columns |= ask.columns
+    reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
     told = "VLMEvalKit table" + (f", scored by '{columns['score']}'" if "score" in columns else ", without scores")
-    return Reading(str(path), told, {_TAIL.sub("", path.stem): predictions}, named=False)
+    reading = reading_of(look, told, _together(list(reader.predictions(map(_answered, look.rows())))))
+    (predictions,) = reading.tasks.values()
+    reading.tasks, reading.named = {_JUDGED.sub("", stem(look.path)): predictions}, False
+    return reading
 
 
-def _clean(row: Row) -> Row:
+def _answered(row: Record) -> Record:
     """An empty cell of the prediction column is an empty answer, not a missing one: pandas writes '' as nothing."""
-    return row | {"prediction": ""} if row.get("prediction") is None else row
+    return Record(row.line, row.values | {"prediction": ""}) if row.values.get("prediction") is None else row
 
 
-def _choices(row: Row, options: list[str]) -> tuple[str, ...]:
-    cells = [row.get(option) for option in options]
-    while cells and cells[-1] in (None, ""):
-        cells.pop()
-    return tuple("" if cell is None else str(cell) for cell in cells)
+def _together(rows: list[Prediction]) -> Iterator[Prediction]:
+    """Turns of one question belong together, as questions about one image do; names of groups without dashes."""
+    turned = any(_index(row) >= TURN for row in rows)
+    for row in rows:
+        extra = {name.replace("-", "_"): value for name, value in row.extra.items()}
+        image = f"question {_index(row) % TURN}" if turned and not row.image else row.image
+        yield replace(row, image=image, extra=extra) if extra or image != row.image else row
+
+
+def _index(row: Prediction) -> int:
+    return int(row.id) if row.id.isdecimal() and len(row.id) < 19 else 0
+
+
+def passes_over(name: str, beside: Collection[str], judges: bool) -> bool:
+    """Totals; and of a raw and a judged table of one task the judged one, which holds what the raw one does and its
+    verdicts. A metric that scores anew takes the raw one, as the judged one may hold one row for all turns."""
+    if _TOTALS.search(name):
+        return True
+    base, _, ending = name.removesuffix(".gz").rpartition(".")
+    if f".{ending}" not in _TABLES:
+        return False
+    raw = _JUDGED.sub("", base)
+    if raw != base:
+        return judges and any(other.startswith(f"{raw}.") and other.endswith(_TABLES) for other in beside)
+    judged = (other.rpartition(".")[0] for other in beside if other != name and other.endswith(_TABLES))
+    return not judges and any(_JUDGED.sub("", other) == base != other for other in judged)
+
+
+LAYOUTS = (Layout("VLMEvalKit table", fits, read, passes_over=passes_over),)

@@ -3,80 +3,82 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.answers import Answers, identifier, pair, read_answers
-from holdfast.predictions.official_files import Row, read, read_text
+from holdfast.files import Record, read, text_lines
+from holdfast.predictions.columns import as_id, as_list
+from holdfast.predictions.gold import Gold, inside
+from holdfast.predictions.layout import Benchmark, rows_layout
+from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request, inside
 
 _TOKEN_LINE = re.compile(r"^(\S+?)#\d+\t(.*)$")
 
+Captions = Mapping[str, tuple[str, ...]]
 
-def items(request: Request) -> list[Prediction]:
-    """Results ``[{image_id, caption}]`` (one caption an image) against references.
 
-    References are a COCO annotation file, Karpathy's ``dataset_*.json`` (its test split), Flickr30k's
-    ``results_*.token``, or records ``{image_id, captions: [...]}``.
-    """
-    place = request.needed
+def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+    """A COCO annotation file, Karpathy's ``dataset_*.json`` (its test split), Flickr30k's ``results_*.token``, or records
+    ``{image_id, captions: [...]}``; an image has one caption."""
     file = inside(place, "captions_*.json*", "dataset*.json*", "*.token", "*.json*")
-    ids = ("image_id", "question_id", "id", "image", "filename")
-    answers = read_answers(request.predictions, ids=ids, texts=("caption", "prediction", "text", "answer"))
-    references = {
-        key: Prediction(key, references=captions, image=key) for key, captions in _references(file, answers).items()
-    }
-    return pair(answers, references, file, intersect=request.intersect)
+    captions = _captions(file, {one.id for one in said})
+    images = [replace(one, id=one.image) for one in said]
+    by_image = not any(one.id in captions for one in said) and len({one.id for one in images}) == len(images)
+    items = {key: Prediction(key, None, texts, image=key) for key, texts in captions.items()}
+    return Gold(file, items, images if by_image else None)
 
 
-def _references(file: Path, answers: Answers) -> dict[str, tuple[str, ...]]:
-    if file.suffix == ".token" or file.suffix == ".txt":
-        return _grouped(_token_lines(file), answers)
+def _captions(file: Path, answered: Set[str]) -> Captions:
+    if file.suffix in (".token", ".txt"):
+        return _grouped(_token_lines(file), answered)
     content = read(file)
     if isinstance(content, list):
-        return {key: captions for key, captions in (_record(file, row) for row in content)}
+        return dict(_record(file, row) for row in content)
     if isinstance(content.get("annotations"), list):
-        return _grouped(((str(a.get("image_id")), str(a.get("caption"))) for a in content["annotations"]), answers)
+        return _grouped(((str(a.get("image_id")), str(a.get("caption"))) for a in content["annotations"]), answered)
     if isinstance(content.get("images"), list):
-        return _karpathy(file, content["images"], answers)
+        return _karpathy(file, content["images"], answered)
     if all(isinstance(value, list) for value in content.values()):
         return {key: tuple(map(str, value)) for key, value in content.items()}
     raise HoldfastError("these references are in no caption layout that is known here", file=file)
 
 
 def _token_lines(file: Path) -> Iterable[tuple[str, str]]:
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
+    for number, line in text_lines(file):
         if not line.strip():
             continue
-        found = _TOKEN_LINE.match(line.rstrip("\r"))
+        found = _TOKEN_LINE.match(line.rstrip("\r\n"))
         if found is None:
             raise HoldfastError("the line is not 'image#number<tab>caption'", file=file, line=number)
         yield found.group(1), found.group(2)
 
 
-def _grouped(pairs: Iterable[tuple[str, str]], answers: Answers) -> dict[str, tuple[str, ...]]:
+def _grouped(pairs: Iterable[tuple[str, str]], answered: Set[str]) -> Captions:
     """Captions by image; names lose their ending where the answers use none."""
     groups: dict[str, list[str]] = {}
     for key, caption in pairs:
         groups.setdefault(key, []).append(caption)
-    if not groups.keys() & answers.by_id.keys():
+    if not groups.keys() & answered:
         groups = {key.rsplit(".", 1)[0]: value for key, value in groups.items()}
     return {key: tuple(value) for key, value in groups.items()}
 
 
-def _record(file: Path, row: Row) -> tuple[str, tuple[str, ...]]:
-    record = row.record
-    key = identifier(next((record[n] for n in ("image_id", "id", "question_id", "image") if n in record), None))
-    captions = next((record[n] for n in ("captions", "references", "caption", "answers") if n in record), None)
-    if key is None or not captions:
-        raise HoldfastError("the reference record has no image id or no captions", file=file, line=row.line)
-    return key, tuple(map(str, captions)) if isinstance(captions, list) else (str(captions),)
+def _record(file: Path, row: Record) -> tuple[str, tuple[str, ...]]:
+    record = row.values
+    key = next((record[name] for name in ("image_id", "id", "question_id", "image") if name in record), None)
+    item = as_id(key, "image_id", file, row.line)
+    given = next((record[name] for name in ("captions", "references", "caption", "answers") if name in record), None)
+    captions = as_list(given, "captions", file, row.line, item)
+    if not captions:
+        raise HoldfastError("the reference record has no captions", file=file, line=row.line, item=item)
+    return item, captions
 
 
-def _karpathy(file: Path, images: list[dict[str, Any]], answers: Answers) -> dict[str, tuple[str, ...]]:
+def _karpathy(file: Path, images: list[dict[str, Any]], answered: Set[str]) -> Captions:
     """The test split under whichever of its names the answers use."""
     test = [image for image in images if image.get("split") == "test"]
     best: dict[str, tuple[str, ...]] = {}
@@ -84,7 +86,7 @@ def _karpathy(file: Path, images: list[dict[str, Any]], answers: Answers) -> dic
     for name in ("cocoid", "imgid", "filename", "stem"):
         keyed = {_name(image, name): tuple(str(s.get("raw", "")) for s in image["sentences"]) for image in test}
         keyed.pop("", None)
-        shared = len(keyed.keys() & answers.by_id.keys())
+        shared = len(keyed.keys() & answered)
         if shared > most:
             best, most = keyed, shared
     if not best:
@@ -92,7 +94,21 @@ def _karpathy(file: Path, images: list[dict[str, Any]], answers: Answers) -> dic
     return best
 
 
-def _name(image: dict[str, Any], name: str) -> str:
+def _name(image: Mapping[str, Any], name: str) -> str:
     if name == "stem":
         return str(image.get("filename", "")).rsplit(".", 1)[0]
     return str(image.get(name, ""))
+
+
+RESULTS = rows_layout(
+    "COCO caption results",
+    "image_id caption",
+    {"id": "image_id", "prediction": "caption", "image": "image_id", "references": "references"},
+    without=("prediction", "answer", "response", "hallucinated", "mscoco_hallucinated_words"),
+)
+BENCHMARK = Benchmark(
+    metrics={"coco_captions": "cider", "flickr30k": "cider", "nocaps": "cider", "textcaps": "cider"},
+    layouts=(RESULTS,),
+    gold=references,
+    also_for=("bleu", "cider", "meteor", "rouge_l", "spice"),
+)

@@ -2,74 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.answers import Answers, from_mapping, from_rows, identifier, pair
-from holdfast.predictions.official_files import Row, read, read_json
+from holdfast.files import Record, read_json
+from holdfast.predictions.columns import OTHERS, Columns, as_id, as_key, as_list
+from holdfast.predictions.gold import Gold, gold_of, inside, the_list
+from holdfast.predictions.layout import Benchmark, Layout, reading_of, rows_layout
+from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request, inside
+
+_ANSWERS = ("answers", "valid_answers", "label", "answer")
 
 
-def items(request: Request) -> list[Prediction]:
-    """Submissions ``[{questionId, answer}]`` against ``{data: [{questionId, answers}]}``.
-
-    ChartQA records are known by image and question.
-    """
-    file = inside(request.needed, "*val*.json*", "*test*.json*", "*.json*")
-    content = read_json(file)
-    records = content.get("data") if isinstance(content, dict) else content
-    if not isinstance(records, list):
-        raise HoldfastError("the references have no list under 'data'", file=file)
-    references: dict[str, Prediction] = {}
-    for record in records:
-        item = _item(file, record)
-        if item.id in references:
-            raise HoldfastError("the id comes twice in the references", file=file, item=item.id)
-        references[item.id] = item
-    return pair(_answers(request.predictions), references, file, intersect=request.intersect)
+def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+    """``{data: [{questionId, answers}]}``, or ChartQA's list, whose records are known by image and question."""
+    file = inside(place, "*val*.json*", "*test*.json*", "*.json*")
+    return Gold(file, gold_of(file, (_item(file, record) for record in the_list(read_json(file), file, "data"))))
 
 
-def _item(file: Path, record: Any) -> Prediction:
+def _item(file: Path, record: Mapping[str, Any]) -> Prediction:
     key = _key(record)
     if key is None:
         raise HoldfastError("a reference has neither an id nor image and question", file=file)
-    given = next(
-        (record[n] for n in ("answers", "valid_answers", "label", "answer") if record.get(n) is not None), None
-    )
+    given = next((record[name] for name in _ANSWERS if record.get(name) is not None), None)
     if given is None:
         raise HoldfastError("the question has no answers, as test splits have none", file=file, item=key)
-    answers = tuple(map(str, given)) if isinstance(given, list) else (str(given),)
-    extra = {"split": _half(file)} if _half(file) else {}
-    image = str(record.get("image") or record.get("image_local_name") or record.get("imgname") or "")
+    half = next((name for name in ("human", "augmented") if name in file.name), None)
     return Prediction(
         key,
-        None,
-        references=answers,
+        references=as_list(given, "answers", file, None, key),
         question=str(record.get("question", record.get("query", ""))),
-        image=image,
-        extra=extra,
+        image=as_key(record.get("image") or record.get("image_local_name") or record.get("imgname")),
+        extra={"split": half} if half else {},
     )
 
 
-def _half(file: Path) -> str | None:
-    return next((name for name in ("human", "augmented") if name in file.name), None)
-
-
-def _key(record: dict[str, Any]) -> str | None:
+def _key(record: Mapping[str, Any]) -> str | None:
     for name in ("questionId", "question_id", "id"):
         if name in record:
-            return identifier(record[name])
+            return str(record[name])
     image, query = record.get("imgname"), record.get("query")
     return f"{image}: {query}" if image and query else None
 
 
-def _answers(file: Path) -> Answers:
-    content = read(file)
-    if isinstance(content, dict):
-        return Answers(file, from_mapping(file, content))
-    keyed = [
-        Row({**row.record, "id": _key(row.record)}, row.line) if "imgname" in row.record else row for row in content
-    ]
-    return from_rows(file, keyed)
+def _read_charts(look: Look, ask: Ask) -> Reading:
+    columns = Columns(
+        {"id": "id", "prediction": _said(look), "question": "query", "image": "imgname"}, file=look.path
+    )
+    keyed = (Record(row.line, {**row.values, "id": as_id(_key(row.values), "query", look.path, row.line)})
+             for row in look.rows())  # fmt: skip
+    return reading_of(look, "ChartQA answers", columns.predictions(keyed))
+
+
+def _said(look: Look) -> str:
+    return next(name for name in ("prediction", "answer") if name in look.keys)
+
+
+SUBMISSION = rows_layout(
+    "DocVQA results",
+    "questionId answer",
+    {"id": "questionId", "prediction": "answer"},
+    without=OTHERS,
+)
+CHARTS = Layout("ChartQA answers", lambda look: look.has("imgname query", "answer prediction"), _read_charts)
+BENCHMARK = Benchmark(
+    metrics={
+        "chartqa": "relaxed_accuracy",
+        "docvqa": "anls",
+        "infographicvqa": "anls",
+        "stvqa": "anls",
+    },
+    layouts=(SUBMISSION, CHARTS),
+    gold=references,
+    also_for=("anls", "relaxed_accuracy", "stvqa_accuracy"),
+)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.answers import pair, read_answers
-from holdfast.predictions.official_files import read_json
+from holdfast.files import read_json
+from holdfast.predictions.gold import Gold, inside
+from holdfast.predictions.layout import Benchmark
+from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request, inside
 
 # Steps whose mention does not lengthen the reasoning, in the official script.
 _FREE_STEPS = ("exist", "query: name", "choose name")
 
 
-def items(request: Request) -> list[Prediction]:
-    """Predictions ``[{questionId, prediction}]`` or LLaVA's JSON Lines against ``*_questions.json``."""
-    file = inside(request.needed, "testdev_balanced_questions.json*", "*questions.json*")
+def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+    """The questions of ``*_questions.json``, by id."""
+    file = inside(place, "testdev_balanced_questions.json*", "*questions.json*")
     content = read_json(file)
     if not isinstance(content, dict):
         raise HoldfastError("GQA questions are one JSON object by id", file=file)
-    references = {key: _item(file, key, record) for key, record in content.items()}
-    return pair(read_answers(request.predictions), references, file, intersect=request.intersect)
+    return Gold(file, {key: _item(file, key, record) for key, record in content.items()})
 
 
 def _item(file: Path, key: str, record: Mapping[str, Any]) -> Prediction:
@@ -54,3 +54,6 @@ def _item(file: Path, key: str, record: Mapping[str, Any]) -> Prediction:
 def _is_free(step: Mapping[str, Any]) -> bool:
     text = f"{step.get('operation')}: {step.get('argument')}"
     return any(free in text for free in _FREE_STEPS)
+
+
+BENCHMARK = Benchmark(metrics={"gqa": "gqa"}, gold=references)

@@ -2,63 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.answers import TEXT_KEYS, Answer, Answers, from_mapping, from_rows, pair
-from holdfast.predictions.official_files import read, read_json
+from holdfast.files import Record, read_json
+from holdfast.predictions.columns import Columns
+from holdfast.predictions.gold import Gold
+from holdfast.predictions.layout import Benchmark, Layout
+from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request
 from holdfast.tasks.iconqa.metric import SUBTASKS
 
 SUBTASK_OF = {"iconqa_txt": "choose_txt", "iconqa_img": "choose_img", "iconqa_blank": "fill_in_blank"}
+_INDEX = "predicted_index"
 
 
-def items(request: Request) -> list[Prediction]:
-    """Results by problem id (under ``results``, or under the names of the sub-tasks) against the problems.
-
-    References are ``problems.json`` (with ``pid_splits.json`` and ``pid2skills.json`` beside it), or a folder of
-    ``<sub-task>/<id>/data.json`` or ``<id>/data.json``. Only sub-tasks that were answered are scored; the task names
-    ``iconqa_txt``, ``iconqa_img`` and ``iconqa_blank`` keep one.
-    """
-    wanted = SUBTASK_OF.get(request.task)
-    answers = _answers(request.predictions, wanted)
-    known = _problems(request.needed, set(answers.by_id))
-    present = {wanted} if wanted else {known[key].extra["subtask"] for key in answers.by_id if key in known}
-    references = {key: item for key, item in known.items() if not present or item.extra["subtask"] in present}
-    paired = pair(answers, references, request.needed, intersect=request.intersect)
-    return [_indexed(item, answers.by_id.get(item.id)) for item in paired]
+def fits(look: Look) -> bool:
+    """One JSON object with an answer a problem under the names of the sub-tasks."""
+    content = look.content
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and content.keys() <= set(SUBTASKS)
+        and all(isinstance(value, dict) for value in content.values())
+    )
 
 
-def _indexed(item: Prediction, said: Answer | None) -> Prediction:
-    """Official results state the index of a choice, which must not be mistaken for the text of another one."""
-    if said is None or not item.choices or said.text is None:
-        return item
-    official = not said.row or any(type(said.row.get(key)) is int for key in TEXT_KEYS)
-    if not official or not said.text.isdecimal():
-        return item
-    return replace(item, extra={**item.extra, "predicted_index": int(said.text)})
+def read(look: Look, ask: Ask) -> Reading:
+    """Answers by sub-task; a task named ``iconqa_txt``, ``iconqa_img`` or ``iconqa_blank`` keeps one, ``iconqa`` all."""
+    content: Mapping[str, Any] = look.content
+    wanted = SUBTASK_OF.get(ask.task or "")
+    if wanted and wanted not in content:
+        raise HoldfastError(f"the file has no predictions for {wanted}", file=look.path)
+    tasks: dict[str, list[Prediction]] = {}
+    for subtask in [wanted] if wanted else content:
+        answers = content[subtask].get("results", content[subtask])
+        name = f"iconqa_{subtask}" if ask.task is None else ask.task
+        tasks.setdefault(name, []).extend(_indexed(look, (Record(1, {"id": k, "said": v}) for k, v in answers.items())))
+    return Reading(str(look.path), f"IconQA results, {', '.join(content)}", tasks)
 
 
-def _answers(file: Path, wanted: str | None) -> Answers:
-    content = read(file)
-    if isinstance(content, list):
-        return from_rows(file, content)
-    named = [name for name in SUBTASKS if isinstance(content.get(name), dict)]
-    if not named:
-        return Answers(file, from_mapping(file, content))
-    if wanted and wanted not in named:
-        raise HoldfastError(f"the file has no predictions for {wanted}", file=file)
-    by_id: dict[str, Answer] = {}
-    for name in [wanted] if wanted else named:
-        for key, one in from_mapping(file, content[name]).items():
-            if key in by_id:
-                raise HoldfastError("the id comes twice", file=file, item=key)
-            by_id[key] = one
-    return Answers(file, by_id)
+def fits_numbers(look: Look) -> bool:
+    """Results by problem id, or records, whose answers are numbers: official results state the index of a choice."""
+    values = look.content.get("results", look.content) if isinstance(look.content, dict) else look.first
+    return isinstance(values, dict) and any(type(value) is int for value in values.values())
+
+
+def read_numbers(look: Look, ask: Ask) -> Reading:
+    """Indices of choices, which must not be mistaken for the text of another one."""
+    if isinstance(look.content, dict):
+        answers = look.content.get("results", look.content)
+        rows = [Record(1, {"id": key, "said": value}) for key, value in answers.items()]
+    else:
+        key = next((name for name in ("question_id", "id", "pid") if name in look.keys), "id")
+        said = next((name for name in ("prediction", "answer", "text", "pred") if name in look.keys), "prediction")
+        rows = [Record(r.line, {"id": r.values.get(key), "said": r.values.get(said)}) for r in look.rows()]
+    return Reading(str(look.path), "IconQA results", {str(ask.task): _indexed(look, rows)})
+
+
+def _indexed(look: Look, rows: Any) -> list[Prediction]:
+    columns = Columns({"id": "id", "prediction": "said"}, file=look.path)
+    return [
+        replace(columns.prediction(row), extra={_INDEX: row.values["said"]})
+        if type(row.values["said"]) is int
+        else columns.prediction(row)
+        for row in rows
+    ]
+
+
+def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+    """``problems.json`` (with ``pid_splits.json`` and ``pid2skills.json`` beside it), or a folder of
+    ``<sub-task>/<id>/data.json`` or ``<id>/data.json``. Only sub-tasks that were answered are scored."""
+    wanted = SUBTASK_OF.get(ask.task or "")
+    answered = {one.id for one in said}
+    known = _problems(place, answered)
+    present = {wanted} if wanted else {known[key].extra["subtask"] for key in answered if key in known}
+    items = {key: item for key, item in known.items() if not present or item.extra["subtask"] in present}
+    return Gold(place, items)
 
 
 def _problems(place: Path, answered: set[str]) -> dict[str, Prediction]:
@@ -111,3 +134,13 @@ def _item(file: Path, key: str, record: Any, skills: Any) -> Prediction:
         choices=choices,
         extra=extra,
     )
+
+
+BENCHMARK = Benchmark(
+    metrics=dict.fromkeys(("iconqa", "iconqa_blank", "iconqa_img", "iconqa_txt"), "iconqa"),
+    layouts=(
+        Layout("IconQA results", fits, read),
+        Layout("IconQA results by number", fits_numbers, read_numbers, only_named=True),
+    ),
+    gold=references,
+)

@@ -2,96 +2,125 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.answers import ID_KEYS, identifier, was_cut
-from holdfast.predictions.official_files import Row, read
+from holdfast.files import Record
+from holdfast.predictions.columns import NAMES, as_id, as_key, as_text, was_cut
+from holdfast.predictions.layout import Benchmark, Layout, reading_of
+from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request
 
 # The 96 questions of MMHAL-Bench cycle through these eight types.
 MMHAL_TYPES = (
-    "attribute", "adversarial", "comparison", "counting", "relation", "environment", "holistic", "other",
-)  # fmt: skip
+    *("attribute", "adversarial", "comparison", "counting", "relation", "environment", "holistic", "other"),
+)
+_TEXTS = ("judgement", "judgment", "review", "evaluation")
+_SAID = ("model_answer", "prediction", "answer", "text")
+_MARKS = " ".join(("rating", *_TEXTS))
 
 
-def mmhal(request: Request) -> list[Prediction]:
-    """Records with ``rating`` (or the judge's text under ``judgement``), or the list of chat completions that the
-    official script saves, in the order of the benchmark."""
-    content = read(request.predictions)
-    rows = content if isinstance(content, list) else [Row(r) for r in content.get("responses", content.get("data", ()))]
-    if not rows:
-        raise HoldfastError("there are no judged answers in the file", file=request.predictions)
-    made = [_mmhal_item(request.predictions, row, at) for at, row in enumerate(rows)]
-    return _unique(request.predictions, made, rows)
+def _rows(look: Look, *names: str) -> list[Record]:
+    """The records, or those under one of some names of the object that fills the file."""
+    if isinstance(look.content, dict):
+        found = next((look.content[name] for name in names if isinstance(look.content.get(name), list)), None)
+        if found is not None:
+            return [Record(1, row if isinstance(row, dict) else {}) for row in found]
+    return list(look.rows())
 
 
-def _mmhal_item(file: Path, row: Row, at: int) -> Prediction:
-    record = row.record
+def _is_completion(values: Mapping[str, Any]) -> bool:
+    choices = values.get("choices")
+    return isinstance(choices, list) and bool(choices) and isinstance(choices[0], dict) and "message" in choices[0]
+
+
+def fits_mmhal(look: Look) -> bool:
+    """Records with a rating or the judge's text, or the list of chat completions that the official script saves."""
+    rows = _rows(look, "responses", "data")[:1] if isinstance(look.content, dict) else look.head
+    first = rows[0].values if rows else {}
+    return _is_completion(first) or not first.keys().isdisjoint(_MARKS.split())
+
+
+def read_mmhal(look: Look, ask: Ask) -> Reading:
+    """Ratings by item; chat completions come in the order of the benchmark."""
+    rows = _rows(look, "responses", "data")
+    made = [_mmhal_item(look, row, at) for at, row in enumerate(rows)]
+    reading = reading_of(look, "MMHAL-Bench ratings", made)
+    reading.metric = "mmhal"
+    return reading
+
+
+def _mmhal_item(look: Look, row: Record, at: int) -> Prediction:
+    record = row.values
     key = _key(record) or str(at)
     extra: dict[str, Any] = {"question_type": record.get("question_type")}
-    completion = record.get("choices")
-    if isinstance(completion, list) and completion and "message" in completion[0]:
-        extra["judgement"] = completion[0]["message"].get("content", "")
+    if _is_completion(record):
+        extra["judgement"] = record["choices"][0]["message"].get("content", "")
         extra["judge"] = record.get("model", "not stated")
         extra["question_type"] = extra["question_type"] or MMHAL_TYPES[at % len(MMHAL_TYPES)]
-        return Prediction(key, "(judged)", references=(), extra=extra)
-    verdicts = {n: record[n] for n in ("rating", "score") if n in record}
-    texts = {n: record[n] for n in ("judgement", "judgment", "review", "evaluation") if n in record}
-    if not verdicts and not texts:
-        raise HoldfastError("the record has neither a rating nor a judgement", file=file, line=row.line, item=key)
-    if verdicts:
-        extra["rating"] = next(iter(verdicts.values()))
-    else:
-        extra["judgement"] = str(next(iter(texts.values())))
+        return Prediction(key, "(judged)", extra=extra, line=row.line)
+    verdict = next((record[name] for name in ("rating", "score") if name in record), None)
+    text = next((record[name] for name in _TEXTS if name in record), None)
+    if verdict is None and text is None:
+        problem = "the record has neither a rating nor a judgement"
+        raise HoldfastError(problem, file=look.path, line=row.line, item=key)
+    extra |= {"judgement": str(text)} if verdict is None else {"rating": verdict}
     if record.get("judge"):
         extra["judge"] = record["judge"]
-    said = next((record[n] for n in ("model_answer", "prediction", "answer", "text") if n in record), "(judged)")
-    gold = (str(record["gt_answer"]),) if record.get("gt_answer") else ()
-    image = str(record.get("image_id") or record.get("image_src") or "")
-    prediction = said if said is None or isinstance(said, str) else str(said)
+    said = next((record[name] for name in _SAID if name in record), "(judged)")
     return Prediction(
         key,
-        prediction,
-        references=gold,
+        as_text(said, "prediction", look.path, row.line, key),
+        (str(record["gt_answer"]),) if record.get("gt_answer") else (),
         question=str(record.get("question", "")),
-        image=image,
+        image=as_key(record.get("image_id") or record.get("image_src")),
         truncated=was_cut(record),
         extra=extra,
+        line=row.line,
     )
 
 
-def chair(request: Request) -> list[Prediction]:
-    """The ``sentences`` of a CHAIR result file, or records with ``hallucinated`` and ``mentioned`` object lists."""
-    content = read(request.predictions)
-    rows = content if isinstance(content, list) else [Row(record) for record in content.get("sentences", ())]
-    if not rows:
-        raise HoldfastError("there are no judged captions in the file", file=request.predictions)
-    made = []
-    for row in rows:
-        record = row.record
-        key = _key(record)
-        wrong = record.get("hallucinated", record.get("mscoco_hallucinated_words"))
-        if key is None or not isinstance(wrong, list):
-            problem = "the caption has no id or no list of hallucinated objects"
-            raise HoldfastError(problem, file=request.predictions, line=row.line, item=key)
-        mentioned = record.get("mentioned", record.get("mscoco_generated_words", ()))
-        extra = {"hallucinated": wrong, "mentioned": mentioned}
-        caption = record.get("caption", record.get("prediction"))
-        made.append(Prediction(key, caption, references=(), image=key, truncated=was_cut(record), extra=extra))
-    return _unique(request.predictions, made, rows)
+def fits_chair(look: Look) -> bool:
+    """The ``sentences`` of a CHAIR result file, or records with lists of hallucinated objects."""
+    if isinstance(look.content, dict) and isinstance(look.content.get("sentences"), list):
+        return True
+    return look.has("", "hallucinated mscoco_hallucinated_words")
 
 
-def _key(record: dict[str, Any]) -> str | None:
-    return identifier(next((record[name] for name in ID_KEYS if name in record), None))
+def read_chair(look: Look, ask: Ask) -> Reading:
+    """Captions with the objects that another tool found in them."""
+    reading = reading_of(look, "CHAIR results", (_chair_item(look, row) for row in _rows(look, "sentences")))
+    reading.metric = "chair"
+    return reading
 
 
-def _unique(file: Path, made: list[Prediction], rows: list[Row]) -> list[Prediction]:
-    seen: set[str] = set()
-    for item, row in zip(made, rows, strict=True):
-        if item.id in seen:
-            raise HoldfastError("the id comes twice", file=file, line=row.line, item=item.id)
-        seen.add(item.id)
-    return made
+def _chair_item(look: Look, row: Record) -> Prediction:
+    record = row.values
+    key = as_id(_key(record), "image_id", look.path, row.line)
+    wrong = record.get("hallucinated", record.get("mscoco_hallucinated_words"))
+    if not isinstance(wrong, list):
+        raise HoldfastError("the caption has no list of hallucinated objects", file=look.path, line=row.line, item=key)
+    mentioned = record.get("mentioned", record.get("mscoco_generated_words", ()))
+    caption = record.get("caption", record.get("prediction"))
+    return Prediction(
+        key,
+        as_text(caption, "caption", look.path, row.line, key),
+        image=key,
+        truncated=was_cut(record),
+        extra={"hallucinated": wrong, "mentioned": mentioned},
+        line=row.line,
+    )
+
+
+def _key(record: Mapping[str, Any]) -> str | None:
+    key = next((record[name] for name in NAMES["id"] if name in record), None)
+    return None if key is None else str(key)
+
+
+BENCHMARK = Benchmark(
+    metrics={"chair": "chair", "mmhal": "mmhal"},
+    layouts=(Layout("MMHAL-Bench ratings", fits_mmhal, read_mmhal), Layout("CHAIR results", fits_chair, read_chair)),
+    gold=None,
+    also_for=("chair", "mmhal"),
+)

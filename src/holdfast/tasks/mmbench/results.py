@@ -1,55 +1,79 @@
-"""MMBench: the benchmark's table, and answers by index."""
+"""MMBench: the benchmark's table, and LLaVA's rounds, one row a rotation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.answers import Answer, Answers, from_rows, pair
-from holdfast.predictions.official_files import Row, read_rows
+from holdfast.files import Record, records
+from holdfast.predictions.columns import as_id, as_text
+from holdfast.predictions.gold import Gold, gold_of, inside
+from holdfast.predictions.layout import Benchmark, Layout, reading_of
+from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request
 from holdfast.tasks.mmbench.metric import ROTATION
 
-
-def items(request: Request) -> list[Prediction]:
-    """Answers ``{index, prediction}`` or LLaVA's ``{question_id, round_id, text, options, option_char}`` against the
-    benchmark's TSV; a prediction table that holds options and answer itself needs no references."""
-    rows = read_rows(request.predictions)
-    place = request.predictions if request.references is None else request.needed
-    table = rows if request.references is None else read_rows(place)
-    references = {}
-    for row in table:
-        item = _reference(place, row)
-        references[item.id] = item
-    if rows and "round_id" in rows[0].record:
-        return _rounds(request, rows, references)
-    texts = ("prediction", "text", "answer") if request.references is not None else ("prediction",)
-    answers = from_rows(request.predictions, rows, ids=("index", "question_id", "id"), texts=texts)
-    return pair(answers, references, place, intersect=request.intersect)
+_LETTERS = "option_char"
 
 
-def _reference(file: Path, row: Row) -> Prediction:
-    record = row.record
+def fits(look: Look) -> bool:
+    """Rows with a round."""
+    return look.has("question_id round_id text")
+
+
+def read(look: Look, ask: Ask) -> Reading:
+    """LLaVA's rounds: the options are rotated already, ``option_char`` names their letters in the table."""
+    return reading_of(look, "MMBench rounds of LLaVA", (_round(look, row) for row in look.rows()))
+
+
+def _round(look: Look, row: Record) -> Prediction:
+    values = row.values
+    base = as_id(values.get("question_id"), "question_id", look.path, row.line)
+    turn = values.get("round_id")
+    if not isinstance(turn, int) or not base.isdecimal():
+        raise HoldfastError("the row has no number of a question or a round", file=look.path, line=row.line, item=base)
+    return Prediction(
+        str(int(base) + turn * ROTATION),
+        as_text(values.get("text"), "text", look.path, row.line, base),
+        question=str(values.get("prompt") or ""),
+        image=base,
+        choices=tuple(map(str, values.get("options") or ())),
+        extra={_LETTERS: values.get(_LETTERS) or ascii_uppercase},
+        line=row.line,
+    )
+
+
+def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+    """The benchmark's TSV; for LLaVA's rounds its questions with their options rotated as they were asked."""
+    file = inside(place, "*.tsv*", "*.csv*", "*.json*")
+    table = gold_of(file, (_reference(file, row) for row in records(file)))
+    if not any(_LETTERS in one.extra for one in said):
+        return Gold(file, table)
+    items = dict(_rotated(said, table))
+    answered = {str(int(key) % ROTATION) for key in items}
+    return Gold(file, {**{key: table[key] for key in sorted(table.keys() - answered)}, **items})
+
+
+def _reference(file: Path, row: Record) -> Prediction:
+    record = row.values
     key = str(record.get("index", record.get("question_id", "")))
     gold = str(record.get("answer", "")).strip()
     if gold not in ascii_uppercase or len(gold) != 1:
         raise HoldfastError("the row has no gold letter, as test splits have none", file=file, line=row.line, item=key)
     fields = {"category": "category", "l2_category": "l2-category", "split": "split"}
-    extra = {name: record[column] for name, column in fields.items() if record.get(column)}
-    image = str(int(key) % ROTATION) if key.isdecimal() else ""
     return Prediction(
         key,
         None,
-        references=(gold,),
+        (gold,),
         question=str(record.get("question", "")),
-        image=image,
+        image=str(int(key) % ROTATION) if key.isdecimal() else "",
         choices=options(record),
-        extra=extra,
+        extra={name: record[column] for name, column in fields.items() if record.get(column)},
+        line=row.line,
     )
 
 
@@ -64,24 +88,19 @@ def options(record: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _rounds(request: Request, rows: list[Row], references: Mapping[str, Prediction]) -> list[Prediction]:
-    """LLaVA's rounds: one row a rotation, its options already rotated, ``option_char`` naming the original letters."""
-    by_id: dict[str, Answer] = {}
-    rotated: dict[str, Prediction] = {}
-    for row in rows:
-        base, turn = str(row.record.get("question_id")), row.record.get("round_id")
-        reference = references.get(base)
-        if reference is None or not isinstance(turn, int):
-            raise HoldfastError("the index is not in the table", file=request.predictions, line=row.line, item=base)
-        key = str(int(base) + turn * ROTATION)
-        letters = row.record.get("option_char") or list(ascii_uppercase[: len(reference.choices)])
-        choices = tuple(map(str, row.record.get("options") or reference.choices))
-        extra = {**reference.extra, "answer_index": letters.index(reference.references[0])}
-        rotated[key] = replace(reference, id=key, choices=choices, extra=extra)
-        if key in by_id:
-            raise HoldfastError("the round is answered twice", file=request.predictions, line=row.line, item=key)
-        text = row.record.get("text")
-        by_id[key] = Answer(key, text if isinstance(text, str) else None, row.line, row=row.record)
-    absent = references.keys() - {str(int(key) % ROTATION) for key in by_id}
-    complete = {**{key: references[key] for key in sorted(absent)}, **rotated}
-    return pair(Answers(request.predictions, by_id), complete, request.needed, intersect=request.intersect)
+def _rotated(said: Sequence[Prediction], table: Mapping[str, Prediction]) -> Iterator[tuple[str, Prediction]]:
+    for one in said:
+        item = table.get(str(int(one.id) % ROTATION))
+        if item is None:
+            continue  # pairing says that the id is not in the table
+        letters = list(one.extra.get(_LETTERS, ascii_uppercase))
+        index = letters.index(item.references[0]) if item.references[0] in letters else len(letters)
+        choices = one.choices or item.choices
+        yield one.id, replace(item, id=one.id, choices=choices, extra={**item.extra, "answer_index": index})
+
+
+BENCHMARK = Benchmark(
+    metrics={"mmbench": "mmbench"},
+    layouts=(Layout("MMBench rounds of LLaVA", fits, read),),
+    gold=references,
+)

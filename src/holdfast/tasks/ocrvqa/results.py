@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from holdfast.errors import HoldfastError
-from holdfast.predictions import plain as records
-from holdfast.predictions.answers import pair, read_answers
-from holdfast.predictions.official_files import read_json
+from holdfast.files import read_json
+from holdfast.predictions.gold import Gold, inside, plain_gold
+from holdfast.predictions.layout import Benchmark
+from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request, inside
 
 TEST = 3
 
 
-def items(request: Request) -> list[Prediction]:
-    """Predictions with ids ``<book>_<question number from 0>`` against ``dataset.json`` (its test split).
-
-    Any other references are plain records with ids of their own.
-    """
-    if request.references is None:
-        return records.items(request)
-    file = inside(request.needed, "dataset.json*", "*.json*")
-    content = read_json(file)
+def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+    """The test split of ``dataset.json``, with ids ``<book>_<question number from 0>``; or plain records."""
+    file = inside(place, "dataset.json*", "*.json*")
+    content = None if file.suffix in (".csv", ".tsv", ".xlsx") else read_json(file)
     if not isinstance(content, dict) or not all(isinstance(b, dict) and "questions" in b for b in content.values()):
-        return records.items(request)
-    references = {}
+        return plain_gold(file, said, ask)
+    items = {}
     for book, entry in content.items():
         if entry.get("split") != TEST:
             continue
@@ -31,5 +29,8 @@ def items(request: Request) -> list[Prediction]:
             raise HoldfastError("the book has not as many answers as questions", file=file, item=book)
         for number, (question, gold) in enumerate(zip(entry["questions"], entry["answers"], strict=True)):
             key = f"{book}_{number}"
-            references[key] = Prediction(key, references=(str(gold),), question=str(question), image=book)
-    return pair(read_answers(request.predictions), references, file, intersect=request.intersect)
+            items[key] = Prediction(key, None, (str(gold),), question=str(question), image=book)
+    return Gold(file, items)
+
+
+BENCHMARK = Benchmark(metrics={"ocrvqa": "exact_match:stripped"}, gold=references)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.files import read_json
 from holdfast.metrics.text.options import letter
-from holdfast.predictions.answers import Answer, Answers, from_rows, pair
-from holdfast.predictions.official_files import Row, as_text, read, read_json
+from holdfast.predictions.columns import as_id, as_text
+from holdfast.predictions.gold import Gold, gold_of, inside
+from holdfast.predictions.layout import Benchmark, Layout, reading_of
+from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request, inside
 
 _SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 _OPTION_LINE = re.compile(r"^([A-E])\. ?(.*)$")
@@ -21,71 +24,99 @@ _OPTION_INLINE = re.compile(r"\(([A-E])\)\s*(.*?)(?=\s*\([A-E]\)|\n|$)")
 _GOLD = re.compile(r"^([A-E])$|[Tt]he answer is ([A-E])")
 
 
-def items(request: Request) -> list[Prediction]:
-    """Answers against ``problems.json`` (with ``pid_splits.json`` beside it) or ``llava_test_CQM-A.json``.
+def fits_result(look: Look) -> bool:
+    """The official script's object: ``results`` maps ids to the number of an option, -1 where none was read."""
+    results = look.content.get("results") if isinstance(look.content, dict) else None
+    return (
+        isinstance(results, dict)
+        and bool(results)
+        and all(type(value) is int for value in results.values())
+        and not look.keys.isdisjoint(("outputs", "acc", "correct", "count"))
+    )
+
+
+def read_result(look: Look, ask: Ask) -> Reading:
+    """Texts by id, and what was recorded of each; where no text stands, the recorded option is the answer."""
+    return _named(look, "ScienceQA result file", _recorded(look))
+
+
+def _recorded(look: Look) -> Iterator[Prediction]:
+    results: Mapping[str, Any] = look.content["results"]
+    outputs = look.content.get("outputs")
+    texts: Mapping[str, Any] = outputs if isinstance(outputs, dict) else {}
+    for key in sorted(results.keys() | texts.keys()):
+        index = results.get(key, -1)
+        if type(index) is not int or index >= len(ascii_uppercase):
+            raise HoldfastError(f"the result is {index!r}, not the number of an option", file=look.path, item=key)
+        text = as_text(texts.get(key), "outputs", look.path, None, key)
+        if text is None or not text.strip():
+            text = letter(index) if index >= 0 else text or ("" if key in results else None)
+        yield Prediction(key, text, extra={"recorded": index}, status="unparsed" if index < 0 else None)
+
+
+def fits_analysis(look: Look) -> bool:
+    """LLaVA's ``*_output.jsonl``: one object with the answers sorted into correct and incorrect."""
+    content = look.content
+    return isinstance(content, dict) and all(isinstance(content.get(part), list) for part in ("correct", "incorrect"))
+
+
+def read_analysis(look: Look, ask: Ask) -> Reading:
+    """Answers with LLaVA's verdicts."""
+    return _named(look, "ScienceQA output of LLaVA (correct and incorrect lists)", _sorted(look))
+
+
+def _sorted(look: Look) -> Iterator[Prediction]:
+    for part, score in (("correct", 1.0), ("incorrect", 0.0)):
+        for entry in look.content[part]:
+            if not isinstance(entry, dict) or "question_id" not in entry:
+                raise HoldfastError(f"an entry of '{part}' has no question_id", file=look.path)
+            key = as_id(entry["question_id"], "question_id", look.path, None)
+            truth = entry.get("ground_truth")
+            yield Prediction(
+                key,
+                as_text(entry.get("pred", entry.get("parsed_ans", "")), "pred", look.path, None, key),
+                () if truth is None else (str(truth),),
+                question=str(entry.get("question", "")),
+                score=score,
+                metric="scienceqa",
+                status="unparsed" if entry.get("parsed_ans") == "FAILED" else None,
+            )
+
+
+def _named(look: Look, told: str, predictions: Iterator[Prediction]) -> Reading:
+    reading = reading_of(look, told, predictions)
+    (made,) = reading.tasks.values()
+    reading.tasks, reading.named = {"scienceqa": made}, True
+    return reading
+
+
+def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+    """``problems.json`` (with ``pid_splits.json`` beside it) or ``llava_test_CQM-A.json``.
 
     An unanswered question is wrong, as in LLaVA's script. Whether a question has an image is read from the prompt that
     was answered, as there, and from the references where the file has no prompts.
     """
-    file = inside(request.needed, "problems.json*", "*CQM*.json*", "problems*.json*", "*.json*")
-    answers = _answers(request.predictions)
-    references, whole_split = _references(file, answers.by_id.keys())
-    paired = pair(answers, references, file, intersect=request.intersect, missing_is_wrong=whole_split)
-    prompted = any(one.prompt is not None for one in answers.by_id.values())
-    return [_annotated(item, answers.by_id.get(item.id), prompted) for item in paired]
+    file = inside(place, "problems.json*", "*CQM*.json*", "problems*.json*", "*.json*")
+    items, whole_split = _items(file, {one.id for one in said})
+    if any(one.question for one in said):
+        prompts = {one.id: one.question for one in said}
+        items = {
+            key: replace(item, extra={**item.extra, "image": "<image>" in prompts.get(key, "")})
+            for key, item in items.items()
+        }
+    return Gold(file, items, missing_is_wrong=whole_split)
 
 
-def _annotated(item: Prediction, said: Answer | None, prompted: bool) -> Prediction:
-    extra = dict(item.extra)
-    if prompted:
-        extra["image"] = said is not None and "<image>" in (said.prompt or "")
-    if said is not None and "recorded" in said.row:
-        extra["recorded"] = said.row["recorded"]
-    return replace(item, extra=extra)
-
-
-def _answers(file: Path) -> Answers:
-    content = read(file)
-    if isinstance(content, list) and len(content) == 1 and not content[0].record.keys() & {"question_id", "id"}:
-        # One object on one line in a file called .jsonl: a result file all the same.
-        content = content[0].record
-    if isinstance(content, list):
-        return from_rows(file, content)
-    if isinstance(content.get("correct"), list) and isinstance(content.get("incorrect"), list):
-        return _analysis(file, content)
-    recorded = content.get("results")
-    if not isinstance(recorded, dict):
-        raise HoldfastError("this is no ScienceQA answer or result file", file=file)
-    outputs = content.get("outputs")
-    texts = outputs if isinstance(outputs, dict) else {key: _as_letter(value) for key, value in recorded.items()}
-    by_id = {}
-    for key in texts.keys() | recorded.keys():
-        row = {"recorded": recorded.get(key, -1)}
-        by_id[key] = Answer(key, as_text(texts.get(key), file, None, key), row=row)
-    return Answers(file, dict(sorted(by_id.items())))
-
-
-def _as_letter(index: object) -> str:
-    known = isinstance(index, int) and not isinstance(index, bool) and 0 <= index < 26
-    return letter(index) if known and isinstance(index, int) else "FAILED"
-
-
-def _analysis(file: Path, content: Mapping[str, Any]) -> Answers:
-    """LLaVA's ``*_output.jsonl``: one object with the answers sorted into correct and incorrect."""
-    rows = [Row({**record, "prompt": record.get("question")}) for record in content["correct"] + content["incorrect"]]
-    return from_rows(file, rows, ids=("question_id",), texts=("pred",))
-
-
-def _references(file: Path, answered: Any) -> tuple[dict[str, Prediction], bool]:
+def _items(file: Path, answered: Set[str]) -> tuple[dict[str, Prediction], bool]:
     """Items by id, and whether they are one split, so that one without an answer was left unanswered."""
     content = read_json(file)
     if isinstance(content, list):
-        return {str(record.get("id")): _from_conversation(file, record) for record in content}, True
+        return gold_of(file, (_from_conversation(file, record) for record in content)), True
     problems = {key: _from_problem(file, key, record) for key, record in content.items()}
-    return _split(file, problems, set(answered))
+    return _split(file, problems, answered)
 
 
-def _split(file: Path, problems: dict[str, Prediction], answered: set[str]) -> tuple[dict[str, Prediction], bool]:
+def _split(file: Path, problems: dict[str, Prediction], answered: Set[str]) -> tuple[dict[str, Prediction], bool]:
     """The problems of the split whose ids fit the answers best; of all problems where no split is known."""
     beside = file.with_name("pid_splits.json")
     splits: dict[str, set[str]] = {}
@@ -102,7 +133,7 @@ def _split(file: Path, problems: dict[str, Prediction], answered: set[str]) -> t
     return {key: problems[key] for key in problems if key in fits[best]}, True
 
 
-def _overlap(a: set[str], b: set[str]) -> float:
+def _overlap(a: set[str], b: Set[str]) -> float:
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
@@ -171,3 +202,13 @@ def _choices(prompt: str) -> tuple[str, ...]:
         return tuple(options)
     tail = prompt[prompt.rfind("(A)") :] if "(A)" in prompt else ""
     return tuple(text.strip() for _, text in _OPTION_INLINE.findall(tail))
+
+
+BENCHMARK = Benchmark(
+    metrics={"scienceqa": "scienceqa"},
+    layouts=(
+        Layout("ScienceQA result file", fits_result, read_result),
+        Layout("ScienceQA output of LLaVA", fits_analysis, read_analysis),
+    ),
+    gold=references,
+)

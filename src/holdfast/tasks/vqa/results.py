@@ -2,55 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.answers import Answers, identifier, pair, read_answers
-from holdfast.predictions.official_files import read_json
+from holdfast.files import read_json
+from holdfast.predictions.columns import OTHERS, as_id, as_key
+from holdfast.predictions.gold import Gold, gold_of, inside, the_list
+from holdfast.predictions.layout import Benchmark, rows_layout
+from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
-from holdfast.predictions.request import Request, inside
 
 
-def items(request: Request) -> list[Prediction]:
-    """Results ``[{question_id, answer}]`` (VizWiz: ``[{image, answer, answerable}]``; LLaVA: JSON Lines with ``text``)
-    against ``{annotations: [{question_id, answers: [{answer}], ...}]}`` or VizWiz's list."""
-    file = inside(request.needed, "*annotations*.json*", "*mscoco*.json*", "val.json", "*.json*")
-    references = read_annotations(file)
-    answers = read_answers(request.predictions)
-    paired = pair(answers, references, file, intersect=request.intersect)
-    return [_with_confidence(item, answers) for item in paired]
-
-
-def read_annotations(file: Path) -> dict[str, Prediction]:
-    """Items without predictions, by question id (VizWiz: by image name)."""
-    content = read_json(file)
-    records = content.get("annotations", content.get("data")) if isinstance(content, dict) else content
-    if not isinstance(records, list):
-        raise HoldfastError("the references have no list of annotations", file=file)
+def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+    """``{annotations: [{question_id, answers: [{answer}], ...}]}``, or VizWiz's list, whose ids are the images."""
+    file = inside(place, "*annotations*.json*", "*mscoco*.json*", "val.json", "*.json*")
     questions = _questions(file)
-    made: dict[str, Prediction] = {}
-    for record in records:
-        one = _item(file, record, questions)
-        if one.id in made:
-            raise HoldfastError("the id comes twice in the references", file=file, item=one.id)
-        made[one.id] = one
-    return made
+    records = the_list(read_json(file), file, "annotations", "data")
+    items = gold_of(file, (_item(file, record, questions) for record in records))
+    return Gold(file, items, [_with_confidence(one) for one in said])
 
 
 def _item(file: Path, record: Mapping[str, Any], questions: Mapping[str, str]) -> Prediction:
-    key = identifier(record.get("question_id", record.get("image")))
-    if key is None:
-        raise HoldfastError("an annotation has neither question_id nor image", file=file)
+    key = as_id(record.get("question_id", record.get("image")), "question_id", file, None)
     given = record.get("answers")
     if not isinstance(given, list) or not given:
         raise HoldfastError("the annotation has no answers, as test splits have none", file=file, item=key)
     answers = tuple(str(one["answer"]) if isinstance(one, dict) and "answer" in one else str(one) for one in given)
     fields = ("answer_type", "question_type", "answerable")
     extra = {name: record[name] for name in fields if record.get(name) is not None}
-    image = identifier(record.get("image_id", record.get("image"))) or ""
+    image = as_key(record.get("image_id", record.get("image")))
     question = str(record.get("question") or questions.get(key, ""))
     return Prediction(key, references=answers, question=question, image=image, extra=extra)
 
@@ -71,13 +54,28 @@ def _questions(file: Path) -> dict[str, str]:
     return {str(r.get("question_id")): str(r.get("question", "")) for r in records if isinstance(r, dict)}
 
 
-def _with_confidence(item: Prediction, answers: Answers) -> Prediction:
+def _with_confidence(one: Prediction) -> Prediction:
     """VizWiz results may carry the probability that the question can be answered."""
-    said = answers.by_id.get(item.id)
-    value = said.row.get("answerable") if said is not None else None
+    value = one.extra.get("answerable")
     if value is None:
-        return item
+        return one
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        line = said.line if said is not None else None
-        raise HoldfastError(f"answerable is {value!r}, not 0 to 1", file=answers.file, line=line, item=item.id)
-    return replace(item, extra={**item.extra, "predicted_answerable": float(value)})
+        raise HoldfastError(f"answerable is {value!r}, not 0 to 1", line=one.line, item=one.id)
+    return replace(one, extra={**one.extra, "predicted_answerable": float(value)})
+
+
+RESULTS = rows_layout(
+    "VQA results", "question_id answer", {"id": "question_id", "prediction": "answer"}, without=OTHERS
+)
+VIZWIZ = rows_layout(
+    "VizWiz results",
+    "image answer",
+    {"id": "image", "prediction": "answer", "image": "image"},
+    without={*OTHERS, "question", "question_id", "id"},
+)
+BENCHMARK = Benchmark(
+    metrics=dict.fromkeys(("okvqa", "vizwiz", "vqav2"), "vqa_accuracy"),
+    layouts=(RESULTS, VIZWIZ),
+    gold=references,
+    also_for=("vizwiz_unanswerability", "vqa_accuracy"),
+)

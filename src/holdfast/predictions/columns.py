@@ -1,0 +1,349 @@
+"""From the fields of a record, of any tool, to a prediction: which column means what, and what its values mean."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import HoldfastError, nearest
+from holdfast.files import Record
+from holdfast.predictions.record import NOTHING, Prediction
+
+FIELDS = (
+    *("id", "prediction", "score", "lenient", "task", "image", "question", "references", "choices", "truncated"),
+    *("metric", "status", "parsed"),
+)
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "id": (
+        *("question_id", "questionId", "questionid", "id", "qid", "pid", "item_id", "sample_id", "index", "idx"),
+        *("doc_id", "image_id", "image"),
+    ),
+    "prediction": (
+        *("prediction", "pred", "predict", "predicted_answer", "pred_answer", "response", "output", "model_output"),
+        *("generated_text", "generation", "model_answer", "model_response", "completion", "hypothesis", "caption"),
+        "text",
+    ),
+    "references": (
+        *("references", "reference", "answers", "ground_truth", "gt", "gt_answer", "gt_answers", "gold", "gold_answer"),
+        *("target", "label", "labels", "captions", "answer"),
+    ),
+    "score": ("score", "correct", "is_correct", "hit", "acc", "accuracy", "exact_match"),
+    "lenient": ("lenient", "lenient_score"),
+    "task": ("task", "dataset", "benchmark"),
+    "image": ("image", "image_id", "image_path", "img", "imageId"),
+    "question": ("question", "prompt", "query", "input", "instruction"),
+    "choices": ("choices", "options"),
+    "truncated": ("truncated",),
+    "metric": ("metric",),
+}
+"""Names under which records keep the fields, the likeliest first. Of ``prediction``, ``references`` and ``score`` a
+record may hold one; of the others the first is taken."""
+
+OTHERS = frozenset((*NAMES["prediction"], *NAMES["references"])) - {"answer"}
+"""What makes ``answer`` something else than the one text of a record that could be the prediction."""
+
+_LIST_LIMIT = 1 << 16
+"""Letters of a list written into a cell."""
+_KEY_LIMIT = 512
+"""Letters of an image's key; longer ones are pictures written as text."""
+_NO_EXTRA = frozenset(("extra", "metadata", "answer_id", "model_id", "prompt"))
+_CUT = ("length", "max_tokens", "max_new_tokens")
+_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
+_LETTERS = "ABCDEFGHIJ"
+
+
+def find_columns(
+    keys: Set[str], named: Mapping[str, str], path: Path, *, gold_needed: bool, score_needed: bool
+) -> dict[str, str]:
+    """Field -> column of a plain record.
+
+    Args:
+        keys: Columns of the first record.
+        named: Field -> column as the user says; these win over everything.
+        path: For messages.
+        gold_needed: Whether the record's references will be judged by.
+        score_needed: Whether its score will be taken.
+
+    Raises:
+        HoldfastError: A named column does not exist, no column can be the id or the prediction, or two can be.
+    """
+    found = named_columns(keys, named, path)
+    taken = set(found.values())
+
+    def candidates(field: str) -> list[str]:
+        return [name for name in NAMES[field] if name in keys and name not in taken]
+
+    if "prediction" not in found:
+        said = candidates("prediction")
+        beside = [name for name in candidates("references") if name != "answer"]
+        if not said and "answer" in keys and "answer" not in taken:
+            if beside and "references" not in found:
+                _two("'answer' could be the prediction or a reference", f"'{beside[0]}' stands beside it", path)
+            said = ["answer"]
+        found["prediction"] = _one("prediction", said, keys, path)
+        taken.add(found["prediction"])
+    if "references" not in found:
+        gold = candidates("references")
+        if len(gold) == 1 or (gold and gold_needed):
+            found["references"] = _one("references", gold, keys, path)
+    if "score" not in found:
+        scores = candidates("score")
+        if len(scores) == 1 or (scores and score_needed):
+            found["score"] = _one("score", scores, keys, path)
+    taken |= set(found.values())
+    for field in NAMES:
+        if field not in found and field not in ("references", "score"):
+            column = next(iter(candidates(field)), None)
+            if column is not None:
+                found[field] = column
+    if "id" not in found:
+        found["id"] = _one("id", [], keys, path)
+    return found
+
+
+def named_columns(keys: Set[str], named: Mapping[str, str], path: Path) -> dict[str, str]:
+    """What the user said of the columns, checked."""
+    for field, column in named.items():
+        if field not in FIELDS:
+            raise HoldfastError(f"'{field}' is no field of a prediction", remedy="fields: " + ", ".join(FIELDS))
+        if column not in keys:
+            raise HoldfastError(
+                f"there is no column '{column}' for '{field}'", file=path, remedy=nearest(column, sorted(keys)[:40])
+            )
+    return dict(named)
+
+
+def _one(field: str, found: list[str], keys: Set[str], path: Path) -> str:
+    if len(found) == 1:
+        return found[0]
+    if found:
+        _two(f"both '{found[0]}' and '{found[1]}' could be the {field}", "only you know which", path, field, found[0])
+    shown = ", ".join(sorted(keys)[:12])
+    raise HoldfastError(
+        f"no column looks like the {field}; the columns are {shown}",
+        file=path,
+        remedy=f"name it: --column {field}=COLUMN",
+    )
+
+
+def _two(problem: str, why: str, path: Path, field: str = "prediction", column: str = "answer") -> None:
+    raise HoldfastError(
+        f"{problem}, and {why}", file=path, remedy=f"say it: --column {field}={column}, or the other one"
+    )
+
+
+class Columns:
+    """Turns records into predictions.
+
+    Args:
+        columns: Field -> column. Without ``id``, a record is known by its image and question; references are without
+            ``prediction``.
+        file: For messages.
+        scale: Value of a perfect score in the file.
+        options: Whether the options of a question stand in columns A, B, C...
+    """
+
+    def __init__(self, columns: Mapping[str, str], *, file: Path, scale: float = 1.0, options: bool = False) -> None:
+        self.columns, self.file, self.scale, self.options = columns, file, scale, options
+        self._used = frozenset(columns.values()) | _NO_EXTRA
+
+    def predictions(self, rows: Iterable[Record]) -> Iterator[Prediction]:
+        """Every record as a prediction.
+
+        Raises:
+            HoldfastError: One lacks its id or prediction, or a value is not of its kind.
+        """
+        return map(self.prediction, rows)
+
+    def prediction(self, row: Record) -> Prediction:
+        """One record as a prediction; raises as :meth:`predictions`."""
+        values, line, file, columns = row.values, row.line, self.file, self.columns
+
+        def value(field: str) -> Any:
+            column = columns.get(field)
+            return None if column is None else values.get(column)
+
+        item = as_id(values.get(columns["id"]), columns["id"], file, line) if "id" in columns else self._lone(row)
+        said = columns.get("prediction")
+        if said is not None and said not in values:
+            raise HoldfastError(f"the item has no '{said}'", file=file, line=line, item=item)
+        metric = value("metric")
+        return Prediction(
+            item,
+            None if said is None else as_text(values[said], said, file, line, item),
+            as_list(value("references"), "references", file, line, item),
+            question=as_words(value("question")),
+            image=as_key(value("image")),
+            choices=self._choices(values, line, item),
+            truncated=as_flag(value("truncated"), file, line, item) or was_cut(values),
+            extra=self._extra(values),
+            task=as_words(value("task")) or None,
+            metric=None if metric is None or metric == "" else str(metric),
+            score=as_score(value("score"), columns.get("score", "score"), self.scale, file, line, item),
+            lenient=as_score(value("lenient"), columns.get("lenient", "lenient"), self.scale, file, line, item),
+            parsed=value("parsed"),
+            status=value("status") or None,
+            line=line,
+        )
+
+    def _lone(self, row: Record) -> str:
+        parts = [row.values.get(self.columns[name]) for name in ("image", "question") if name in self.columns]
+        joined = " | ".join(str(part) for part in parts if part is not None)
+        return as_id(joined, "question", self.file, row.line)
+
+    def _choices(self, values: Mapping[str, Any], line: int, item: str) -> tuple[str, ...]:
+        column = self.columns.get("choices")
+        given = as_list(values.get(column), "choices", self.file, line, item) if column is not None else ()
+        return given or (lettered(values) if self.options else ())
+
+    def _extra(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is in no field, for a metric to group by."""
+        rest = values.keys() - self._used
+        extra = {}
+        for name in rest:
+            value = values[name]
+            if value is None or value == "" or isinstance(value, dict):
+                continue
+            if self.options and name in _LETTERS:
+                continue
+            if isinstance(value, str) and len(value) > _LIST_LIMIT:
+                continue
+            extra[name] = value
+        inner = values.get("extra")
+        if isinstance(inner, str) and inner.startswith("{"):
+            inner = _parsed(inner)
+        if isinstance(inner, dict):
+            extra.update(inner)
+        elif inner is not None and inner != "":
+            raise HoldfastError("'extra' is not a JSON object", file=self.file)
+        return extra or NOTHING
+
+
+def lettered(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options in columns A, B, C..., empty ones at the end left off; one alone is something else."""
+    cells = ["" if values.get(name) is None else str(values[name]).strip() for name in _LETTERS]
+    cells = ["" if cell.lower() == "nan" else cell for cell in cells]
+    while cells and not cells[-1]:
+        cells.pop()
+    return tuple(cells) if len(cells) > 1 else ()
+
+
+def as_id(value: Any, name: str, file: Path, line: int | None) -> str:
+    """An id as text; whole numbers are ids too."""
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    absent = value is None or value == ""
+    what = f"the item has no '{name}'" if absent else f"'{name}' is {value!r}, neither text nor a whole number"
+    raise HoldfastError(what, file=file, line=line, remedy="give every line an id; items are paired by it")
+
+
+def as_text(value: Any, name: str, file: Path, line: int | None, item: str) -> str | None:
+    """A prediction: numbers are written out, ``null`` is an answer that was not given."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise HoldfastError(f"'{name}' is {type(value).__name__}, not text", file=file, line=line, item=item)
+
+
+def as_words(value: Any) -> str:
+    """A question or a name, whatever it was written as."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def as_key(value: Any) -> str:
+    """The key of an image; of several together, and a digest of one that was written out as text."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        value = " ".join(str(part) for part in value)
+    key = str(value)
+    return key if len(key) <= _KEY_LIMIT else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def as_list(value: Any, name: str, file: Path, line: int | None, item: str) -> tuple[str, ...]:
+    """Texts: a list, a list that JSON or Python wrote as text, answers that are objects, or a single one."""
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str):
+        if value[0] != "[" or value[-1] != "]":
+            return (value,)
+        inner = _parsed(value)
+        if not isinstance(inner, (list, tuple)):
+            return (value,)
+        value = inner
+    elif isinstance(value, (int, float)):
+        return (str(value),)
+    elif isinstance(value, dict):
+        value = list(value.values())
+    made = []
+    for entry in value:
+        inside = entry.get("answer") if isinstance(entry, dict) else entry
+        if not isinstance(inside, (str, int, float)):
+            raise HoldfastError(f"'{name}' is not a list of texts", file=file, line=line, item=item)
+        made.append(inside if isinstance(inside, str) else str(inside))
+    return tuple(made)
+
+
+def _parsed(text: str) -> Any:
+    """A list or object written as text, by JSON or by Python; ``None`` where it is neither."""
+    if len(text) > _LIST_LIMIT or text.count("[") + text.count("{") > _LIST_LIMIT >> 4:
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return None
+
+
+def as_score(value: Any, name: str, scale: float, file: Path, line: int | None, item: str) -> float | None:
+    """A score as a finite number on the metric's own scale; words such as ``True`` and ``0.3`` are read."""
+    if value is None or value == "":
+        return None
+    number = value
+    if isinstance(value, str):
+        word = value.strip().lower()
+        number = {"true": 1.0, "false": 0.0}.get(word)
+        if number is None:
+            try:
+                number = float(word)
+            except ValueError:
+                number = value
+    if not isinstance(number, (int, float)):
+        raise HoldfastError(f"'{name}' is {value!r}, not a number", file=file, line=line, item=item)
+    if not math.isfinite(number):
+        raise HoldfastError(f"'{name}' is {number}", file=file, line=line, item=item, remedy="score the item again")
+    return number / scale
+
+
+def as_flag(value: Any, file: Path, line: int | None, item: str) -> bool:
+    """Yes or no, also in words and as 0 and 1."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    known = _WORDS.get(str(value).strip().lower())
+    if known is None:
+        raise HoldfastError(f"'truncated' is {value!r}, neither true nor false", file=file, line=line, item=item)
+    return known
+
+
+def was_cut(values: Mapping[str, Any]) -> bool:
+    """Whether the record says that generation stopped at its length limit."""
+    if values.get("finish_reason") in _CUT:
+        return True
+    metadata = values.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("finish_reason") in _CUT

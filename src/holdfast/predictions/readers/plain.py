@@ -1,0 +1,77 @@
+"""Plain records of any tool, in any form, with columns that can be told by their names; and maps of ids to answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from holdfast.files import Record
+from holdfast.predictions.columns import FIELDS, NAMES, Columns, find_columns
+from holdfast.predictions.layout import Layout, reading_of
+from holdfast.predictions.reading import Ask, Look, Reading
+
+_INNER = ("results", "predictions")
+_RECORD = {*NAMES["id"], *NAMES["prediction"], *NAMES["references"]}
+
+
+def read_records(look: Look, ask: Ask) -> Reading:
+    """Rows whose columns are named by the user or told by their names.
+
+    Raises:
+        HoldfastError: No column can be the id or the prediction, or two can.
+    """
+    columns = find_columns(
+        look.keys,
+        ask.columns,
+        look.path,
+        gold_needed=ask.judges and ask.references is None,
+        score_needed=not ask.judges,
+    )
+    shown = ", ".join(f"{name} = {columns[name]}" for name in FIELDS if name in columns)
+    reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
+    return reading_of(look, f"plain table ({shown})", reader.predictions(look.rows()))
+
+
+def fits_map(look: Look) -> bool:
+    """One JSON object whose keys are ids: none of them is a word for a field of a record."""
+    inner = inner_map(look.content)
+    return (
+        isinstance(inner, dict)
+        and bool(inner)
+        and _RECORD.isdisjoint(inner)
+        and all(value is None or isinstance(value, (str, int, float, dict)) for value in inner.values())
+        and len({isinstance(value, dict) for value in inner.values()}) == 1
+    )
+
+
+def read_map(look: Look, ask: Ask) -> Reading:
+    """A map of ids to answers, or to records that hold them; it may stand under ``results`` or ``predictions``."""
+    inner = inner_map(look.content)
+    if all(isinstance(value, dict) for value in inner.values()):
+        rows = [Record(1, {"id": key, **value}) for key, value in inner.items()]
+        columns = find_columns(
+            frozenset(rows[0].values),
+            {"id": "id", **ask.columns},
+            look.path,
+            gold_needed=ask.judges and ask.references is None,
+            score_needed=not ask.judges,
+        )
+        reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
+        return reading_of(look, "map of ids to records", reader.predictions(rows))
+    rows = [Record(1, {"id": key, "prediction": value}) for key, value in inner.items()]
+    reader = Columns({"id": "id", "prediction": "prediction"}, file=look.path)
+    return reading_of(look, "map of ids to answers", reader.predictions(rows))
+
+
+def inner_map(content: Any) -> Any:
+    """The map itself, where it stands under one of the usual names."""
+    if isinstance(content, Mapping):
+        for name in _INNER:
+            if isinstance(content.get(name), dict):
+                return content[name]
+    return content
+
+
+RECORDS = Layout("plain records", lambda look: bool(look.keys), read_records)
+"""What is read where nothing else recognises the file."""
+LAYOUTS = (Layout("map of ids to answers", fits_map, read_map),)
