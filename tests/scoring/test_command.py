@@ -65,15 +65,13 @@ def test_every_metric_without_heavy_libraries() -> None:
     probe = f"""
 import sys
 import holdfast.scoring.score, holdfast.cli.score
-from importlib import import_module
 from holdfast.metrics.registry import get_metric, metric_names
-from holdfast.scoring.layouts import TASKS
+from holdfast.scoring.benchmarks import all_benchmarks
+from holdfast.scoring.read import tool_layouts
 for name in metric_names():
     if name != "spice":
         get_metric(name)
-for task in TASKS.values():
-    layout = task.layout.partition(":")[0]
-    import_module("holdfast.predictions.plain" if layout == "records" else "holdfast.tasks." + layout + ".results")
+assert all_benchmarks() and tool_layouts()
 loaded = [name for name in {HEAVY!r} if name in sys.modules]
 assert not loaded, loaded
 """

@@ -9,7 +9,8 @@ import pytest
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.registry import get_metric
-from holdfast.scoring.layouts import TASKS
+from holdfast.scoring.benchmarks import find_benchmark
+from holdfast.scoring.judge import metric_of
 from holdfast.tasks.cards import all_cards, card_file, card_names, find_card, read_card
 from holdfast.tasks.page import BEGIN, END, markdown
 
@@ -46,9 +47,10 @@ def test_all_cards_load_and_name_a_metric_and_a_reader() -> None:
 
 def test_cards_and_official_files_are_scored_alike() -> None:
     for card in all_cards():
-        if card.name in TASKS:
-            task = TASKS[card.name]
-            assert (task.metric, get_metric(task.metric, task.variant).variant) == (card.metric, card.variant)
+        benchmark = find_benchmark(card.name)
+        if benchmark is not None:
+            metric = metric_of(benchmark.metrics[card.name])
+            assert (metric.name, metric.variant) == (card.metric, card.variant)
 
 
 def test_prompts_are_those_of_the_table() -> None:

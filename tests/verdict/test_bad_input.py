@@ -15,8 +15,8 @@ def good(rows):
 
 # Three good rows with (position, field, value) changed, None removing the field, and what is said about it.
 CASES = {
-    "nan": ([(1, "score", float("nan"))], "line 2, item t-1: 'score' is nan"),
-    "infinite": ([(1, "lenient", float("inf"))], "line 2, item t-1: 'lenient' is inf"),
+    "nan": ([(1, "score", float("nan"))], "line 2: NaN is not a value"),
+    "infinite": ([(1, "lenient", float("inf"))], "line 2: Infinity is not a value"),
     "percent": ([(2, "score", 87.0)], "line 3, item t-2: 'score' is 87, outside 0 to 1.*--scale"),
     "word": ([(0, "score", "right")], "line 1, item t-0: 'score' is 'right', not a number"),
     "duplicate": ([(2, "id", "t-0")], "line 3, item t-0: the id stands twice in the file, first on line 1"),
@@ -57,10 +57,10 @@ def test_cut_empty_missing_and_foreign_files(tmp_path, write, good) -> None:
     with pytest.raises(HoldfastError, match=r"cut.jsonl, line 3: the last line is cut off"):
         compare(good, cut)
     cut.write_text(content.replace("{", "", 1), encoding="utf-8")
-    with pytest.raises(HoldfastError, match="not JSON"):
+    with pytest.raises(HoldfastError, match="not valid JSON"):
         compare(good, cut)
     cut.write_bytes(content.encode().replace(b"question 1", b"\xff\xfe", 1))
-    with pytest.raises(HoldfastError, match="line 2: the line is not UTF-8"):
+    with pytest.raises(HoldfastError, match="line 2: the text is not UTF-8"):
         compare(good, cut)
     cut.write_text("", encoding="utf-8")
     with pytest.raises(HoldfastError, match="empty"):

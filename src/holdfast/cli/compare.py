@@ -72,7 +72,7 @@ def compare(
         metric=metric,
         references=references,
         task=task,
-        columns=_columns(column or []),
+        columns=columns_of(column or []),
         scale=scale,
         seed=seed,
     )
@@ -121,7 +121,8 @@ def _run_and_its_base(run: Path) -> tuple[Path, list[Path]]:
     return base, [run]
 
 
-def _columns(settings: list[str]) -> dict[str, str]:
+def columns_of(settings: list[str]) -> dict[str, str]:
+    """``FIELD=COLUMN`` settings as a mapping."""
     columns = {}
     for setting in settings:
         field, equals, column = setting.partition("=")

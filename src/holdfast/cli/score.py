@@ -25,6 +25,9 @@ def score(
     ] = None,
     variant: Annotated[str | None, typer.Option(help="Variant of the metric, such as official or legacy.")] = None,
     metric: Annotated[str | None, typer.Option(help="Another metric than the task's own.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="FIELD=COLUMN of a plain table, e.g. prediction=said; may be repeated.")
+    ] = None,
     intersect: Annotated[bool, typer.Option("--intersect", help="Score only the items that both files have.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     out: Annotated[
@@ -32,15 +35,21 @@ def score(
     ] = None,
 ) -> None:
     """Score a prediction file of any tool by its task's official metric; no model is needed."""
-    from holdfast.metrics.registry import get_metric
+    from holdfast.cli.compare import columns_of
     from holdfast.scoring import score as scoring
-    from holdfast.scoring.layouts import find_task
 
-    get_metric(metric or find_task(task).metric, variant)
-    items = scoring.load_items(task, predictions, references, intersect=intersect)
-    result = scoring.score_items(task, items, metric=metric, variant=variant)
+    reading = scoring.score_reading(
+        task,
+        predictions,
+        references,
+        metric=metric,
+        variant=variant,
+        intersect=intersect,
+        columns=columns_of(column or []),
+    )
+    result = reading.totals[task]
     if out is not None:
-        scoring.write_scored(out, items, result)
+        scoring.write_scored(out, reading)
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
     else:
@@ -60,7 +69,7 @@ def _show(result: Score) -> None:
     else:
         console.print("Nothing was missing, unparsed or truncated.")
     lenient = result.details.get("lenient")
-    if lenient is not None and lenient > result.score + 0.005 and result.metric != "mme":
+    if lenient is not None and result.is_mean and lenient > result.score + 0.005:
         console.print(f"Read leniently it would be {lenient:.2f}: the difference is format, not ability.")
     rows = list(_rows(result.details))
     if rows:

@@ -12,7 +12,8 @@ from holdfast.predictions.record import ItemScore, Prediction, Score
 
 
 class Metric(Protocol):
-    """A metric under one named variant. ``graded`` is false where every item scores 0 or 1."""
+    """A metric under one named variant. ``graded`` is false where every item scores 0 or 1; ``top`` is the best an
+    item can score."""
 
     @property
     def name(self) -> str: ...
@@ -22,12 +23,21 @@ class Metric(Protocol):
     def variants(self) -> tuple[str, ...]: ...
     @property
     def graded(self) -> bool: ...
+    @property
+    def top(self) -> float: ...
+    def unit(self, item: Prediction) -> str:
+        """What is judged as one: items with the same unit have one score together."""
+
     def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
         """Judge every item and total them; the order of ``items`` never matters.
 
         Raises:
             HoldfastError: On no items at all, an id that comes twice, or an item the metric cannot judge.
         """
+
+
+class UnjudgeableError(HoldfastError):
+    """An item whose reference contradicts the item itself, such as a right option that it does not have."""
 
 
 class ItemMetric(ABC):
@@ -39,6 +49,7 @@ class ItemMetric(ABC):
     name: ClassVar[str]
     variants: ClassVar[tuple[str, ...]] = ("default",)
     graded: bool = False
+    top: float = 1.0
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant or self.variants[0]
@@ -57,14 +68,28 @@ class ItemMetric(ABC):
         status = "missing" if item.prediction is None else "truncated" if item.truncated else "unparsed"
         return ItemScore(item.id, 0.0, None, status)  # type: ignore[arg-type]
 
+    def unit(self, item: Prediction) -> str:
+        """The item itself, unless several are judged together."""
+        return item.id
+
     def judge_all(self, items: Sequence[Prediction]) -> list[ItemScore]:
-        """One verdict an item, in the order given."""
-        verdicts = []
+        """One verdict an item, in the order given. An item at fault itself is wrong and counted apart.
+
+        Raises:
+            UnjudgeableError: Half of the items or more are at fault, so that the metric hardly fits the task.
+        """
+        verdicts, odd = [], []
         for item in items:
             if item.prediction is None or not item.prediction.strip():
                 verdicts.append(self.blank(item))
-            else:
+                continue
+            try:
                 verdicts.append(self.judge(item, item.prediction))
+            except UnjudgeableError as error:
+                odd.append(error)
+                verdicts.append(ItemScore(item.id, 0.0, None, "unjudged"))
+        if 2 * len(odd) >= len(items) and odd:
+            raise odd[0]
         return verdicts
 
     def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
@@ -84,6 +109,9 @@ class ItemMetric(ABC):
 
     def assembled(self, task: str, verdicts: Sequence[ItemScore], total: float, details: dict[str, Any]) -> Score:
         """The :class:`Score` with its counts; ``details['lenient']`` is the lenient mean where any item has one."""
+        unjudged = sum(v.status == "unjudged" for v in verdicts)
+        if unjudged:
+            details["unjudged"] = unjudged
         if any(v.lenient is not None for v in verdicts):
             details["lenient"] = points(v.score if v.lenient is None else v.lenient for v in verdicts)
         return Score(

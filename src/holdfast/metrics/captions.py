@@ -103,6 +103,7 @@ class CIDEr(Captions):
     """CIDEr-D times 100; an image scores 0 to 10."""
 
     name = "cider"
+    top = 10.0
 
     def per_item(self, measures: Measures) -> list[float]:
         return measures.cider

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.errors import HoldfastError
-from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
+from holdfast.metrics.base import ItemMetric, UnjudgeableError, add_breakdowns, verdict
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
 from holdfast.predictions.record import ItemScore, Prediction
 
@@ -33,7 +32,7 @@ class MultipleChoice(ItemMetric):
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.choices:
-            raise HoldfastError("the item has no choices", item=item.id)
+            raise UnjudgeableError("the item has no choices", item=item.id)
         gold = gold_index(item)
         choice = self.parse(text, item.choices)
         loose = choice if choice is not None else _loosely(text, item.choices)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from holdfast.errors import HoldfastError
-from holdfast.metrics.base import ItemMetric
+from holdfast.metrics.captions import Captions
 
 
-class SPICE(ItemMetric):
+class SPICE(Captions):
     """Refuses with the reason."""
 
     name = "spice"

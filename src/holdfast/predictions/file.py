@@ -33,8 +33,8 @@ def read_predictions(path: str | Path) -> list[Prediction]:
         The predictions in the order of the file, all of one task, their ids unique.
 
     Raises:
-        HoldfastError: The file is broken; a missing or ill-typed field, a NaN score, a duplicate id, or two tasks in the
-            file. The error names file, line and id.
+        HoldfastError: The file is broken; a missing or ill-typed field, a NaN score, a duplicate id, or two tasks in
+            the file. The error names file, line and id.
     """
     file = Path(path)
     guard = Guard(file)

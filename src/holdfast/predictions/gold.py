@@ -73,7 +73,7 @@ def _no_record(place: Path, at: int) -> Record:
 
 def _gold_columns(first: Mapping[str, Any], ask: Ask, place: Path) -> dict[str, str]:
     named = ask.columns.get("references")
-    gold = [named] if named in first else [name for name in NAMES["references"] if name in first]
+    gold = [named] if named is not None and named in first else [name for name in NAMES["references"] if name in first]
     if len(gold) > 1:
         raise HoldfastError(
             f"both '{gold[0]}' and '{gold[1]}' could be the references",
@@ -189,5 +189,3 @@ def the_list(content: Any, file: Path, *names: str) -> list[dict[str, Any]]:
         if not isinstance(record, dict):
             _no_record(file, at)
     return records
-
-

@@ -1,8 +1,8 @@
 """The contract of a layout, and of a benchmark's ``results.py``.
 
 A layout is one way in which predictions lie in a file or folder. :class:`Layout` has a name for messages, ``fits``
-(looks at what a :class:`~holdfast.predictions.reading.Look` shows and never guesses) and ``read``. Layouts of tools that
-hold many tasks stand in ``predictions/readers/*.py`` under the name ``LAYOUTS``; those of one benchmark in
+(looks at what a :class:`~holdfast.predictions.reading.Look` shows and never guesses) and ``read``. Layouts of tools
+that hold many tasks stand in ``predictions/readers/*.py`` under the name ``LAYOUTS``; those of one benchmark in
 ``tasks/<benchmark>/results.py``, in its ``BENCHMARK``::
 
     BENCHMARK = Benchmark(metrics={"docvqa": "anls"}, layouts=(SUBMISSION,), gold=references)
@@ -37,6 +37,7 @@ class Layout:
         name: What it is called in messages.
         fits: Whether a file is of this layout, by what it shows.
         read: The file's predictions.
+        last: Asked only where no layout of a tool or a benchmark claims the file.
         only_named: Asked only where the user named a task of this benchmark, since the file alone could be anything.
         nan: Known to hold NaN, which is then read as missing.
         passes_over: Whether a file (by its name, the names beside it, and whether a metric will judge) holds no
@@ -46,6 +47,7 @@ class Layout:
     name: str
     fits: Callable[[Look], bool]
     read: Callable[[Look, Ask], Reading]
+    last: bool = False
     only_named: bool = False
     nan: bool = False
     passes_over: Callable[[str, Collection[str], bool], bool] = _never
@@ -106,7 +108,8 @@ def rows_layout(
         return look.has(needs, any_of, without) and (not only or look.keys == set(needs.split()))
 
     def read(look: Look, ask: Ask) -> Reading:
-        return reading_of(look, name, Columns(columns, file=look.path, scale=ask.scale).predictions(look.rows()))
+        reader = Columns({"task": "task", **columns}, file=look.path, scale=ask.scale)
+        return reading_of(look, name, reader.predictions(look.rows()))
 
     return Layout(name, fits, read)
 

@@ -57,6 +57,7 @@ class Reading:
         tasks: Predictions by task.
         named: Whether the source itself names its task; otherwise the name is the file's.
         metric: What scores these predictions where nothing else is said, as for official result files.
+        after_model: Whether a task's name stands after the model's, as in files called ``MODEL_DATASET``.
         targets: The tasks that the source says were tuned for.
         roots: Folders in which image keys may be looked up.
         notes: What the reader had to decide.
@@ -68,6 +69,7 @@ class Reading:
     tasks: dict[str, list[Prediction]]
     named: bool = True
     metric: str | None = None
+    after_model: bool = False
     targets: tuple[str, ...] = ()
     roots: tuple[Path, ...] = ()
     notes: list[str] = field(default_factory=list)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-Status = Literal["ok", "missing", "unparsed", "truncated"]
+Status = Literal["ok", "missing", "unparsed", "truncated", "unjudged"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The ``extra`` of items that have none; one object for all of them."""
 
@@ -89,8 +90,10 @@ class ItemScore:
         id: The item's id.
         score: 0 to 1 for rates; the per-item value for graded metrics (CIDEr: 0 to 10).
         parsed: What the parser understood; ``None`` if nothing.
-        status: ``missing`` goes before ``truncated`` before ``unparsed`` before ``ok``.
+        status: ``missing`` goes before ``truncated`` before ``unparsed`` before ``ok``; ``unjudged`` where the item
+            itself is at fault.
         lenient: The score under lenient parsing or normalisation where it differs from ``score``.
+        covers: Ids of the items that were judged together, the one that stands for them first; empty: the item itself.
     """
 
     id: str
@@ -98,6 +101,7 @@ class ItemScore:
     parsed: str | None = None
     status: Status = "ok"
     lenient: float | None = None
+    covers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,17 @@ class Score:
     truncated: int
     details: Mapping[str, Any]
     items: tuple[ItemScore, ...]
+
+    @property
+    def mean_of_items(self) -> float:
+        """Mean of the items' scores, times 100: what a comparison compares, and the score itself of most metrics."""
+        return 100 * math.fsum(item.score for item in self.items) / len(self.items)
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the score is that mean, on its own scale or in points."""
+        mean = self.mean_of_items
+        return math.isclose(mean, self.score, abs_tol=0.005) or math.isclose(mean / 100, self.score, abs_tol=5e-5)
 
     def to_json(self) -> dict[str, Any]:
         """The public form, without the items."""

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from holdfast.metrics.registry import get_metric
+from holdfast.errors import HoldfastError, nearest
+from holdfast.metrics.registry import METRICS, metric_names
 from holdfast.predictions.file import write_predictions
-from holdfast.predictions.record import NOTHING, Prediction, Score
-from holdfast.predictions.request import Request
-from holdfast.scoring.layouts import find_task, read_items, task_names
+from holdfast.predictions.reading import Ask, Reading
+from holdfast.predictions.record import Prediction, Score
+from holdfast.scoring.benchmarks import find_benchmark
+from holdfast.scoring.benchmarks import task_names as official_names
+from holdfast.scoring.judge import judged, metric_of, with_references
+from holdfast.scoring.read import read
 
-__all__ = ["load_items", "score", "score_items", "task_names", "write_scored"]
+__all__ = ["load_items", "score", "score_items", "score_reading", "task_names", "write_scored"]
 
 
-def load_items(
-    task: str, predictions: str | Path, references: str | Path | None = None, *, intersect: bool = False
-) -> list[Prediction]:
-    """Pair a prediction file with the task's references, by id.
+def task_names() -> tuple[str, ...]:
+    """Every task and, for plain records, every metric that can be asked for by name."""
+    return tuple(sorted({*official_names(), *metric_names()}))
+
+
+def score_reading(
+    task: str,
+    predictions: str | Path,
+    references: str | Path | None = None,
+    *,
+    metric: str | None = None,
+    variant: str | None = None,
+    intersect: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> Reading:
+    """Read a prediction file and score it.
 
     Args:
-        task: A task-card name (``scienceqa``, ``vqav2``...) or a metric's name for plain records.
-        predictions: The answers, in a layout the task knows.
-        references: The official references; a file, or a folder that holds them.
+        task: A task's name (``scienceqa``, ``vqav2``...), or a metric's for records of any task.
+        predictions: The answers, in any layout that is known.
+        references: The official references, where the predictions hold none; a file, or a folder that holds them.
+        metric: Another metric than the task's own.
+        variant: Another variant of the metric than the task's default.
         intersect: Keep only ids that both sides have, instead of refusing different sets.
+        columns: Field -> column, for plain tables.
+
+    Returns:
+        The one task, with its total.
 
     Raises:
-        HoldfastError: On anything wrong with either file.
+        HoldfastError: Anything wrong with either file, or a name that is unknown.
     """
-    place = None if references is None else Path(references)
-    return read_items(Request(task, Path(predictions), place, intersect), find_task(task))
-
-
-def score_items(
-    task: str, items: Sequence[Prediction], *, metric: str | None = None, variant: str | None = None
-) -> Score:
-    """Score items already paired, by the task's metric or another one."""
-    card = find_task(task)
-    name = metric or card.metric
-    default = card.variant if name == card.metric else None
-    return get_metric(name, variant or default).score(items, task=task)
+    ask = _ask(task, references, metric=metric, variant=variant, intersect=intersect, columns=columns)
+    reading = judged(_one_task(task, predictions, ask), ask)
+    return reading
 
 
 def score(
@@ -51,31 +64,84 @@ def score(
     metric: str | None = None,
     variant: str | None = None,
     intersect: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Score:
-    """Score a prediction file. See :func:`load_items` for the files.
+    """The total of :func:`score_reading`."""
+    reading = score_reading(
+        task, predictions, references, metric=metric, variant=variant, intersect=intersect, columns=columns
+    )
+    return reading.totals[task]
 
-    Args:
-        metric: Another metric than the task's own.
-        variant: Another variant of the metric than the task's default.
+
+def load_items(
+    task: str, predictions: str | Path, references: str | Path | None = None, *, intersect: bool = False
+) -> list[Prediction]:
+    """A prediction file paired with the task's references, by id, and not yet judged; see :func:`score_reading`."""
+    ask = _ask(task, references, intersect=intersect)
+    return with_references(_one_task(task, predictions, ask), ask).tasks[task]
+
+
+def score_items(
+    task: str, items: Sequence[Prediction], *, metric: str | None = None, variant: str | None = None
+) -> Score:
+    """Score items already paired, by the task's metric or another one."""
+    return metric_of(_spec(task, metric, variant)).score(items, task=task)
+
+
+def write_scored(path: str | Path, reading: Reading) -> None:
+    """Write one JSON line a unit of the metric, prediction and verdict, in the form ``holdfast compare`` reads.
+
+    The file is written beside its final name and renamed.
     """
-    card = find_task(task)
-    # An unknown variant is told before large files are read.
-    get_metric(metric or card.metric, variant)
-    items = load_items(task, predictions, references, intersect=intersect)
-    return score_items(task, items, metric=metric, variant=variant)
+    (rows,) = reading.tasks.values()
+    write_predictions(
+        path,
+        (
+            replace(row, lenient=row.score if row.lenient is None else row.lenient, status=row.status or "ok")
+            for row in rows
+        ),
+    )
 
 
-def write_scored(path: str | Path, items: Sequence[Prediction], result: Score) -> None:
-    """Write one JSON line an item, prediction and verdict, in the form ``holdfast compare`` reads.
+def _ask(
+    task: str,
+    references: str | Path | None,
+    *,
+    metric: str | None = None,
+    variant: str | None = None,
+    intersect: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> Ask:
+    spec = _spec(task, metric, variant)
+    metric_of(spec)  # an unknown variant is told before large files are read
+    return Ask(
+        task=None if find_benchmark(task) is None else task,
+        metric=spec,
+        references=None if references is None else Path(references),
+        intersect=intersect,
+        columns=columns or {},
+    )
 
-    The file is written beside its final name and renamed. Items that a metric scores together (rotations of one MMBench
-    question) give one line.
-    """
-    by_id = {item.id: item for item in items}
-    lines = []
-    for verdict in result.items:
-        item = by_id.get(verdict.id, Prediction(verdict.id, verdict.parsed))
-        lenient = verdict.score if verdict.lenient is None else verdict.lenient
-        told = replace(item.judged(verdict, result.metric), task=result.task, lenient=lenient, status=verdict.status)
-        lines.append(replace(told, extra=NOTHING))
-    write_predictions(path, lines)
+
+def _spec(task: str, metric: str | None, variant: str | None) -> str:
+    """``METRIC:VARIANT`` of a task or of a metric's own name; a variant of the task's default is left to its metric."""
+    benchmark = find_benchmark(task)
+    if benchmark is None and task not in METRICS:
+        raise HoldfastError(f"there is no task '{task}'", remedy=nearest(task, task_names()))
+    default = task if benchmark is None else benchmark.metrics[task]
+    name = default.partition(":")[0]
+    if metric is not None and metric != name:
+        return f"{metric}:{variant}" if variant else metric
+    return f"{name}:{variant}" if variant else default
+
+
+def _one_task(task: str, predictions: str | Path, ask: Ask) -> Reading:
+    reading = read(predictions, ask)
+    if len(reading.tasks) > 1:
+        raise HoldfastError(
+            f"the source holds {len(reading.tasks)} tasks: {', '.join(list(reading.tasks)[:8])}",
+            file=predictions,
+            remedy="score one file",
+        )
+    (rows,) = reading.tasks.values()
+    return replace(reading, tasks={task: rows})

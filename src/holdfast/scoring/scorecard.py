@@ -1,15 +1,13 @@
-"""From prediction files to scores: per item into the files, per task and in sum into the scorecard."""
+"""The scores of a run: per item into its prediction files, in sum for its scorecard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.metrics.registry import get_metric
 from holdfast.predictions.file import read_predictions, write_predictions
-from holdfast.predictions.record import ItemScore, Prediction, Score
-from holdfast.tasks.mmbench.metric import ROTATION
+from holdfast.predictions.record import Prediction, Score
 
 
 def score_file(file: Path, *, metric: str, variant: str | None = None) -> Score:
@@ -28,22 +26,13 @@ def score_file(file: Path, *, metric: str, variant: str | None = None) -> Score:
 def score_predictions(
     predictions: Sequence[Prediction], *, metric: str, variant: str | None, task: str
 ) -> tuple[Score, list[Prediction]]:
-    """The total, and the same predictions with score, lenient score, status and metric filled in.
+    """The total, and the same predictions with score, lenient score, status and metric filled in; those that the metric
+    judges together all get their common verdict.
 
     Raises:
         HoldfastError: Unknown metric or variant, or an item it cannot judge.
     """
-    score = get_metric(metric, variant).score([_item(prediction) for prediction in predictions], task=task)
-    by_id = {item.id: item for item in score.items}
+    score = get_metric(metric, variant).score(predictions, task=task)
+    verdicts = {item: verdict for verdict in score.items for item in verdict.covers or (verdict.id,)}
     name = metric if variant is None else f"{metric}:{variant}"
-    return score, [p.judged(_verdict(p.id, by_id), name) for p in predictions]
-
-
-def _verdict(item: str, by_id: Mapping[str, ItemScore]) -> ItemScore:
-    """The item's own verdict; a rotation of an MMBench question has that of the question, all rotations together."""
-    return by_id[item] if item in by_id else by_id[str(int(item) % ROTATION)]
-
-
-def _item(prediction: Prediction) -> Prediction:
-    # ScienceQA reports the questions with an image apart.
-    return replace(prediction, extra={"image": bool(prediction.image), **prediction.extra})
+    return score, [prediction.judged(verdicts[prediction.id], name) for prediction in predictions]

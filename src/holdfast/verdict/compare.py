@@ -6,15 +6,17 @@ print("\\n".join(comparison.sentences()))
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict, Unpack
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.predictions.readers.reading import Reading
+from holdfast.predictions.reading import Ask, Reading
 from holdfast.predictions.record import Prediction
-from holdfast.scoring.recognise import read
+from holdfast.scoring.judge import scored
 from holdfast.verdict.pairing import pair_tasks
 from holdfast.verdict.records import Comparison
 from holdfast.verdict.runs import RunsComparison
@@ -28,39 +30,44 @@ Source = str | Path | Reading | Mapping[str, Sequence[Prediction]]
 """A file or folder of any recognised format, what was read from one, or predictions by task."""
 
 
-def compare(
-    base: Source,
-    tuned: Source,
-    *,
-    target: str | Sequence[str] | None = None,
-    task: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    references: str | Path | None = None,
-    metric: str | None = None,
-    intersect: bool = False,
-    margin: float = 1.0,
-    confidence: float = 0.95,
-    scale: float = 1.0,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Comparison:
-    """Compare the predictions of an untouched base with those of a tuned model on the same items.
+class Settings(TypedDict, total=False):
+    """How two sides are read and compared; what is left out is as said here.
 
-    Args:
-        base: Before.
-        tuned: After.
+    Attributes:
         target: The task or tasks that were tuned for; default: what the tuned run folder says. All others are
             sources. Without any target E, O and H stay undefined and F runs over all tasks.
         task: Name for a file that does not name its task.
         columns: Field -> column, for plain tables (``{"id": "qid", "score": "acc"}``).
         references: File with the gold answers, for files that carry none.
         metric: Scorer (``NAME`` or ``NAME:VARIANT``) for files without scores; scores of a file are then replaced.
-        intersect: Compare the shared items instead of refusing different item sets.
-        margin: Tolerated loss in points, for the non-inferiority claim.
-        confidence: Of two-sided intervals and one-sided bounds.
-        scale: The value of a perfect score in the files (100 for percent).
+        intersect: Compare the shared items instead of refusing different item sets; default: refuse.
+        margin: Tolerated loss in points, for the non-inferiority claim; default: 1.
+        confidence: Of two-sided intervals and one-sided bounds; default: 0.95.
+        scale: The value of a perfect score in the files (100 for percent); default: 1.
         resamples: Random sign patterns of a test that cannot be exact.
-        seed: Of those patterns.
+        seed: Of those patterns; default: 0.
+    """
+
+    target: str | Sequence[str] | None
+    task: str | None
+    columns: Mapping[str, str] | None
+    references: str | Path | None
+    metric: str | None
+    intersect: bool
+    margin: float
+    confidence: float
+    scale: float
+    resamples: int
+    seed: int
+
+
+def compare(base: Source, tuned: Source, **settings: Unpack[Settings]) -> Comparison:
+    """Compare the predictions of an untouched base with those of a tuned model on the same items.
+
+    Args:
+        base: Before.
+        tuned: After.
+        **settings: See :class:`Settings`.
 
     Returns:
         The comparison, targets first.
@@ -68,18 +75,20 @@ def compare(
     Raises:
         HoldfastError: Unreadable input, different items, missing scores, unknown target, silly settings.
     """
+    margin, confidence = settings.get("margin", 1.0), settings.get("confidence", 0.95)
+    resamples, seed = settings.get("resamples", RESAMPLES), settings.get("seed", 0)
     if not 0.5 < confidence < 1:
         raise HoldfastError(f"confidence {confidence} is not between 0.5 and 1")
     if not 0 <= margin <= 100:
         raise HoldfastError(f"the margin of {margin} points is not between 0 and 100")
     if resamples < 100:
         raise HoldfastError(f"{resamples} resamples are too few for a test", remedy="take at least 100")
-    options = Inputs(task, columns, references, metric, intersect, scale)
-    before, after = options.open(base, "base"), options.open(tuned, "tuned")
+    ask = _ask(settings)
+    before, after = _open(base, "base", ask), _open(tuned, "tuned", ask)
     names = _names(before, after)
     base_tasks, tuned_tasks = _same_names(before, after)
-    pairs, notes = pair_tasks(base_tasks, tuned_tasks, names=names, intersect=intersect)
-    targets = _targets(target, after, pairs)
+    pairs, notes = pair_tasks(base_tasks, tuned_tasks, names=names, intersect=ask.intersect)
+    targets = _targets(settings.get("target"), after, pairs)
     ordered = [*(name for name in pairs if name in targets), *(name for name in pairs if name not in targets)]
     records, clusters = [], {}
     for name in ordered:
@@ -112,7 +121,7 @@ def compare(
 
 
 def compare_runs(
-    base: Source, tuned: Sequence[Source], *, sequence: Sequence[str] | None = None, **settings: Any
+    base: Source, tuned: Sequence[Source], *, sequence: Sequence[str] | None = None, **settings: Unpack[Settings]
 ) -> RunsComparison:
     """Compare several tuned models with one base.
 
@@ -126,9 +135,9 @@ def compare_runs(
     Raises:
         HoldfastError: As :func:`compare`; or the sequence does not fit the runs.
     """
-    options = Inputs(**{name: settings[name] for name in Inputs.__annotations__ if name in settings})
-    before = options.open(base, "base")
-    readings = [options.open(one, f"run {number}") for number, one in enumerate(tuned, start=1)]
+    ask = _ask(settings)
+    before = _open(base, "base", ask)
+    readings = [_open(one, f"run {number}", ask) for number, one in enumerate(tuned, start=1)]
     names = _short_names([reading.name for reading in readings])
     runs = {name: compare(before, reading, **settings) for name, reading in zip(names, readings, strict=True)}
     stages = [reading.targets for reading in readings]
@@ -155,54 +164,26 @@ def _short_names(names: Sequence[str]) -> list[str]:
     return [f"{number}: {name}" for number, name in enumerate(names, start=1)]
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """How to read and score what is compared; the fields are those of :func:`compare`."""
+def _ask(settings: Settings) -> Ask:
+    references = settings.get("references")
+    return Ask(
+        task=settings.get("task"),
+        metric=settings.get("metric"),
+        references=None if references is None else Path(references),
+        intersect=settings.get("intersect", False),
+        columns=settings.get("columns") or {},
+        scale=settings.get("scale", 1.0),
+    )
 
-    task: str | None = None
-    columns: Mapping[str, str] | None = None
-    references: str | Path | None = None
-    metric: str | None = None
-    intersect: bool = False
-    scale: float = 1.0
 
-    def open(self, source: Source, name: str) -> Reading:
-        """Read a source, and score it where that is asked for or needed."""
-        if isinstance(source, Reading):
-            return source
-        if isinstance(source, Mapping):
-            tasks = {key: list(predictions) for key, predictions in source.items()}
-            return Reading(name=name, recognised="predictions in memory", tasks=tasks)
-        if self.references is not None:
-            return self._official(Path(source), self._recognised(source))
-        reading = read(source, task=self.task, columns=self.columns, scale=self.scale)
-        scored = all(row.score is not None for rows in reading.tasks.values() for row in rows)
-        if scored and self.metric is None:
-            return reading
-        from holdfast.scoring.readings import is_official, score_reading
-
-        if is_official(self.task):
-            return self._official(Path(source), reading.recognised)
-        return reading if self.metric is None else score_reading(reading, self.metric)
-
-    def _official(self, path: Path, recognised: str) -> Reading:
-        from holdfast.scoring.readings import read_official
-
-        return read_official(
-            path,
-            task=self.task,
-            metric=self.metric,
-            references=self.references,
-            intersect=self.intersect,
-            recognised=recognised,
-        )
-
-    def _recognised(self, source: str | Path) -> str:
-        """The format of a file that an official loader is to read; such a loader knows layouts that need references."""
-        try:
-            return read(source, columns=self.columns, scale=self.scale).recognised
-        except HoldfastError:
-            return ""
+def _open(source: Source, name: str, ask: Ask) -> Reading:
+    """What stands in a source, scored where that is asked for or needed."""
+    if isinstance(source, Reading):
+        return source
+    if isinstance(source, Mapping):
+        tasks = {key: list(predictions) for key, predictions in source.items()}
+        return Reading(name=name, recognised="predictions in memory", tasks=tasks)
+    return scored(source, ask)
 
 
 def _names(before: Reading, after: Reading) -> tuple[str, str]:
@@ -215,10 +196,23 @@ def _same_names(
 ) -> tuple[Mapping[str, Sequence[Prediction]], Mapping[str, Sequence[Prediction]]]:
     """Two lone files that do not both name their task are of one task."""
     if len(before.tasks) == len(after.tasks) == 1 and not (before.named and after.named):
-        shown = after if after.named else before
-        (name,) = shown.tasks
+        (first,), (second,) = before.tasks, after.tasks
+        name = first if before.named else second if after.named else _shared_words(first, second)
         return {name: next(iter(before.tasks.values()))}, {name: next(iter(after.tasks.values()))}
     return before.tasks, after.tasks
+
+
+def _shared_words(first: str, second: str) -> str:
+    """What the names of two files have in common at their ends or beginnings, since the rest names the models; the
+    second name where that is nothing."""
+    if first == second:
+        return first
+    for cut in (lambda words: words[::-1], list):
+        one, two = (cut(re.split(r"[_\s]+", name)) for name in (first, second))
+        shared = [a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False))]
+        if shared:
+            return "_".join(cut(shared))
+    return second
 
 
 def _targets(target: str | Sequence[str] | None, after: Reading, pairs: Mapping[str, object]) -> set[str]:

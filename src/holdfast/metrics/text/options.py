@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
-from holdfast.errors import HoldfastError
+from holdfast.metrics.base import UnjudgeableError
 from holdfast.metrics.text.normalise import normalise
 from holdfast.predictions.record import Prediction
 
@@ -60,7 +60,7 @@ def gold_index(item: Prediction) -> int:
     is tried first.
 
     Raises:
-        HoldfastError: Where none of these fits.
+        UnjudgeableError: Where none of these fits.
     """
     index = item.extra.get("answer_index")
     if index is None and item.references:
@@ -72,7 +72,7 @@ def gold_index(item: Prediction) -> int:
             if index is None and gold.isdecimal():
                 index = int(gold)
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-        raise HoldfastError("the reference is neither a letter nor one of the choices", item=item.id)
+        raise UnjudgeableError("the reference is neither a letter nor one of the choices", item=item.id)
     if item.choices and index >= len(item.choices):
-        raise HoldfastError(f"the answer is option {letter(index)} of {len(item.choices)}", item=item.id)
+        raise UnjudgeableError(f"the answer is option {letter(index)} of {len(item.choices)}", item=item.id)
     return index

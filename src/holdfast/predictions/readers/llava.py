@@ -8,7 +8,7 @@ from holdfast.predictions.columns import Columns
 from holdfast.predictions.layout import Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 
-COLUMNS = {"id": "question_id", "prediction": "text", "question": "prompt"}
+COLUMNS = {"id": "question_id", "prediction": "text", "question": "prompt", "task": "task"}
 
 
 def fits(look: Look) -> bool:

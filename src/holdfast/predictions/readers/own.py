@@ -24,7 +24,7 @@ def fits(look: Look) -> bool:
 
 def read(look: Look, ask: Ask) -> Reading:
     """One prediction file."""
-    columns = Columns(OWN_COLUMNS | dict(ask.columns), file=look.path, scale=ask.scale)
+    columns = Columns(OWN_COLUMNS, file=look.path, scale=ask.scale)
     return reading_of(look, "Holdfast predictions", columns.predictions(look.rows()))
 
 

@@ -11,6 +11,7 @@ from holdfast.predictions.layout import Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 
 _INNER = ("results", "predictions")
+_SAID = {*NAMES["prediction"], "answer"}
 _RECORD = {*NAMES["id"], *NAMES["prediction"], *NAMES["references"]}
 
 
@@ -35,13 +36,11 @@ def read_records(look: Look, ask: Ask) -> Reading:
 def fits_map(look: Look) -> bool:
     """One JSON object whose keys are ids: none of them is a word for a field of a record."""
     inner = inner_map(look.content)
-    return (
-        isinstance(inner, dict)
-        and bool(inner)
-        and _RECORD.isdisjoint(inner)
-        and all(value is None or isinstance(value, (str, int, float, dict)) for value in inner.values())
-        and len({isinstance(value, dict) for value in inner.values()}) == 1
-    )
+    if not isinstance(inner, dict) or not inner or not _RECORD.isdisjoint(inner):
+        return False
+    if all(isinstance(value, dict) for value in inner.values()):
+        return not _SAID.isdisjoint(next(iter(inner.values())))
+    return all(value is None or isinstance(value, (str, int, float)) for value in inner.values())
 
 
 def read_map(look: Look, ask: Ask) -> Reading:
@@ -72,6 +71,12 @@ def inner_map(content: Any) -> Any:
     return content
 
 
-RECORDS = Layout("plain records", lambda look: bool(look.keys), read_records)
-"""What is read where nothing else recognises the file."""
-LAYOUTS = (Layout("map of ids to answers", fits_map, read_map),)
+def fits_records(look: Look) -> bool:
+    """Anything that has rows, unless it is a map or a single object without a field that is known."""
+    if fits_map(look):
+        return False
+    return bool(look.head) and (look.content is None or look.form != "json" or not _RECORD.isdisjoint(look.keys))
+
+
+RECORDS = Layout("plain records", fits_records, read_records, last=True)
+LAYOUTS = (Layout("map of ids to answers", fits_map, read_map, last=True), RECORDS)

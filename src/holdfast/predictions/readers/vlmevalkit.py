@@ -14,7 +14,9 @@ from holdfast.predictions.record import Prediction
 
 TURN = 1_000_000
 """Where the options of a question are rotated, turn k of question i has the index i + k million."""
-_JUDGED = re.compile(r"_(?:(?:openai|exact_matching|gpt|chatgpt|qwen|judge)\w*_)?result$|_(?:openai|gpt|chatgpt)[\w.-]*$")
+_JUDGED = re.compile(
+    r"_(?:(?:openai|exact_matching|gpt|chatgpt|qwen|judge)\w*_)?result$|_(?:openai|gpt|chatgpt)[\w.-]*$"
+)
 _TOTALS = re.compile(r"_(?:acc|score|rating|auxmatch|tmp|PREV)\.\w+$", re.IGNORECASE)
 _TABLES = (".xlsx", ".tsv", ".csv", ".json", ".jsonl")
 _COLUMNS = {
@@ -37,12 +39,12 @@ def read(look: Look, ask: Ask) -> Reading:
         found = next((column for column in candidates if column in look.keys), None)
         if found is not None and not (name == "score" and ask.judges):
             columns[name] = found
-    columns |= ask.columns
     reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
     told = "VLMEvalKit table" + (f", scored by '{columns['score']}'" if "score" in columns else ", without scores")
     reading = reading_of(look, told, _together(list(reader.predictions(map(_answered, look.rows())))))
     (predictions,) = reading.tasks.values()
-    reading.tasks, reading.named = {_JUDGED.sub("", stem(look.path)): predictions}, False
+    reading.tasks = {_JUDGED.sub("", stem(look.path)): predictions}
+    reading.named, reading.after_model = False, True
     return reading
 
 

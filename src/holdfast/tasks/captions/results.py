@@ -22,8 +22,8 @@ Captions = Mapping[str, tuple[str, ...]]
 
 
 def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
-    """A COCO annotation file, Karpathy's ``dataset_*.json`` (its test split), Flickr30k's ``results_*.token``, or records
-    ``{image_id, captions: [...]}``; an image has one caption."""
+    """A COCO annotation file, Karpathy's ``dataset_*.json`` (its test split), Flickr30k's ``results_*.token``, or
+    records ``{image_id, captions: [...]}``; an image has one caption."""
     file = inside(place, "captions_*.json*", "dataset*.json*", "*.token", "*.json*")
     captions = _captions(file, {one.id for one in said})
     images = [replace(one, id=one.image) for one in said]

@@ -32,7 +32,7 @@ def fits(look: Look) -> bool:
 
 
 def read(look: Look, ask: Ask) -> Reading:
-    """Answers by sub-task; a task named ``iconqa_txt``, ``iconqa_img`` or ``iconqa_blank`` keeps one, ``iconqa`` all."""
+    """Answers by sub-task; ``iconqa_txt``, ``iconqa_img`` and ``iconqa_blank`` keep one, ``iconqa`` all."""
     content: Mapping[str, Any] = look.content
     wanted = SUBTASK_OF.get(ask.task or "")
     if wanted and wanted not in content:

@@ -13,9 +13,7 @@ from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
 
 # The 96 questions of MMHAL-Bench cycle through these eight types.
-MMHAL_TYPES = (
-    *("attribute", "adversarial", "comparison", "counting", "relation", "environment", "holistic", "other"),
-)
+MMHAL_TYPES = (*("attribute", "adversarial", "comparison", "counting", "relation", "environment", "holistic", "other"),)
 _TEXTS = ("judgement", "judgment", "review", "evaluation")
 _SAID = ("model_answer", "prediction", "answer", "text")
 _MARKS = " ".join(("rating", *_TEXTS))

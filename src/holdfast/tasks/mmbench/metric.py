@@ -33,7 +33,7 @@ class MMBench(ItemMetric):
         verdicts = {v.id: v for v in MultipleChoice().judge_all(items)}
         first = [rotations[0] for rotations in groups.values()]
         chosen = {key: (group if self.variant == "circular" else group[:1]) for key, group in groups.items()}
-        scores = [_together(str(key), [verdicts[item.id] for item in group]) for key, group in chosen.items()]
+        scores = [_together(key, [verdicts[item.id] for item in chosen[key]], group) for key, group in groups.items()]
         details: dict[str, Any] = {
             "vanilla": points(verdicts[item.id].score for item in first),
             "rotations": len(items),
@@ -42,29 +42,40 @@ class MMBench(ItemMetric):
         add_breakdowns(details, first, scores, keys)
         return self.assembled(task, scores, points(each.score for each in scores), details)
 
+    def unit(self, item: Prediction) -> str:
+        """The question."""
+        return str(_index(item) % ROTATION)
+
     def judge(self, item: Prediction, text: str) -> ItemScore:
         """One rotation by itself."""
         return MultipleChoice().judge(item, text)
 
 
-def _groups(items: Sequence[Prediction]) -> dict[int, list[Prediction]]:
+def _groups(items: Sequence[Prediction]) -> dict[str, list[Prediction]]:
     """Rotations of each question, first pass first, questions in the order of their index."""
-    indexed = []
-    for item in items:
-        if not item.id.isdecimal():
-            raise HoldfastError("the id is not an MMBench index", item=item.id)
-        indexed.append((int(item.id), item))
-    groups: dict[int, list[Prediction]] = defaultdict(list)
-    for index, item in sorted(indexed, key=lambda pair: pair[0]):
-        groups[index % ROTATION].append(item)
-    return dict(sorted(groups.items()))
+    groups: dict[str, list[Prediction]] = defaultdict(list)
+    for item in sorted(items, key=_index):
+        groups[str(_index(item) % ROTATION)].append(item)
+    return dict(sorted(groups.items(), key=lambda group: int(group[0])))
 
 
-def _together(key: str, verdicts: Sequence[ItemScore]) -> ItemScore:
+def _index(item: Prediction) -> int:
+    if not item.id.isdecimal():
+        raise HoldfastError("the id is not an MMBench index", item=item.id)
+    return int(item.id)
+
+
+def _together(key: str, verdicts: Sequence[ItemScore], group: Sequence[Prediction]) -> ItemScore:
     """The question's verdict from those of its rotations."""
     statuses = [v.status for v in verdicts]
-    status = next((s for s in ("missing", "truncated", "unparsed") if s in statuses), "ok")
+    status = next((s for s in ("missing", "truncated", "unparsed", "unjudged") if s in statuses), "ok")
     score = float(all(v.score for v in verdicts))
     lenient = float(all(v.score if v.lenient is None else v.lenient for v in verdicts))
-    parsed = None if None in (v.parsed for v in verdicts) else ",".join(v.parsed or "" for v in verdicts)
-    return ItemScore(key, score, parsed, status, lenient if lenient > score else None)  # type: ignore[arg-type]
+    return ItemScore(
+        key,
+        score,
+        parsed=None if None in (v.parsed for v in verdicts) else ",".join(v.parsed or "" for v in verdicts),
+        status=status,  # type: ignore[arg-type]
+        lenient=lenient if lenient > score else None,
+        covers=tuple(item.id for item in group),
+    )

@@ -19,7 +19,7 @@ ENDING = "Please answer yes or no."
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
-    """Items ``<subtask>/<image>/<1 or 2>``; ``split`` is the name of the benchmark's folder.
+    """Items ``<subtask>/<image without its ending>/<1 or 2>``; ``split`` is the name of the benchmark's folder.
 
     Questions stand beside the images, or in ``questions_answers_YN`` beside ``images``.
     """
@@ -49,10 +49,10 @@ def _pair(source: Source, file: Path, images: str, subtask: str) -> Iterator[Dra
         if not tab or label not in ("yes", "no"):
             raise HoldfastError("the line is not 'question<tab>Yes or No'", file=file, line=line)
         yield Draft(
-            f"{subtask}/{name}/{number}",
+            f"{subtask}/{file.stem}/{number}",
             question.strip().removesuffix(ENDING).strip(),
             (label.capitalize(),),
             f"{images}/{name}",
-            extra={"subtask": subtask, "pair": name},
-            group=f"{subtask}/{name}",
+            extra={"subtask": subtask, "pair": file.stem},
+            group=f"{subtask}/{file.stem}",
         )

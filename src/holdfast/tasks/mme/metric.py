@@ -31,8 +31,8 @@ class MME(ItemMetric):
 
     acc is the share of questions answered right, acc+ the share of images with both questions right; a subtask is worth
     200, perception (ten subtasks) 2000 and cognition (four) 800. An answer that is neither yes nor no is wrong and
-    counted as unparsed. An item scores 0 or 1. ``extra['subtask']`` names the subtask and ``extra['pair']`` (or the
-    image) what ties two questions together.
+    counted as unparsed. An item scores 0 or 1. ``extra['subtask']`` (or ``category``, as in
+    VLMEvalKit's tables) names the subtask and ``extra['pair']`` (or the image) what ties two questions together.
 
     Variants say what the headline sums: ``total``, ``perception`` (what LLaVA and most papers quote), ``cognition``.
     Lenient: the first word anywhere that affirms or denies.
@@ -75,7 +75,7 @@ def subtask_tables(items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -
     pairs: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     other: dict[str, int] = defaultdict(int)
     for item, each in zip(items, verdicts, strict=True):
-        subtask = str(item.extra.get("subtask", ""))
+        subtask = str(item.extra.get("subtask") or item.extra.get("category") or "")
         if subtask not in SUBTASKS:
             raise HoldfastError(f"'{subtask}' is no MME subtask", item=item.id, remedy=nearest(subtask, SUBTASKS))
         pairs[subtask][str(item.extra.get("pair") or item.image)].append(each.score)

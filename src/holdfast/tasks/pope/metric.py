@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from math import fsum
 from typing import Any, Literal
 
 from holdfast.errors import HoldfastError
-from holdfast.metrics.base import ItemMetric, verdict
+from holdfast.metrics.base import ItemMetric, check_items, verdict
 from holdfast.metrics.text.normalise import words
-from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.predictions.record import ItemScore, Prediction, Score
 
 Answer = Literal["yes", "no"]
 _NEGATIVE = re.compile(r"n['’]t$")
@@ -61,7 +62,8 @@ class POPE(ItemMetric):
     """Mean F1 over the splits present, in points; accuracy, precision, recall, F1 and yes-ratio stand in the details.
 
     The split is ``extra['category']`` (random, popular, adversarial), the label the first reference, and the yes-ratio
-    that of the *predictions*. Rates in the details are 0 to 1, as the official script prints them.
+    that of the *predictions*. An item whose category names several splits, as in VLMEvalKit's table, counts in each.
+    Rates in the details are 0 to 1, as the official script prints them.
 
     Variants: ``official`` (:func:`official_parse`; an answer with neither yes nor no counts as yes and is also counted
     as unparsed) and ``strict`` (:func:`strict_parse`; what cannot be read is wrong). In both a blank answer is wrong:
@@ -70,6 +72,14 @@ class POPE(ItemMetric):
 
     name = "pope"
     variants = ("official", "strict")
+
+    def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
+        check_items(items, task or self.name)
+        counted = [(item, split) for item in items for split in splits_of(item)]
+        result = super().score([_in_split(item, split) for item, split in counted], task=task)
+        covers = {_in_split(item, split).id: item.id for item, split in counted if len(splits_of(item)) > 1}
+        verdicts = (replace(v, covers=(covers[v.id],)) if v.id in covers else v for v in result.items)
+        return replace(result, items=tuple(verdicts)) if covers else result
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
         label = _label(item)
@@ -85,7 +95,7 @@ class POPE(ItemMetric):
         for item, each in zip(items, verdicts, strict=True):
             label = _label(item)
             wrong: Answer = "no" if label == "yes" else "yes"
-            rows.append((str(item.extra.get("category", "all")), label, label if each.score else wrong))
+            rows.append((splits_of(item)[0], label, label if each.score else wrong))
         return rows
 
     def tables(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, dict[str, float]]:
@@ -112,3 +122,17 @@ def _label(item: Prediction) -> Answer:
     if label == "no":
         return "no"
     raise HoldfastError(f"the label is {label!r}, not yes or no", item=item.id)
+
+
+def splits_of(item: Prediction) -> tuple[str, ...]:
+    """The splits that an item's category names, joined by commas or in a list; ``all`` where it names none."""
+    category = item.extra.get("category")
+    names = category.split(",") if isinstance(category, str) else category if isinstance(category, list) else ()
+    return tuple(dict.fromkeys(str(name).strip() for name in names if str(name).strip())) or ("all",)
+
+
+def _in_split(item: Prediction, split: str) -> Prediction:
+    """The item as one of that split; it keeps its id where it is in no other."""
+    if len(splits_of(item)) == 1:
+        return item
+    return replace(item, id=f"{split}/{item.id}", extra={**item.extra, "category": split})

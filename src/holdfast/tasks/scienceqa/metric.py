@@ -71,7 +71,9 @@ class ScienceQA(ItemMetric):
     def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         details: dict[str, Any] = {"correct": int(sum(v.score for v in verdicts))}
         for title, wanted in (("image", True), ("text_only", False)):
-            subset = [v.score for i, v in zip(items, verdicts, strict=True) if bool(i.extra.get("image")) is wanted]
+            subset = [
+                v.score for i, v in zip(items, verdicts, strict=True) if bool(i.extra.get("image", i.image)) is wanted
+            ]
             if subset:
                 details[title] = {"score": points(subset), "n": len(subset), "correct": int(sum(subset))}
         keys = {"by_subject": "subject", "by_context": "context", "by_grade": "grade"}
