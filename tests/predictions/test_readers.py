@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError
+from holdfast.predictions.reading import Ask
 from holdfast.scoring.read import read
 from holdfast.verdict.compare import compare
 
@@ -204,7 +205,7 @@ def test_plain_tables(tmp_path) -> None:
     with pytest.raises(HoldfastError, match=r"no column looks like the prediction.*--column prediction=COLUMN"):
         read(path)
     columns = {"id": "item", "prediction": "said", "score": "points"}
-    with pytest.raises(HoldfastError, match="line 3, item b: 'score' is nan"):
+    with pytest.raises(HoldfastError, match="line 3, item b: 'points' is nan"):
         read(path, Ask(columns=columns, scale=100))
     with pytest.raises(HoldfastError, match="no column 'hit'"):
         read(path, Ask(columns={**columns, "score": "hit"}))
@@ -217,7 +218,7 @@ def test_unknown_things_are_refused(tmp_path) -> None:
     with pytest.raises(HoldfastError, match="no result file that is known"):
         read(document(tmp_path / "a.json", {"accuracy": {"x": 1}}))
     (tmp_path / "weights.bin").write_bytes(b"12")
-    with pytest.raises(HoldfastError, match="of no known kind"):
+    with pytest.raises(HoldfastError, match="of no known form"):
         read(tmp_path / "weights.bin")
     (tmp_path / "cut.json").write_text('[{"question_id": 1, "answer": "a"}, {"ques', encoding="utf-8")
     with pytest.raises(

@@ -357,7 +357,7 @@ def test_nan(tmp_path: Path) -> None:
         ([GOOD[0], {"answer": "x"}], "has no 'question_id'", None),
         ([GOOD[0], {"question_id": 2, "answer": ["x"]}], "list, not text", "2"),
         ([GOOD[0], {"question_id": 2, "answer": True}], "bool, not text", "2"),
-        ([{**GOOD[0], "task": "a"}, {**GOOD[1], "task": "b"}], "mixes the tasks 'a' and 'b'", None),
+        ([{**GOOD[0], "task": "a"}, {**GOOD[1], "task": "b"}], "mixes the tasks 'a' and 'b'", "2"),
         ([1, 2], "not a JSON object", None),
         ([], "the list in the file is empty", None),
         ({"1": "red", "2": "blue", "3": "x"}, "not in the references", "3"),

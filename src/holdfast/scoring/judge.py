@@ -169,7 +169,7 @@ def metric_of(spec: str) -> Metric:
         names = metric_names()
         close = difflib.get_close_matches(name, names, n=1, cutoff=0.85)
         remedy = f"did you mean '{close[0]}'?" if close else f"metrics: {', '.join(names)}"
-        raise HoldfastError(f"there is no metric '{name}'", remedy=remedy)
+        raise HoldfastError(f"unknown metric '{name}'", remedy=remedy)
     return get_metric(name, variant or None)
 
 
