@@ -198,7 +198,7 @@ def _notes(result: Score, rows: Sequence[Prediction], metric: Metric, name: str)
         )
     if not result.is_mean:
         notes.append(
-            f"{result.task}: the official figure of {Path(name).name} is {result.score:.2f} ({metric.name}, "
-            f"{metric.variant}); the comparison is of the items, {result.mean_of_items:.2f} on average."
+            f"{result.task}: the official figure of {Path(name).name} is {result.score:.2f} over {result.n:,} items "
+            f"({metric.name}, {metric.variant}); the comparison is of the items, {result.mean_of_items:.2f} on average."
         )
     return notes
