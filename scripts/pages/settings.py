@@ -11,10 +11,10 @@ from holdfast.config.fields import bounds_in_words, type_in_words, value_in_word
 from holdfast.config.schema import (
     ComponentRecipe,
     Evaluate,
-    Fusion,
+    FusionSpec,
     RunConfig,
     Speed,
-    Stabiliser,
+    StabiliserSpec,
     TaskSpec,
     Train,
 )
@@ -41,8 +41,8 @@ train: {epochs: 3, batch_size: 16}
 SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("The recipe", "", RunConfig, ""),
     ("tune: one method a component", "tune.vision, tune.connector, tune.llm", ComponentRecipe, ""),
-    ("keep: stabilisers", "an entry of keep", Stabiliser, ""),
-    ("fuse: a fusion", "fuse", Fusion, ""),
+    ("keep: stabilisers", "an entry of keep", StabiliserSpec, ""),
+    ("fuse: a fusion", "fuse", FusionSpec, ""),
     ("target and sources: tasks", "target, an entry of sources", TaskSpec, ""),
     ("train: the loop", "train", Train, "train."),
     ("speed: same answers, sooner", "speed", Speed, "speed."),
@@ -90,7 +90,7 @@ def _section_of(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _type(field: FieldInfo) -> str:
-    words = {Stabiliser: "stabiliser", Fusion: "fusion", TaskSpec: "task", ComponentRecipe: "method"}
+    words = {StabiliserSpec: "stabiliser", FusionSpec: "fusion", TaskSpec: "task", ComponentRecipe: "method"}
     said = type_in_words(field.annotation)
     for kind, word in words.items():
         said = said.replace(str(kind), word)
