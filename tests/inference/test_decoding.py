@@ -40,7 +40,9 @@ def attach(loaded: Loaded, name: str) -> Any:
 
 
 def decoded(loaded: Loaded, *, share: bool = True, penalty: float = 1.0) -> tuple[list[list[int]], Decoder]:
-    decoder = Decoder(Batcher(loaded, answers=False, share=share), end_ids(loaded), penalty)
+    decoder = Decoder(
+        Batcher(loaded, ends="question", layout="shared" if share else "separate"), end_ids(loaded), penalty
+    )
     with torch.no_grad():
         return decoder(MIXED, LIMIT), decoder
 
@@ -89,14 +91,14 @@ def test_the_image_stands_in_the_cache_once(place: Path) -> None:
     loaded = family("llava", place)
     loaded.model.generation_config.eos_token_id = 299  # type: ignore[union-attr]
     about = [example for example in MIXED if example.image_key == "one"]
-    batcher = Batcher(loaded, answers=False, share=True)
+    batcher = Batcher(loaded, ends="question", layout="shared")
     decoder = Decoder(batcher, [-7])
     with torch.no_grad():
         decoder(about, 4)
     lengths = [row.length for row in batcher.rows(about)]
     batch = batcher.pack(about)
     assert batch is not None
-    shared = int((batch["owner"] == -1).sum())
+    shared = int((batch.owners == -1).sum())
     assert shared >= 4, "the image's tokens at least"
     prompt = shared + sum(length - shared for length in lengths)
     assert decoder.columns == [prompt + len(about) * step for step in range(4)]
@@ -107,7 +109,7 @@ def test_answered_rows_leave_the_batch(place: Path) -> None:
     loaded = family("llava", place)
     expected = ending(loaded, MIXED, LIMIT)
     fed: list[int] = []
-    decoder = Decoder(Batcher(loaded, answers=False), end_ids(loaded))
+    decoder = Decoder(Batcher(loaded, ends="question"), end_ids(loaded))
     handle = loaded.model.get_output_embeddings().register_forward_hook(  # type: ignore[operator]
         lambda module, inputs, output: fed.append(output.shape[-2])
     )

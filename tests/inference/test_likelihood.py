@@ -56,7 +56,7 @@ def test_scores_are_those_of_a_row_an_option(name: str, share: bool, place: Path
     )  # fmt: skip
     asked = [(e, e.choices) for e in (*CLOSED, two_turns) if e.choices]
     with torch.no_grad():
-        found = option_scores(Batcher(loaded, share=share), asked, rows=4)
+        found = option_scores(Batcher(loaded, layout="shared" if share else "separate"), asked, rows=4)
     for (example, options), scores in zip(asked, found, strict=True):
         assert list(scores) == list(options)
         for option in options:
@@ -69,7 +69,7 @@ def test_one_forward_pass_for_all_options_of_an_image(place: Path) -> None:
     passes: list[int] = []
     handle = loaded.model.register_forward_hook(lambda *_: passes.append(1))
     with torch.no_grad():
-        option_scores(Batcher(loaded, share=True), [(example, example.choices) for example in about], rows=1)
+        option_scores(Batcher(loaded, layout="shared"), [(example, example.choices) for example in about], rows=1)
     handle.remove()
     assert len(about) == 2 and passes == [1]
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from holdfast.data.examples import Example
 from holdfast.speed.head import logits_at
 from holdfast.speed.sharing.attention import mark
-from holdfast.speed.sharing.batcher import Batcher, model_inputs, to_device
+from holdfast.speed.sharing.batcher import Batcher
 from holdfast.speed.sharing.packing import PADDING
 
 
@@ -99,9 +99,13 @@ class Decoder:
 
         batcher, model = self.batcher, self.batcher.loaded.model
         rows = batcher.rows(examples)
-        groups = batcher.groups(examples, rows) if batcher.share else [[index] for index in range(len(examples))]
+        groups = (
+            batcher.groups(examples, rows)
+            if batcher.layout == "shared"
+            else [[index] for index in range(len(examples))]
+        )
         batch = batcher.packed(examples, rows, groups)
-        owner, positions = batch["owner"], batch["position_ids"]
+        owner, positions = batch.owners, batch.text["position_ids"]
         ends = torch.zeros_like(owner, dtype=torch.bool)
         for row, group in enumerate(groups):
             for index in group:
@@ -109,10 +113,10 @@ class Decoder:
         following = positions.amax(dim=0) if positions.ndim == 3 else positions
         places = dict(zip((i for group in groups for i in group), (following[ends] + 1).tolist(), strict=True))
         # Without a configuration every layer keeps everything, also one that would forget what a window has passed.
-        batch = to_device(batch, batcher.loaded.device)
-        mark(batch["attention_mask"], owner)
-        state = Started(DynamicCache(), batch["owner"], [list(group) for group in groups], places, positions.ndim == 3)
-        inputs = model_inputs(model, batch) | {str(cache_argument(model)): state.cache, "use_cache": True}
+        batch = batch.to(batcher.loaded.device)
+        mark(batch.text["attention_mask"], owner)
+        state = Started(DynamicCache(), batch.owners, [list(group) for group in groups], places, positions.ndim == 3)
+        inputs = batch.inputs(model) | {str(cache_argument(model)): state.cache, "use_cache": True}
         logits = logits_at(model, inputs, ends)
         self.columns = [state.cache.get_seq_length()]
         return state, logits

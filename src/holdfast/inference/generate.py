@@ -16,13 +16,14 @@ from holdfast.data.examples import Example
 from holdfast.inference.decoding import Decoder
 from holdfast.inference.library import end_ids, follows_settings, generate, repetition_penalty
 from holdfast.inference.likelihood import option_scores
+from holdfast.models.batch import Batch
 from holdfast.models.chat import per_token
 from holdfast.models.loading import Loaded
 from holdfast.speed.decision import OFF, Decision, Report, insist
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.head import logits_at
 from holdfast.speed.policy import something_shared
-from holdfast.speed.sharing.batcher import Batcher, to_device
+from holdfast.speed.sharing.batcher import Batcher
 from holdfast.speed.sharing.supports import supports
 from holdfast.speed.sharing.verify import TOLERANCE, VERIFIED, some, verify_sharing
 from holdfast.speed.verified import is_verified, mark_verified
@@ -96,9 +97,9 @@ def make_generator(
     possible, followed = supports(loaded.model, loaded.chat), follows_settings(loaded.model)
     shared = possible
     if possible and followed:
-        batcher = Batcher(loaded, answers=False, share=True, cache=cache)
+        batcher = Batcher(loaded, ends="question", layout="shared", cache=cache)
         shared = something_shared(batcher, examples, batch_size)
-        batcher.share = shared.on
+        batcher.layout = "shared" if shared else "separate"
         if shared:
             possible = verify_sharing(batcher, examples)
         made.decoder = Decoder(batcher, end_ids(loaded), repetition_penalty(loaded.model))
@@ -150,14 +151,14 @@ def make_scorer(
     Raises:
         HoldfastError: Sharing is switched on, and the model cannot.
     """
-    batcher = Batcher(loaded, share=True, cache=cache)
+    batcher = Batcher(loaded, layout="shared", cache=cache)
     shared = OFF
     if speed.share_images != "off":
         possible = supports(loaded.model, loaded.chat)
         worth = possible and something_shared(batcher, examples, len(examples))
         possible = possible and (verify_sharing(batcher, examples) if worth else possible)
         shared = insist("speed.share_images", speed.share_images, possible) and worth and CHECKED
-    batcher.share = shared.on
+    batcher.layout = "shared" if shared else "separate"
     return OptionScorer(batcher, batch_size, {"share_images": shared})
 
 
@@ -165,10 +166,10 @@ def make_scorer(
 def verify_steps(decoder: Decoder, examples: Sequence[Example]) -> Decision:
     """Whether tokens fed behind a cache get the logits that they get in a row of their own."""
     batcher, loaded = decoder.batcher, decoder.batcher.loaded
-    what = f"steps behind a cache, {'shared' if batcher.share else 'separate'} rows"
+    what = f"steps behind a cache, {batcher.layout} rows"
     if is_verified(loaded.model, what):
         return VERIFIED
-    chosen = (some(examples) if batcher.share else []) or list(examples[:2])
+    chosen = (some(examples) if batcher.layout == "shared" else []) or list(examples[:2])
     bound = batcher.longest
     if bound is not None:
         chosen = [e for e, row in zip(chosen, batcher.rows(chosen), strict=True) if row.length < bound]
@@ -192,10 +193,10 @@ def verify_steps(decoder: Decoder, examples: Sequence[Example]) -> Decision:
 
 def _whole(loaded: Loaded, example: Example, token: int) -> Any:
     """Logits ``[vocabulary]`` behind the question and one token, without a cache."""
-    batch: dict[str, Any] = dict(loaded.chat.encode([example], with_answers=False))
+    batch = dict(loaded.chat.encode([example], with_answers=False))
     more = {"input_ids": token, "attention_mask": 1}
     for key in [key for key in batch if per_token(key)]:
         batch[key] = torch.nn.functional.pad(batch[key], (0, 1), value=more.get(key, 0))
     last = torch.zeros(batch["input_ids"].shape, dtype=torch.bool)
     last[0, -1] = True
-    return logits_at(loaded.model, to_device(batch, loaded.device), last)[0].float().cpu()
+    return logits_at(loaded.model, Batch.of(batch).to(loaded.device).inputs(loaded.model), last)[0].float().cpu()

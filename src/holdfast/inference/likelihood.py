@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from holdfast.data.examples import Example, Turn
+from holdfast.models.batch import Batch
 from holdfast.models.chat import IGNORED
 from holdfast.speed.head import logits_at
-from holdfast.speed.sharing.batcher import Batcher, Inputs, model_inputs, to_device
+from holdfast.speed.sharing.batcher import Batcher
 
 CHUNK = 1 << 24
 """Logits made float32 at once."""
@@ -57,17 +58,16 @@ def likeliest(scores: dict[str, float]) -> str:
     return max(scores, key=scores.__getitem__)
 
 
-def log_probabilities(batcher: Batcher, batch: Inputs) -> list[float]:
+def log_probabilities(batcher: Batcher, batch: Batch) -> list[float]:
     """The log-probability of the last answer of each example in ``batch``."""
-    labels = batch["labels"].cpu()
+    assert batch.labels is not None, "options are answers"
+    labels, owner = batch.labels.cpu(), batch.owners.cpu()
     following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
     places = following != IGNORED
-    alone = torch.arange(labels.shape[0])[:, None].expand_as(labels)
-    owner = batch.get("owner", alone).cpu()
     count = int(owner.max()) + 1
     places &= last_runs(places, owner)
     model, targets = batcher.loaded.model, following[places]
-    logits = logits_at(model, model_inputs(model, to_device(batch, batcher.loaded.device)), places)
+    logits = logits_at(model, batch.to(batcher.loaded.device).inputs(model), places)
     sums = torch.zeros(count, dtype=torch.float64)
     sums.index_add_(0, owner[places], _log_softmax_at(logits, targets.to(logits.device)).double().cpu())
     found: list[float] = sums.tolist()
@@ -96,7 +96,7 @@ def _continued(places: Tensor, owner: Tensor) -> Tensor:
     return going
 
 
-def _batches(batcher: Batcher, examples: Sequence[Example], rows: int) -> Iterator[Inputs]:
+def _batches(batcher: Batcher, examples: Sequence[Example], rows: int) -> Iterator[Batch]:
     packed = batcher.pack(examples)
     if packed is not None:
         yield packed

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Component
+from holdfast.models.batch import Batch as Batch
 from holdfast.registry import Provider, ours
 
 Paradigm = Literal["selective", "additive", "reparameterization", "baseline", "any"]
-Batch = dict[str, Any]
-"""Model inputs with ``labels``; tensors, but for features that stand for pixels."""
 Pool = Literal["train", "validation", "sources"]
 
 _POOLS: dict[Pool, tuple[str, str]] = {

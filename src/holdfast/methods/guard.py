@@ -6,6 +6,7 @@ untouched, and those answers would be kept as the base's for every later run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ class Untouched:
     Attributes:
         values: See :func:`holdfast.methods.ledger.fingerprint`.
         modules: Of every module its class and how many hooks it has.
-        probe: Model inputs without labels.
+        probe: One example.
         logits: The base's answer to them, on the CPU.
     """
 
@@ -37,15 +38,15 @@ class Untouched:
     logits: Tensor
 
 
-def look_at(loaded: Loaded, probe: Batch) -> Untouched:
+def look_at(loaded: Loaded, probe: Mapping[str, Tensor]) -> Untouched:
     """Remember the base.
 
     Args:
         loaded: The model, with nothing attached.
-        probe: One batch of model inputs; labels are left out.
+        probe: What the processor made of an example.
     """
-    inputs = {name: value.to(loaded.device) for name, value in probe.items() if name != "labels"}
-    return Untouched(fingerprint(loaded.anatomy), modules(loaded.model), inputs, _logits(loaded.model, inputs))
+    batch = Batch.of(probe).to(loaded.device)
+    return Untouched(fingerprint(loaded.anatomy), modules(loaded.model), batch, _logits(loaded.model, batch))
 
 
 def modules(model: nn.Module) -> dict[str, str]:
@@ -94,14 +95,14 @@ def _difference(before: Untouched, loaded: Loaded) -> str | None:
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, inputs: Batch) -> Tensor:
+def _logits(model: nn.Module, batch: Batch) -> Tensor:
     training = model.training
     model.eval()
     try:
         half = any(p.dtype in (torch.float16, torch.bfloat16) for p in model.parameters())
         kind = next(model.parameters()).device.type
         with torch.autocast(kind, torch.bfloat16, enabled=half):
-            logits: Tensor = model(**inputs).logits
+            logits: Tensor = model(**batch.inputs(model)).logits
     finally:
         model.train(training)
     return logits.float().cpu()

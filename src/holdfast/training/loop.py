@@ -18,10 +18,10 @@ from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.events import GradientsChecked, Listener, MemorySplit, Resumed, StepDone, Validated, silence
-from holdfast.methods.contract import Batch
 from holdfast.methods.ledger import check_gradients
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.models.batch import Batch
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import out_of_memory
 from holdfast.speed.blocks import blocks_of, compiled, without_kv_cache
@@ -173,10 +173,9 @@ class Trainer:
                 passes=seen / len(self.examples),
                 listen=self.listen,
             )
-            share = speed.share_images != "off"
-            batcher = Batcher(loaded, max_length=self.train.max_length, share=share, cache=cache)
+            batcher = Batcher(loaded, max_length=self.train.max_length, layout="shared", cache=cache)
             shared = shared_training(batcher, speed, self.train, self.examples)
-        batcher.share = shared.on
+        batcher.layout = "shared" if shared else "separate"
         attention = str(loaded.model.config.get_text_config()._attn_implementation)  # type: ignore[union-attr, operator]
         report: Report = {
             "share_images": shared,
@@ -229,7 +228,7 @@ class Trainer:
         divided = parts(chosen, self.largest) if len(chosen) > self.largest else [chosen]
         batches = [self.encode(examples) for examples in divided]
         # One normaliser for the whole step: accumulating k batches equals one batch k times as large.
-        tokens = sum(int((batch["labels"][:, 1:] != -100).sum()) for batch in batches)
+        tokens = sum(batch.answer_tokens for batch in batches)
         tokens = int(self.accelerator.reduce(torch.tensor(tokens, device=self.loaded.device)).item())
         scale = self.accelerator.num_processes / max(tokens, 1)
         summed = 0.0
@@ -253,7 +252,7 @@ class Trainer:
                 self.report["head"] = result.head
                 self.listen(Engaged(self.report))
         if step == 0:
-            seen = any("pixel" in name or "patches" in name or "images" in name for batch in batches for name in batch)
+            seen = any(batch.shows_images for batch in batches)
             self.listen(GradientsChecked(check_gradients(self.recipe, self.loaded.anatomy, images=seen)))
         return tokens, summed
 

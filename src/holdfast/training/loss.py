@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
-from holdfast.methods.contract import Batch
 from holdfast.models.anatomy import output_head
+from holdfast.models.batch import Batch
 from holdfast.models.chat import IGNORED
 from holdfast.speed.head import after_head, hidden_at, logits_at
-from holdfast.speed.sharing.batcher import model_inputs
 
 Head = Literal["auto", "answers", "chunked", "liger", "full"]
+
+Encoded = Mapping[str, Tensor]
+"""What a processor made, with labels; see :meth:`holdfast.models.chat.ChatProcessor.encode`."""
 
 LARGE = 1 << 25
 """From this many logits on (128 MiB of float32) ``auto`` works in chunks."""
@@ -48,17 +50,20 @@ class AnswerLoss:
     head: Head
 
 
-def answer_loss(model: nn.Module, batch: Batch, *, head: Head = "auto", keep_logits: bool = False) -> AnswerLoss:
+def answer_loss(
+    model: nn.Module, batch: Batch | Encoded, *, head: Head = "auto", keep_logits: bool = False
+) -> AnswerLoss:
     """Cross-entropy of the answer tokens of one batch, in float32.
 
     Args:
         model: Any image-text-to-text model.
-        batch: Its inputs and ``labels`` ``[rows, length]``; where several examples stand in a row, their ``owner``.
+        batch: With labels; what a processor made will do.
         head: ``full`` computes all logits, ``answers`` those at labels, ``chunked`` those a piece at a time (each piece
             is computed again in the backward pass), ``liger`` by Liger's fused kernel; ``auto`` takes ``answers``, or
             ``chunked`` where the logits would be large. Changes no number.
         keep_logits: They are needed afterwards, so ``auto`` does not work in chunks.
     """
+    batch = _batch(batch)
     places, targets, owner = _answers(batch)
     how: Head = head
     if head == "auto":
@@ -70,22 +75,23 @@ def answer_loss(model: nn.Module, batch: Batch, *, head: Head = "auto", keep_log
             total, right = pieces
             return AnswerLoss(total, targets.numel(), _exact(batch, owner, right), targets, None, how)
         how = "answers"
-    logits = logits_at(model, model_inputs(model, batch), places, select=how != "full")
+    logits = logits_at(model, batch.inputs(model), places, select=how != "full")
     total = cross_entropy(logits.float(), targets, reduction="sum")
     right = logits.argmax(dim=-1) == targets
     return AnswerLoss(total, targets.numel(), _exact(batch, owner, right), targets, logits, how)
 
 
-def mean_loss(model: nn.Module, batch: Batch, *, head: Head = "auto") -> Tensor:
+def mean_loss(model: nn.Module, batch: Batch | Encoded, *, head: Head = "auto") -> Tensor:
     """The mean answer loss of one batch."""
     result = answer_loss(model, batch, head=head)
     return result.total / max(result.tokens, 1)
 
 
-def answer_logits(model: nn.Module, batch: Batch, *, head: Head = "auto") -> tuple[Tensor, Tensor]:
+def answer_logits(model: nn.Module, batch: Batch | Encoded, *, head: Head = "auto") -> tuple[Tensor, Tensor]:
     """Logits ``[tokens, vocabulary]`` and labels ``[tokens]`` of the answer tokens."""
+    batch = _batch(batch)
     places, targets, _ = _answers(batch)
-    return logits_at(model, model_inputs(model, batch), places, select=head != "full"), targets
+    return logits_at(model, batch.inputs(model), places, select=head != "full"), targets
 
 
 def vocabulary(model: nn.Module) -> int:
@@ -94,19 +100,21 @@ def vocabulary(model: nn.Module) -> int:
     return int(head.weight.shape[0]) if head is not None and isinstance(head.weight, Tensor) else 0
 
 
+def _batch(batch: Batch | Encoded) -> Batch:
+    return batch if isinstance(batch, Batch) else Batch.of(batch)
+
+
 def _answers(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Where an answer token is predicted ``[rows, length]``, which it is, and whose it is ``[tokens]``."""
-    labels = batch["labels"]
+    assert batch.labels is not None, "nothing is supervised"
+    labels = batch.labels
     following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
     places = following != IGNORED
-    whose = batch.get("owner")
-    if whose is None:
-        whose = torch.arange(labels.shape[0], device=labels.device)[:, None].expand_as(labels)
-    return places, following[places], whose[places]
+    return places, following[places], batch.owners[places]
 
 
 def _exact(batch: Batch, owner: Tensor, right: Tensor) -> Tensor:
-    count = int(batch["owner"].max()) + 1 if "owner" in batch else batch["labels"].shape[0]
+    count = int(batch.owner.max()) + 1 if batch.owner is not None else batch.text["input_ids"].shape[0]
     exact = torch.ones(count, dtype=torch.bool, device=right.device)
     exact[owner[~right]] = False
     return exact
@@ -116,7 +124,7 @@ def _in_pieces(
     model: nn.Module, batch: Batch, places: Tensor, targets: Tensor, *, fused: bool
 ) -> tuple[Tensor, Tensor] | None:
     """Loss and which tokens were right, or None where this family's logits cannot be made outside its forward."""
-    found = hidden_at(model, model_inputs(model, batch), places)
+    found = hidden_at(model, batch.inputs(model), places)
     if found is None:
         return None
     hidden, first = found

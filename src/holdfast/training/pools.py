@@ -11,7 +11,8 @@ from torch import Tensor
 
 from holdfast.config.schema import Train
 from holdfast.data.examples import Example
-from holdfast.methods.contract import Batch, Pool
+from holdfast.methods.contract import Pool
+from holdfast.models.batch import Batch
 from holdfast.models.loading import Loaded
 from holdfast.training.batches import Stream
 from holdfast.training.loss import Head, mean_loss
@@ -46,7 +47,7 @@ class Pools:
             chosen = (next(stream.step(step)) for step in range(count))
         for part in chosen:
             batch = self.loaded.chat.encode(part, with_answers=True, max_length=self.train.max_length)
-            yield {name: value.to(self.loaded.device) for name, value in batch.items()}
+            yield Batch.of(batch).to(self.loaded.device)
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean answer loss; under autocast where weights of several precisions meet."""

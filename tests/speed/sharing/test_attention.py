@@ -10,7 +10,7 @@ import torch
 
 from holdfast.models.loading import Loaded
 from holdfast.speed.sharing.attention import _SPLIT, in_two_pieces, mark
-from holdfast.speed.sharing.batcher import Batcher, model_inputs
+from holdfast.speed.sharing.batcher import Batcher
 from holdfast.speed.sharing.packing import PADDING, PREFIX
 from holdfast.training.loss import answer_loss
 from tests.support.questions import questions
@@ -28,7 +28,7 @@ def test_the_first_piece_ends_with_the_shortest_beginning() -> None:
 def test_loss_and_gradients_in_two_pieces(family: str, kit: Callable[[str], Loaded], monkeypatch: Any) -> None:
     loaded = kit(family)
     loaded.model.requires_grad_(True)
-    batch = Batcher(loaded, share=True)([e for e in questions(each=4) if e.images])
+    batch = Batcher(loaded, layout="shared")([e for e in questions(each=4) if e.images])
     sizes: list[int] = []
     plain = torch.nn.functional.scaled_dot_product_attention
 
@@ -50,7 +50,7 @@ def test_loss_and_gradients_in_two_pieces(family: str, kit: Callable[[str], Load
         found.append(
             (loss.detach(), {n: p.grad.clone() for n, p in loaded.model.named_parameters() if p.grad is not None})
         )
-        length, split = batch["input_ids"].shape[1], getattr(batch["attention_mask"], _SPLIT)
+        length, split = batch.text["input_ids"].shape[1], getattr(batch.text["attention_mask"], _SPLIT)
         layers = loaded.model.config.get_text_config().num_hidden_layers  # type: ignore[union-attr, operator]
         assert sizes.count(split) == sizes.count(length - split) == (layers if pieces else 0)
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-5, atol=0)
@@ -62,14 +62,14 @@ def test_loss_and_gradients_in_two_pieces(family: str, kit: Callable[[str], Load
 
 def test_rows_that_share_nothing_need_no_mask_at_all(kit: Callable[[str], Loaded]) -> None:
     loaded = kit("llava")
-    batcher = Batcher(loaded, answers=False)
+    batcher = Batcher(loaded, ends="question")
     chosen = [example for example in questions(each=1) if example.images][:1]
     batch = batcher.packed(chosen, batcher.rows(chosen), [[0]])
     found = []
     for pieces in (False, True):
         if pieces:
-            mark(batch["attention_mask"], batch["owner"])
-            assert getattr(batch["attention_mask"], _SPLIT) == batch["input_ids"].shape[1]
+            mark(batch.text["attention_mask"], batch.owners)
+            assert getattr(batch.text["attention_mask"], _SPLIT) == batch.text["input_ids"].shape[1]
         with in_two_pieces(loaded.model), torch.no_grad():
-            found.append(loaded.model(**model_inputs(loaded.model, batch)).logits)
+            found.append(loaded.model(**batch.inputs(loaded.model)).logits)
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from torch import Tensor
 from holdfast.data.examples import Example
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_method
+from holdfast.models.batch import Batch
 from holdfast.models.loading import Loaded
-from holdfast.speed.sharing.batcher import Batcher, model_inputs
+from holdfast.speed.sharing.batcher import Batcher
 from holdfast.training.loss import answer_loss
 from tests.support.questions import questions
 
@@ -35,11 +37,11 @@ def close(one: Tensor, other: Tensor, tolerance: float = RELATIVE) -> None:
     assert worst <= tolerance, worst
 
 
-def batches(loaded: Loaded, examples: list[Example], *, left: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def batches(loaded: Loaded, examples: list[Example], *, left: bool) -> tuple[Batch, Batch]:
     """The same examples shared, and each in a row of its own."""
-    shared = Batcher(loaded, share=True, left=left)(examples)
-    plain = Batcher(loaded, share=False, left=left)(examples)
-    assert shared["attention_mask"].ndim == 4 and plain["attention_mask"].ndim == 2
+    shared = Batcher(loaded, layout="shared", side="left" if left else "right")(examples)
+    plain = Batcher(loaded, layout="separate", side="left" if left else "right")(examples)
+    assert shared.text["attention_mask"].ndim == 4 and plain.text["attention_mask"].ndim == 2
     return shared, plain
 
 
@@ -52,16 +54,16 @@ def test_every_token_of_a_branch_has_the_logits_of_its_own_row(
     loaded = kit(family)
     examples = questions(images)
     shared, plain = batches(loaded, examples, left=left)
-    assert shared["input_ids"].shape[0] == 3, "two pictures and a question about none"
-    assert shared["input_ids"].numel() < plain["input_ids"].numel()
-    pixels = [name for name in plain if "pixel" in name and "mask" not in name]
-    assert shared[pixels[0]].numel() < plain[pixels[0]].numel(), "each picture is encoded once"
+    assert shared.text["input_ids"].shape[0] == 3, "two pictures and a question about none"
+    assert shared.text["input_ids"].numel() < plain.text["input_ids"].numel()
+    pixels = [name for name in plain.images if "pixel" in name and "mask" not in name]
+    assert shared.images[pixels[0]].numel() < plain.images[pixels[0]].numel(), "each picture is encoded once"
     with torch.no_grad():
-        together = loaded.model(**model_inputs(loaded.model, shared)).logits
-        alone = loaded.model(**model_inputs(loaded.model, plain)).logits
+        together = loaded.model(**shared.inputs(loaded.model)).logits
+        alone = loaded.model(**plain.inputs(loaded.model)).logits
     for index, example in enumerate(examples):
-        branch = together[shared["owner"] == index]
-        row = alone[index][plain["attention_mask"][index].bool()]
+        branch = together[shared.owners == index]
+        row = alone[index][plain.text["attention_mask"][index].bool()]
         assert branch.shape[0] >= 2, example.id
         close(branch, row[-branch.shape[0] :])
 
@@ -121,17 +123,17 @@ def test_which_rows_are_right_is_told_by_example(kit: Callable[[str], Loaded]) -
     examples = questions(each=4)
     for batch in batches(loaded, examples, left=False):
         with torch.no_grad():
-            logits = loaded.model(**model_inputs(loaded.model, batch)).logits
+            logits = loaded.model(**batch.inputs(loaded.model)).logits
         best = logits.argmax(dim=-1)
-        wanted = batch["labels"] != -100
+        assert batch.labels is not None
+        wanted = batch.labels != -100
         following = torch.nn.functional.pad(wanted[:, 1:], (0, 1))
-        labels = batch["labels"].clone()
+        labels = batch.labels.clone()
         labels[wanted] = best[following]  # now everything is right ...
-        rows = torch.arange(labels.shape[0])[:, None].expand_as(labels)
-        owner = batch.get("owner", rows)
+        owner = batch.owners
         for index in range(len(examples)):
             wrong = labels.clone()
             place = torch.nonzero(wanted & (owner == index))[-1]
             wrong[tuple(place)] = (wrong[tuple(place)] + 1) % 200  # ... but for one token
-            exact = answer_loss(loaded.model, batch | {"labels": wrong}).exact
+            exact = answer_loss(loaded.model, replace(batch, labels=wrong)).exact
             assert exact.tolist() == [other != index for other in range(len(examples))]

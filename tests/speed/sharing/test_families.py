@@ -44,9 +44,9 @@ def test_shared_rows_or_a_reason(family: str) -> None:
     first, second = rows_of(model, tokens | pixels), rows_of(model, other | pixels)
     bound = longest(model)
     assert bound is None or max(row.length for row in first) <= bound
-    packed: dict[str, Any] = dict(pack([[0, 1], [2]], [first[0], second[0], first[1]], marks, 0))
-    owner = packed.pop("owner")
-    packed["attention_mask"] = block_mask(owner, owner)
+    made = pack([[0, 1], [2]], [first[0], second[0], first[1]], marks, 0)
+    owner = made.owners
+    packed: dict[str, Any] = {**made.text, "attention_mask": block_mask(owner, owner)}
     with torch.no_grad():
         logits = model(**packed, **pixels).logits
         rows = [(model(**tokens, **pixels).logits, 0), (model(**other, **pixels).logits, 0)]

@@ -35,20 +35,20 @@ def test_nothing_is_shared_unless_all_image_tokens_are() -> None:
 @pytest.mark.parametrize("left", [False, True])
 def test_mask_and_positions_token_by_token(left: bool) -> None:
     rows = [row([1, 4, 4, 7, 8, 9]), row([1, 4, 4, 5]), row([1, 2, 3]), row([1, 4, 4, 7, 6])]
-    batch = pack([[0, 1, 3], [2]], rows, {IMAGE}, 0, left=left)
-    assert batch["input_ids"].shape == (2, 3 + 3 + 1 + 2)
-    mask = block_mask(batch["owner"], batch["owner"])
+    batch = pack([[0, 1, 3], [2]], rows, {IMAGE}, 0, side="left" if left else "right")
+    assert batch.text["input_ids"].shape == (2, 3 + 3 + 1 + 2)
+    mask = block_mask(batch.owners, batch.owners)
     for line in range(2):
-        owner = batch["owner"][line].tolist()
+        owner = batch.owners[line].tolist()
         seen = [index for index, whose in enumerate(owner) if whose != PADDING]
         for query in seen:
             expected = [key for key in seen if key <= query and (owner[key] == PREFIX or owner[key] == owner[query])]
             assert torch.nonzero(mask[line, 0, query]).flatten().tolist() == expected
             # What a token sees is its own row up to itself, in the row's order, at the row's positions.
             index = owner[query] if owner[query] != PREFIX else 0
-            ids = batch["input_ids"][line, expected].tolist()
+            ids = batch.text["input_ids"][line, expected].tolist()
             assert ids == rows[index].tokens["input_ids"][: len(ids)].tolist()
-            assert batch["position_ids"][line, expected].tolist() == list(range(len(ids)))
+            assert batch.text["position_ids"][line, expected].tolist() == list(range(len(ids)))
         assert bool(mask[line, 0].any(dim=-1).all()), "a token that sees nothing would be not a number"
 
 
@@ -66,5 +66,5 @@ def test_the_additive_mask_says_the_same() -> None:
 def test_positions_in_three_dimensions_stand_beside_plain_ones() -> None:
     image = TokenRow({"input_ids": torch.tensor([1, 4, 5])}, torch.tensor([[0, 1, 2], [0, 1, 3], [0, 2, 2]]))
     batch = pack([[0], [1]], [image, row([1, 2])], {IMAGE}, 0)
-    assert batch["position_ids"].shape == (3, 2, 3)
-    assert batch["position_ids"][:, 1].tolist() == [[0, 1, 0]] * 3
+    assert batch.text["position_ids"].shape == (3, 2, 3)
+    assert batch.text["position_ids"][:, 1].tolist() == [[0, 1, 0]] * 3

@@ -24,12 +24,12 @@ def test_it_is_made_once_for_a_model_as_it_is_built(kit: Callable[[str], Loaded]
     loaded = kit("llava")
     ran: list[int] = []
     loaded.model.register_forward_hook(lambda *args: ran.append(1))
-    batcher = Batcher(loaded, share=True)
+    batcher = Batcher(loaded, layout="shared")
     assert verify_sharing(batcher, questions()) and len(ran) == 2
-    assert verify_sharing(Batcher(loaded, share=True), questions(seed=1)) and len(ran) == 2
+    assert verify_sharing(Batcher(loaded, layout="shared"), questions(seed=1)) and len(ran) == 2
     make_method("adapter", {"bottleneck": 8}).attach(loaded.anatomy.llm, Context(torch.Generator().manual_seed(0)))
     assert verify_sharing(batcher, questions()) and len(ran) == 4, "something was added to the model"
-    assert verify_sharing(Batcher(kit("llava"), share=True), questions())
+    assert verify_sharing(Batcher(kit("llava"), layout="shared"), questions())
 
 
 def test_a_mask_that_is_not_obeyed_is_noticed_every_time(kit: Callable[[str], Loaded], monkeypatch: Any) -> None:
@@ -39,7 +39,7 @@ def test_a_mask_that_is_not_obeyed_is_noticed_every_time(kit: Callable[[str], Lo
     monkeypatch.setattr(batcher_module, "block_mask", everything)
     loaded = kit("llava")
     for _ in range(2):
-        found = verify_sharing(Batcher(loaded, share=True), questions())
+        found = verify_sharing(Batcher(loaded, layout="shared"), questions())
         assert not found and "gives other logits in shared rows" in found.why
 
 
@@ -48,16 +48,17 @@ def test_positions_that_run_on_are_noticed(kit: Callable[[str], Loaded], monkeyp
 
     def running_on(*args: Any, **kwargs: Any) -> Any:
         batch = pack(*args, **kwargs)
-        batch["position_ids"] = torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"])
+        ids = batch.text["input_ids"]
+        batch.text["position_ids"] = torch.arange(ids.shape[1]).expand_as(ids)
         return batch
 
     monkeypatch.setattr(batcher_module, "pack", running_on)
-    found = verify_sharing(Batcher(kit("llava"), share=True), questions())
+    found = verify_sharing(Batcher(kit("llava"), layout="shared"), questions())
     assert not found and "other logits" in found.why
 
 
 def test_questions_that_do_not_begin_alike_have_nothing_to_compare(kit: Callable[[str], Loaded]) -> None:
-    found = verify_sharing(Batcher(kit("llava"), share=True), questions(each=1))
+    found = verify_sharing(Batcher(kit("llava"), layout="shared"), questions(each=1))
     assert not found and "no two examples" in found.why
 
 
@@ -68,10 +69,10 @@ def in_detail() -> list[Example]:
 
 def test_long_answers_are_compared_whole_and_a_few_tokens_at_a_time(kit: Callable[[str], Loaded]) -> None:
     loaded, long = kit("llava"), in_detail()
-    batcher = Batcher(loaded, share=True)
+    batcher = Batcher(loaded, layout="shared")
     packed = batcher.pack(some(long))
     assert packed is not None
-    behind = int((packed["owner"] >= 0).sum())
+    behind = int((packed.owners >= 0).sum())
     head = output_head(loaded.model)
     assert head is not None
     seen: list[int] = []
@@ -89,11 +90,11 @@ def test_a_mistake_within_a_long_answer_is_noticed(
 
     def late(*args: Any, **kwargs: Any) -> Any:
         batch = pack(*args, **kwargs)
-        batch["position_ids"][..., place] += 3
+        batch.text["position_ids"][..., place] += 3
         return batch
 
     monkeypatch.setattr(batcher_module, "pack", late)
-    found = verify_sharing(Batcher(kit("llava"), share=True), in_detail())
+    found = verify_sharing(Batcher(kit("llava"), layout="shared"), in_detail())
     assert not found and "other logits" in found.why
 
 
@@ -108,5 +109,5 @@ def test_a_logit_that_is_no_number_is_no_match(kit: Callable[[str], Loaded]) -> 
         return result if len(calls) < 6 else result * float("nan")
 
     head.register_forward_hook(spoil)
-    found = verify_sharing(Batcher(loaded, share=True), in_detail())
+    found = verify_sharing(Batcher(loaded, layout="shared"), in_detail())
     assert not found and "other logits" in found.why and len(calls) > 6

@@ -51,7 +51,7 @@ class Ewc(Stabiliser):
         self.fisher = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in trained]
         seen = 0
         for batch in context.look("stabiliser 'ewc'", self.options.samples, of="sources", size=1):
-            tokens = int((batch["labels"][:, 1:] >= 0).sum())
+            tokens = batch.answer_tokens
             (context.measure(batch) * tokens).backward()
             seen += 1
             for parameter, total in zip(trained, self.fisher, strict=True):

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from holdfast.data.examples import Example
+from holdfast.models.batch import Batch
 from holdfast.models.loading import Loaded
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.sharing.attention import mark
 from holdfast.speed.sharing.expansion_cache import Rows
 from holdfast.speed.sharing.packing import as_additive, block_mask, pack, shared_length
-from holdfast.speed.sharing.rows import TokenRow, by_images, collate
+from holdfast.speed.sharing.rows import Side, TokenRow, by_images, collate
 from holdfast.speed.sharing.supports import longest
 
-Inputs = dict[str, Any]
-"""Model inputs by name; beside them ``labels``, ``owner`` (see :func:`holdfast.speed.sharing.packing.pack`) and
-``cached_images``, which stands for the pixels."""
+Ends = Literal["answer", "question"]
+"""Where rows end: with the answer and its labels (training), or where the last answer begins (asking)."""
+
+Layout = Literal["separate", "shared"]
+"""A row an example, or a row for all questions about an image."""
 
 
 class Batcher:
@@ -27,30 +30,32 @@ class Batcher:
 
     Args:
         loaded: The model.
-        answers: With answers and labels (training), or up to where the last answer begins.
+        ends: Where rows end.
         max_length: Tokens kept of a row, see :meth:`holdfast.models.chat.ChatProcessor.encode`.
-        share: Questions about one image become one row.
+        layout: What becomes a row; may be changed, as when shared rows turn out to differ.
         cache: Features of frozen encoders, in place of pixels.
-        left: Padding on the left.
+        side: Of the padding.
     """
 
     def __init__(
         self,
         loaded: Loaded,
         *,
-        answers: bool = True,
+        ends: Ends = "answer",
         max_length: int | None = None,
-        share: bool = False,
+        layout: Layout = "separate",
         cache: FeatureCache | None = None,
-        left: bool = False,
+        side: Side = "right",
     ) -> None:
-        self.loaded, self.share, self.cache, self.left = loaded, share, cache, left
-        self.answers, self.max_length = answers, max_length
-        self.rows = Rows(loaded.model, loaded.chat, answers=answers, max_length=max_length)
+        self.loaded, self.cache, self.max_length = loaded, cache, max_length
+        self.ends: Ends = ends
+        self.layout: Layout = layout
+        self.side: Side = side
+        self.rows = Rows(loaded.model, loaded.chat, answers=ends == "answer", max_length=max_length)
         self.marks = loaded.chat.image_token_ids()
         self.longest = longest(loaded.model)
 
-    def __call__(self, examples: Sequence[Example]) -> Inputs:
+    def __call__(self, examples: Sequence[Example]) -> Batch:
         """One batch.
 
         Raises:
@@ -58,26 +63,27 @@ class Batcher:
         """
         packed = self.pack(examples)
         if packed is None:
-            return to_device(self.separate(examples), self.loaded.device)
-        batch = to_device(packed, self.loaded.device)
-        mark(batch["attention_mask"], packed["owner"])
+            return self.separate(examples).to(self.loaded.device)
+        batch = packed.to(self.loaded.device)
+        mark(batch.text["attention_mask"], packed.owners)
         return batch
 
-    def separate(self, examples: Sequence[Example]) -> Inputs:
+    def separate(self, examples: Sequence[Example]) -> Batch:
         """The batch with a row for each example, on the CPU."""
         cached = None if self.cache is None else self.cache.batch(examples)
         if cached is not None:
-            return collate(self.rows(examples), self.padding, left=self.left) | {"cached_images": cached}
-        return dict(self.loaded.chat.encode(examples, with_answers=self.answers, max_length=self.max_length))
+            return replace(Batch.of(collate(self.rows(examples), self.padding, side=self.side)), features=cached)
+        with_answers = self.ends == "answer"
+        return Batch.of(self.loaded.chat.encode(examples, with_answers=with_answers, max_length=self.max_length))
 
     @property
     def padding(self) -> int:
         """Id of the padding token."""
         return int(self.loaded.chat.tokenizer.pad_token_id)
 
-    def pack(self, examples: Sequence[Example]) -> Inputs | None:
+    def pack(self, examples: Sequence[Example]) -> Batch | None:
         """The batch as one row an image, on the CPU; None where nothing is shared."""
-        if not self.share or len(examples) < 2 or not repeated(examples):
+        if self.layout == "separate" or len(examples) < 2 or not repeated(examples):
             return None
         rows = self.rows(examples)
         if self.longest is not None and max(row.length for row in rows) > self.longest:
@@ -87,11 +93,13 @@ class Batcher:
             return None
         return self.packed(examples, rows, groups)
 
-    def packed(self, examples: Sequence[Example], rows: Sequence[TokenRow], groups: Sequence[Sequence[int]]) -> Inputs:
+    def packed(self, examples: Sequence[Example], rows: Sequence[TokenRow], groups: Sequence[Sequence[int]]) -> Batch:
         """A row for each group of indices into ``examples``, on the CPU."""
-        batch: Inputs = dict(pack(groups, rows, self.marks, self.padding, left=self.left))
-        batch["attention_mask"] = self.mask(batch["owner"])
-        return batch | self.images([examples[group[0]] for group in groups])
+        batch = pack(groups, rows, self.marks, self.padding, side=self.side)
+        batch.text["attention_mask"] = self.mask(batch.owners)
+        leaders = [examples[group[0]] for group in groups]
+        features = None if self.cache is None else self.cache.batch(leaders)
+        return replace(batch, images={} if features is not None else self._pixels(leaders), features=features)
 
     def groups(self, examples: Sequence[Example], rows: Sequence[TokenRow]) -> list[list[int]]:
         """Indices of examples that become one row, in the order of their first members."""
@@ -115,30 +123,12 @@ class Batcher:
             return as_additive(mask, next(self.loaded.model.parameters()).dtype)
         return mask
 
-    def images(self, leaders: Sequence[Example]) -> Inputs:
+    def _pixels(self, leaders: Sequence[Example]) -> dict[str, Tensor]:
         """What ``forward`` needs of the images of rows that ``leaders`` lead."""
-        cached = None if self.cache is None else self.cache.batch(leaders)
-        if cached is not None:
-            return {"cached_images": cached}
         shown = [example for example in leaders if example.images]
-        if not shown:
-            return {}
-        return dict(self.rows.pixels(shown))
+        return self.rows.pixels(shown) if shown else {}
 
 
 def repeated(examples: Sequence[Example]) -> bool:
     """Whether two of them show the same images."""
     return len(by_images(examples)) < len(examples)
-
-
-def to_device(batch: Inputs, device: torch.device) -> Inputs:
-    """Every input on ``device``."""
-    return {name: value.to(device) for name, value in batch.items()}
-
-
-def model_inputs(model: Any, batch: Inputs) -> Inputs:
-    """What ``forward`` takes of a batch: without labels and owners, and with features in place of cached images."""
-    inputs = {name: value for name, value in batch.items() if name not in ("labels", "owner", "cached_images")}
-    if "cached_images" in batch:
-        inputs |= batch["cached_images"].inputs(model)
-    return inputs

@@ -13,7 +13,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from holdfast.speed.sharing.rows import TokenRow, names, padded, stack_positions
+from holdfast.models.batch import Batch
+from holdfast.speed.sharing.rows import Side, TokenRow, names, padded, stack_positions
 
 PREFIX, PADDING = -1, -2
 """Owners of tokens that belong to all branches of a row, and to none."""
@@ -43,8 +44,8 @@ def shared_length(rows: Sequence[TokenRow], marks: Collection[int]) -> int:
 
 
 def pack(
-    groups: Sequence[Sequence[int]], rows: Sequence[TokenRow], marks: Collection[int], pad: int, *, left: bool = False
-) -> dict[str, Tensor]:
+    groups: Sequence[Sequence[int]], rows: Sequence[TokenRow], marks: Collection[int], pad: int, *, side: Side = "right"
+) -> Batch:
     """A row for each group.
 
     Args:
@@ -52,11 +53,11 @@ def pack(
         rows: All rows of the batch.
         marks: Ids of image tokens.
         pad: Id of the padding token.
-        left: Pad on the left.
+        side: Of the padding.
 
     Returns:
-        The per-token inputs ``[groups, length]``, ``position_ids``, and ``owner`` ``[groups, length]``: whose branch a
-        token belongs to, as index into ``rows``, :data:`PREFIX` or :data:`PADDING`.
+        The batch without mask and images; its ``owner`` ``[groups, length]`` says whose branch a token belongs to, as
+        index into ``rows``, :data:`PREFIX` or :data:`PADDING`.
     """
     tokens: dict[str, list[Tensor]] = {name: [] for name in names(rows)}
     positions: list[Tensor] = []
@@ -73,13 +74,13 @@ def pack(
         owners.append(torch.cat([torch.full((shared,), PREFIX), *whose]))
     length = max(owner.shape[0] for owner in owners)
     fill = {"input_ids": pad, "labels": -100}
-    batch = {
-        name: torch.stack([padded(part, length, fill.get(name, 0), left) for part in parts])
+    text = {
+        name: torch.stack([padded(part, length, fill.get(name, 0), side) for part in parts])
         for name, parts in tokens.items()
     }
-    batch["position_ids"] = stack_positions(positions, length, left)
-    batch["owner"] = torch.stack([padded(owner, length, PADDING, left) for owner in owners])
-    return batch
+    text["position_ids"] = stack_positions(positions, length, side)
+    owner = torch.stack([padded(one, length, PADDING, side) for one in owners])
+    return Batch(text, labels=text.pop("labels", None), owner=owner)
 
 
 def block_mask(query: Tensor, key: Tensor, offset: int = 0) -> Tensor:

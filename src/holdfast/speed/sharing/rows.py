@@ -6,13 +6,16 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.data.examples import Example
 from holdfast.models.chat import per_token
+
+Side = Literal["left", "right"]
+"""On which side rows are padded."""
 
 
 @dataclass(frozen=True)
@@ -107,28 +110,28 @@ def names(rows: Sequence[TokenRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.tokens))
 
 
-def collate(rows: Sequence[TokenRow], pad: int, *, left: bool = False) -> dict[str, Tensor]:
+def collate(rows: Sequence[TokenRow], pad: int, *, side: Side = "right") -> dict[str, Tensor]:
     """Rows as a padded batch: what the processor made, without the images, and with ``position_ids``."""
     length = max(row.length for row in rows)
     fill = {"input_ids": pad, "labels": -100}
     batch = {
-        name: torch.stack([padded(row.entries(name), length, fill.get(name, 0), left) for row in rows])
+        name: torch.stack([padded(row.entries(name), length, fill.get(name, 0), side) for row in rows])
         for name in names(rows)
     }
     ones = [torch.ones(row.length, dtype=torch.long) for row in rows]
-    batch["attention_mask"] = torch.stack([padded(one, length, 0, left) for one in ones])
-    batch["position_ids"] = stack_positions([row.positions for row in rows], length, left)
+    batch["attention_mask"] = torch.stack([padded(one, length, 0, side) for one in ones])
+    batch["position_ids"] = stack_positions([row.positions for row in rows], length, side)
     return batch
 
 
-def padded(values: Tensor, length: int, fill: int, left: bool) -> Tensor:
+def padded(values: Tensor, length: int, fill: int, side: Side) -> Tensor:
     """``values [..., n]`` as ``[..., length]``."""
     missing = length - values.shape[-1]
-    return torch.nn.functional.pad(values, (missing, 0) if left else (0, missing), value=fill)
+    return torch.nn.functional.pad(values, (missing, 0) if side == "left" else (0, missing), value=fill)
 
 
-def stack_positions(positions: Sequence[Tensor], length: int, left: bool) -> Tensor:
+def stack_positions(positions: Sequence[Tensor], length: int, side: Side) -> Tensor:
     """``[rows, length]`` or ``[3, rows, length]``; a row without an image counts alike in all three dimensions."""
     three = any(one.ndim == 2 for one in positions)
     alike = [one.expand(3, -1) if three and one.ndim == 1 else one for one in positions]
-    return torch.stack([padded(one, length, 0, left) for one in alike], dim=-2)
+    return torch.stack([padded(one, length, 0, side) for one in alike], dim=-2)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.data.examples import Example
 from holdfast.models.anatomy import output_head
+from holdfast.models.batch import Batch
 from holdfast.speed.decision import Decision
 from holdfast.speed.head import hidden_at, logits_at
-from holdfast.speed.sharing.batcher import Batcher, model_inputs, to_device
+from holdfast.speed.sharing.batcher import Batcher
 from holdfast.speed.sharing.rows import by_images
 from holdfast.speed.verified import is_verified, mark_verified
 
@@ -43,10 +44,11 @@ def verify_sharing(batcher: Batcher, examples: Sequence[Example]) -> Decision:
         return VERIFIED
     plain = batcher.separate(chosen)
     # A row of its own ends with what its branch holds; only there are logits compared, and made.
-    counts = torch.tensor([int((packed["owner"] == index).sum()) for index in range(len(chosen))])[:, None]
-    behind = plain["attention_mask"].flip(1).cumsum(1).flip(1)  # tokens from here on
-    own = (plain["attention_mask"] != 0) & (behind <= counts)
-    plain["owner"] = torch.arange(len(chosen))[:, None].expand_as(own).masked_fill(~own, -1)
+    counts = torch.tensor([int((packed.owners == index).sum()) for index in range(len(chosen))])[:, None]
+    kept = plain.text["attention_mask"]
+    behind = kept.flip(1).cumsum(1).flip(1)  # tokens from here on
+    own = (kept != 0) & (behind <= counts)
+    plain = replace(plain, owner=torch.arange(len(chosen))[:, None].expand_as(own).masked_fill(~own, -1))
     training = loaded.model.training
     loaded.model.eval()
     try:
@@ -73,7 +75,7 @@ def some(examples: Sequence[Example]) -> list[Example]:
     return [examples[index] for index in pair]
 
 
-def _worst(batcher: Batcher, packed: dict[str, Any], plain: dict[str, Any], count: int) -> float:
+def _worst(batcher: Batcher, packed: Batch, plain: Batch, count: int) -> float:
     """The largest deviation of a logit in a branch, as a share of the largest logit there; NaN where one is NaN."""
     shared, alone = (_branches(batcher, batch, count) for batch in (packed, plain))
     shares = []
@@ -90,18 +92,18 @@ Branch = tuple[nn.Module, Tensor]
 """The head and what it gets in one branch ``[tokens, width]``."""
 
 
-def _branches(batcher: Batcher, batch: dict[str, Any], count: int) -> list[Branch]:
+def _branches(batcher: Batcher, batch: Batch, count: int) -> list[Branch]:
     """Each example's own branch; its logits with nothing to be applied where the head cannot be had by itself."""
     model = batcher.loaded.model
-    batch = to_device(batch, batcher.loaded.device)
-    inputs, places = model_inputs(model, batch), batch["owner"] >= 0
+    batch = batch.to(batcher.loaded.device)
+    inputs, places = batch.inputs(model), batch.owners >= 0
     head = output_head(model)
     found = hidden_at(model, inputs, places)
     if head is None or found is None:
         head, states = nn.Identity(), logits_at(model, inputs, places)
     else:
         states = found[0]
-    whose = batch["owner"][places]
+    whose = batch.owners[places]
     return [(head, states[whose == index]) for index in range(count)]
 
 

@@ -1,0 +1,84 @@
+"""One batch on its way through a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.models.chat import per_token
+
+
+class ImageFeatures(Protocol):
+    """Features that stand in for pixels; see :class:`holdfast.speed.features.images.CachedImages`."""
+
+    def to(self, device: torch.device | str) -> ImageFeatures:
+        """The same on another device."""
+
+    def inputs(self, model: nn.Module) -> dict[str, Any]:
+        """What ``forward`` takes in place of pixels."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one or several examples, and where their answers stand.
+
+    Attributes:
+        text: Inputs with an entry a token, as ``forward`` calls them, ``[rows, length]``; a mask of shared rows is
+            ``[rows, 1, length, length]``, M-RoPE's positions are ``[3, rows, length]``.
+        images: What ``forward`` takes of the images: pixels, grids, sizes.
+        features: In place of pixels.
+        labels: ``[rows, length]``, negative where nothing is supervised; None where nothing is to be learned.
+        owner: Whose each token is, where several examples stand in a row; see
+            :func:`holdfast.speed.sharing.packing.pack`.
+    """
+
+    text: dict[str, Tensor]
+    images: dict[str, Tensor] = field(default_factory=dict)
+    features: ImageFeatures | None = None
+    labels: Tensor | None = None
+    owner: Tensor | None = None
+
+    @classmethod
+    def of(cls, encoded: Mapping[str, Tensor]) -> Batch:
+        """What :meth:`holdfast.models.chat.ChatProcessor.encode` made, a row an example."""
+        text = {name: value for name, value in encoded.items() if per_token(name) or name == "position_ids"}
+        labels = text.pop("labels", None)
+        images = {name: value for name, value in encoded.items() if name not in text and name != "labels"}
+        return cls(text, images, labels=labels)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on ``device``."""
+        return replace(
+            self,
+            text={name: value.to(device) for name, value in self.text.items()},
+            images={name: value.to(device) for name, value in self.images.items()},
+            features=None if self.features is None else self.features.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+            owner=None if self.owner is None else self.owner.to(device),
+        )
+
+    def inputs(self, model: nn.Module) -> dict[str, Any]:
+        """What ``forward`` takes; with features, the connector may run here, so call it once a forward."""
+        return {**self.text, **self.images, **({} if self.features is None else self.features.inputs(model))}
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether it has pixels, or features in their place."""
+        return self.features is not None or any(value.is_floating_point() for value in self.images.values())
+
+    @property
+    def answer_tokens(self) -> int:
+        """Supervised tokens that something stands in front of."""
+        return 0 if self.labels is None else int((self.labels[:, 1:] >= 0).sum())
+
+    @property
+    def owners(self) -> Tensor:
+        """Whose each token is, ``[rows, length]``: where rows are not shared, the example of the row."""
+        if self.owner is not None:
+            return self.owner
+        ids = self.text["input_ids"]
+        return torch.arange(ids.shape[0], device=ids.device)[:, None].expand_as(ids)
