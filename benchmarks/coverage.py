@@ -67,7 +67,7 @@ def sizes(items: int, questions: int) -> np.ndarray:
     """Questions of each image: 1 to 2 ``questions`` - 1 in turn, adding up to ``items``."""
     made, left, step = [], items, 0
     while left:
-        size = min(left, 1 + step * 3 % (2 * questions - 1))
+        size = min(left, 1 + step * 2 % (2 * questions - 1))
         made.append(size)
         left, step = left - size, step + 1
     return np.array(made)
@@ -212,7 +212,7 @@ def studies(quick: bool) -> Iterator[Study]:
     """One target with 1, 3 or 8 sources on few and on many images."""
     for sources in (1, 3) if quick else (1, 3, 8):
         for items, questions, correlation in ((50, 5, 0.3), (50, 1, 0.0), (200, 10, 0.5), (500, 5, 0.2)):
-            if items > 200 and (quick or sources > 3):
+            if items > 200 and (quick or sources > 1):
                 continue
             for base, change in ((0.5, 0.0), (0.9, 0.0), (0.9, -0.03)):
                 yield Study(sources, items, questions, correlation, base, change)
@@ -310,7 +310,7 @@ def main() -> None:
         progress(f"{time.perf_counter() - begun:5.0f} s  {setting}")
     together = []
     for number, study in enumerate(studies(options.quick)):
-        together.append(several_tasks(study, max(50, rounds // 4), options.seed + number))
+        together.append(several_tasks(study, max(50, rounds // 2), options.seed + number))
         progress(f"{time.perf_counter() - begun:5.0f} s  {study}")
     drops = []
     for items in (200, 1000) if options.quick else (200, 1000, 5000):

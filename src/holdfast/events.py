@@ -106,6 +106,13 @@ class ExampleShown(Event):
 
 
 @dataclass(frozen=True)
+class LeaksFound(Event):
+    """Test sets share pictures or questions with training: a sentence each, before step 1."""
+
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True)
 class GradientsChecked(Event):
     """After the first backward: the trainable tensors that it did not reach."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 import holdfast
+from holdfast.events import Event, LeaksFound, LedgerWritten
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,7 @@ def test_scores_json_holds_what_the_readme_promises(tiny_llava: Path, data: Path
     assert run.scores["E"] == pytest.approx(target["after"] - target["before"])
     assert source["before"] == 0  # a model of random weights knows nothing that it could forget
     assert run.scores["F"] is None and run.scores["left_out"]["F"] == ["other"]
+    assert run.scores["leaks"] == [] and run.scores["still_learning"] is None
     for name in ("config.yaml", "environment.json", "ledger.json", "train.jsonl", "artifact/artifact.json"):
         assert (tmp_path / "run" / name).exists(), name
     assert list((tmp_path / "run" / "logs").rglob("events.out.tfevents*"))
@@ -77,6 +80,23 @@ def test_scores_json_holds_what_the_readme_promises(tiny_llava: Path, data: Path
     ledger = json.loads((tmp_path / "run" / "ledger.json").read_text(encoding="utf-8"))
     inside = json.loads((tmp_path / "run" / "artifact" / "artifact.json").read_text(encoding="utf-8"))["ledger"]
     assert ledger == inside and ledger["trainable"] == run.scores["trainable"]
+
+
+def test_a_leak_is_told_before_step_1_and_on_the_scorecard(tiny_llava: Path, data: Path, tmp_path: Path) -> None:
+    lines = (data / "mine.jsonl").read_text(encoding="utf-8").splitlines()
+    copies = [json.loads(line) | {"image": f"copy {number}.png"} for number, line in enumerate(lines)]
+    for number in range(len(copies)):
+        shutil.copy(data / f"{number}.png", tmp_path / f"copy {number}.png")
+    (tmp_path / "copied.jsonl").write_text("".join(json.dumps(row) + "\n" for row in copies), encoding="utf-8")
+    heard: list[Event] = []
+    settings = config(tiny_llava, data, sources=[{"data": str(tmp_path / "copied.jsonl"), "test": 0.5}])
+    run = holdfast.tune(settings, tmp_path / "run", listen=heard.append)
+    (leak,) = run.scores["leaks"]
+    assert leak["task"] == "copied" and leak["pictures"] == leak["questions"] > 0
+    (told,) = (event for event in heard if isinstance(event, LeaksFound))
+    assert told.sentences == [leak["sentence"]]
+    places = [heard.index(told), next(i for i, event in enumerate(heard) if isinstance(event, LedgerWritten))]
+    assert places == sorted(places)
 
 
 def test_base_predictions_are_made_once_for_all_runs(tiny_llava: Path, data: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from holdfast.events import (
     FeaturesCached,
     FinishedBefore,
     GradientsChecked,
+    LeaksFound,
     Ledger,
     LedgerWritten,
     LoadingModel,
@@ -88,6 +89,9 @@ class Terminal:
                 console.print(
                     f"[yellow]Out of memory at step {step}[/]: done again, {largest} examples a forward pass."
                 )
+            case LeaksFound(sentences=sentences):
+                for sentence in sentences:
+                    console.print(f"[yellow]{escape(sentence)}[/]")
             case _ if not self.quiet:
                 self._tell(event)
             case _:

@@ -25,7 +25,7 @@ def tune(
     from holdfast.cli.terminal import Terminal, console
     from holdfast.config.loading import load_config
     from holdfast.reports.run_report import write_run_report
-    from holdfast.reports.tables import recipe_table
+    from holdfast.reports.tables import recipe_table, warnings_of
 
     folder = out or Path("runs") / config.stem
     overrides = [*(set_ or []), *(["skip_bad=true"] if skip_bad else [])]
@@ -38,6 +38,8 @@ def tune(
     console.print(recipe_table([run.scores]))
     for sentence in api.compare(folder / "base", folder, target=next(iter(run.scores["target"]))).sentences():
         console.print(sentence)
+    for warning in warnings_of(run.scores):
+        console.print(warning, style="yellow", markup=False)
     console.print(f"Report: {write_run_report(folder, [run.scores], base=config.resolve().parent)}", soft_wrap=True)
     console.print("\nNext:")
     for command, purpose in next_commands(folder, load_config(folder / "config.yaml")):

@@ -10,7 +10,8 @@ from typing import Any
 from holdfast.files import read_json
 from holdfast.reports.explorer import Section, write_report
 from holdfast.reports.pareto import draw_pareto
-from holdfast.reports.tables import COLUMNS, cells
+from holdfast.reports.tables import COLUMNS, cells, warnings_of
+from holdfast.runs.still_learning import RULE
 from holdfast.verdict.compare import compare
 
 EXPLAIN = (
@@ -33,7 +34,7 @@ def write_run_report(run: Path, entries: Sequence[Mapping[str, Any]], *, base: P
     """
     entry = entries[0]
     comparison = compare(run / "base", run, target=next(iter(entry["target"])))
-    sections = [_recipes(entries), _ledger(run)]
+    sections = [*_warnings(entries), _recipes(entries), _ledger(run)]
     return write_report(
         run / "report.html", str(entry["name"]), {str(entry["name"]): comparison}, sections=sections,
         images=[run.parent / ".base" / "images", *(picture_roots(run, base) if base else ())],
@@ -75,7 +76,7 @@ def write_study_report(out: Path, title: str, entries: Sequence[Mapping[str, Any
     sections.append(
         Section("Where the settings come from", columns=("recipe", "method", "origin"), rows=origins, folded=True)
     )
-    sections.append(_sources(entries))
+    sections += [*_warnings(entries), _sources(entries)]
     return write_report(
         out / "report.html", title, comparisons, sections=sections, images=[out / ".base" / "images"]
     )  # fmt: skip
@@ -85,6 +86,20 @@ def _recipes(entries: Sequence[Mapping[str, Any]]) -> Section:
     return Section(
         "Recipes", text=EXPLAIN, columns=[name for name, _ in COLUMNS], rows=[cells(entry) for entry in entries]
     )
+
+
+def _warnings(entries: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """What limits the figures, if anything does; one leak that all recipes share is told once."""
+    told: dict[str, list[str]] = {}
+    for entry in entries:
+        for warning in warnings_of(entry):
+            told.setdefault(warning, []).append(str(entry["name"]))
+    if not told:
+        return []
+    several = len(entries) > 1
+    lines = [f"{', '.join(names)}: {warning}" if several else warning for warning, names in told.items()]
+    rule = f"A run is still learning where {RULE}." if any(entry.get("still_learning") for entry in entries) else ""
+    return [Section("What limits these figures", text=rule, lines=lines)]
 
 
 def _sources(entries: Sequence[Mapping[str, Any]]) -> Section:

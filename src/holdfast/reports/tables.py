@@ -34,6 +34,12 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def warnings_of(entry: Mapping[str, Any]) -> list[str]:
+    """What limits the figures of a recipe: leaks into its tests, and training that ended too early."""
+    told = [str(leak["sentence"]) for leak in entry.get("leaks", ())]
+    return [*told, str(entry["still_learning"])] if entry.get("still_learning") else told
+
+
 def cells(entry: Mapping[str, Any]) -> list[str]:
     """One recipe's row as texts, in the order of :data:`COLUMNS`."""
     arrows = []

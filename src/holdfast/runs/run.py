@@ -18,6 +18,7 @@ from holdfast.events import (
     ExampleShown,
     FinishedBefore,
     GradientsChecked,
+    LeaksFound,
     LedgerWritten,
     Listener,
     LoadingModel,
@@ -36,6 +37,8 @@ from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
 from holdfast.runs.fingerprint import check_fingerprint
 from holdfast.runs.folder import RunFolder, safe_name
+from holdfast.runs.leaks import FILE as LEAKS
+from holdfast.runs.leaks import find_leaks
 from holdfast.runs.lengths import within_length
 from holdfast.runs.pictures import Refusals
 from holdfast.runs.scores import recipe_scores
@@ -176,6 +179,7 @@ class Runner:
         for place, stabiliser in enumerate(recipe.stabilisers):
             with within("keep", place):
                 examples = stabiliser.mix(examples, sources, self.config.seed)
+        self._look_for_leaks(tasks, mixed=len(examples) > len(tasks.target.train))
         skip = self.config.skip_bad
         examples, long = within_length(examples, loaded, train.max_length, skip=skip)
         validation, more = within_length(tasks.target.validation, loaded, train.max_length, skip=skip)
@@ -207,6 +211,15 @@ class Runner:
         )
         shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
 
+    def _look_for_leaks(self, tasks: Tasks, *, mixed: bool) -> None:
+        """Say before step 1 which test sets share something with training; ``mixed``: sources are trained on too."""
+        assert tasks.target is not None
+        training = [tasks.target.train, *(task.train for task in tasks.sources if mixed)]
+        leaks = find_leaks(training, tasks.all)
+        self.folder.write_json(LEAKS, [leak.to_json() for leak in leaks])
+        if leaks:
+            self.listen(LeaksFound([leak.sentence() for leak in leaks]))
+
     def _take_over(self, parent: RunFolder, loaded: Loaded, recipe: Recipe, tasks: Tasks) -> None:
         """Fuse what another run has trained; its seconds count, for without them there were nothing to fuse."""
         assert recipe.fusion is not None, "only a fusion builds on another run"
@@ -222,6 +235,9 @@ class Runner:
         self.folder.write_json("ledger.json", record["ledger"])
         self.folder.write_json("environment.json", environment())
         self.folder.write_json("training.json", training | {"seconds": seconds, "parent": parent.path.name})
+        for name in (LEAKS, "train.jsonl"):
+            if (parent.path / name).exists():
+                shutil.copyfile(parent.path / name, self.folder.path / name)
         identity = record["base_identity"]
         save_artifacts(
             self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=record["ledger"]

@@ -9,6 +9,8 @@ from holdfast.config.schema import RunConfig
 from holdfast.methods.recipe import Recipe
 from holdfast.runs.environment import versions
 from holdfast.runs.folder import RunFolder
+from holdfast.runs.leaks import FILE as LEAKS
+from holdfast.runs.still_learning import still_learning
 from holdfast.verdict.compare import compare
 from holdfast.verdict.records import Comparison
 
@@ -27,10 +29,11 @@ def recipe_scores(
         ``name``, ``method``, ``paradigm``, ``trainable``, ``trainable_percent``, ``target`` and ``sources`` (task ->
         before, after, n, learned, forgot, verdict, blind_floor), ``E``, ``F``, ``O``, ``H`` with ``intervals``,
         ``verdicts``, ``rule`` and ``left_out`` (tasks that cannot show what E or F measures), ``learned`` and
-        ``forgot`` over all tasks, ``seconds`` of training, ``seed``, ``versions``. Scores are in points.
+        ``forgot`` over all tasks, ``seconds`` of training, ``leaks`` and ``still_learning`` (a sentence, or nothing),
+        ``seed``, ``versions``. Scores are in points.
     """
     comparison = compare_run(folder, target)
-    ledger = folder.read_json("ledger.json")
+    ledger, training = folder.read_json("ledger.json"), folder.read_json("training.json")
     tasks = comparison.to_json()["tasks"]
     keys = (
         *("before", "after", "n", "difference", "interval", "p_value", "p_holm", "verdict", "blind_floor"),
@@ -49,9 +52,11 @@ def recipe_scores(
         **{letter: summary[letter] for letter in "EFOH"},
         **{name: summary[name] for name in ("intervals", "verdicts", "left_out")},
         "rule": comparison.rule,
+        "leaks": folder.read_json(LEAKS) if (folder.path / LEAKS).exists() else [],
+        "still_learning": None if training.get("stopped_early") else still_learning(folder.path / "train.jsonl"),
         "learned": sum(row["learned"] for row in rows.values()),
         "forgot": sum(row["forgot"] for row in rows.values()),
-        "seconds": round(folder.read_json("training.json")["seconds"], 2),
+        "seconds": round(training["seconds"], 2),
         "seed": config.seed,
         "versions": versions(),
     }

@@ -15,6 +15,7 @@ class Section:
     Attributes:
         title: Heading.
         text: Plain sentences under it.
+        lines: A list under the text.
         columns: Headings of a table; the first column is text, the others are numbers.
         rows: Its cells.
         picture: A PNG or SVG file, or its bytes.
@@ -26,6 +27,7 @@ class Section:
 
     title: str
     text: str = ""
+    lines: Sequence[str] = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[object]] = ()
     picture: Path | bytes | None = None

@@ -1,0 +1,137 @@
+"""Leaks: what training shows and a test asks for, found by content and not by name.
+
+A picture leaks when a file of the same bytes (or the same drawn pixels) stands in training. A question leaks with its
+picture, or alone where both sides ask its words once only: words that are asked of many pictures are a form, such as
+*What colour is it?*, and no item. Pictures that were saved again, cropped or scaled are other bytes, and are not found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.data.examples import Example, ImageSource
+from holdfast.tasks.drawn import PocketExamples
+from holdfast.tasks.task import Task
+
+FILE = "leaks.json"
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What one test set shares with training.
+
+    Attributes:
+        task: The task whose test set it is.
+        items: Its test items.
+        pictures: Those that show a picture of training.
+        questions: Those whose question training asks too: of the same picture, or in words asked once on both sides.
+        example: The first of them, and the training example that shares it.
+    """
+
+    task: str
+    items: int
+    pictures: int
+    questions: int
+    example: tuple[str, str]
+
+    def sentence(self) -> str:
+        """The leak in words."""
+        test, trained = self.example
+        return (
+            f"Leak: of the {self.items:,} test items of {self.task}, {self.pictures:,} show a picture that training "
+            f"shows, and {self.questions:,} ask a question that training asks (the first: {test}, in training as "
+            f"{trained})."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"example": list(self.example), "sentence": self.sentence()}
+
+
+def find_leaks(training: Sequence[Sequence[Example]], tasks: Iterable[Task]) -> list[Leak]:
+    """Compare what is trained on with every test set.
+
+    Args:
+        training: The parts that examples are drawn from. Drawn examples are passed over: their tests come from streams
+            of their own, and most of them are never looked at.
+        tasks: Whose test sets are compared.
+
+    Returns:
+        One leak a task that shares anything.
+    """
+    trained = [example for part in training if not isinstance(part, PocketExamples) for example in part]
+    tests = {task.name: task.test for task in tasks if not isinstance(task.test, PocketExamples)}
+    if not trained or not tests:
+        return []
+    content = _Contents([trained, *tests.values()])
+    pictures: dict[str, str] = {}
+    items: dict[tuple[str, str], str] = {}
+    for example in trained:
+        for picture in content.of(example):
+            pictures.setdefault(picture, example.id)
+            items.setdefault((picture, _question(example)), example.id)
+    once = _asked_once(trained)
+    found = []
+    for name, test in tests.items():
+        asked_once = _asked_once(test)
+        with_picture = with_question = 0
+        first: tuple[str, str] | None = None
+        for example in test:
+            question = _question(example)
+            shown = [picture for picture in content.of(example) if picture in pictures]
+            same = next((items[picture, question] for picture in shown if (picture, question) in items), None)
+            same = same or (once.get(question) if question in asked_once else None)
+            with_picture += bool(shown)
+            with_question += same is not None
+            if first is None and (shown or same):
+                first = (example.id, same or pictures[shown[0]])
+        if first is not None:
+            found.append(Leak(name, len(test), with_picture, with_question, first))
+    return found
+
+
+def _question(example: Example) -> str:
+    return "\n".join(" ".join(turn.question.lower().split()) for turn in example.turns)
+
+
+def _asked_once(examples: Sequence[Example]) -> Mapping[str, str]:
+    """Question -> id, of questions that one example asks."""
+    counts = Counter(_question(example) for example in examples)
+    return {question: example.id for example in examples if counts[question := _question(example)] == 1}
+
+
+class _Contents:
+    """Digests of pictures. Files are read only where another file is as long: the others cannot be equal."""
+
+    def __init__(self, parts: Sequence[Sequence[Example]]) -> None:
+        files = {image for part in parts for example in part for image in example.images if isinstance(image, Path)}
+        self.sizes = {file: file.stat().st_size for file in files}
+        self.shared = Counter(self.sizes.values())
+        self.known: dict[Path, str | None] = {}
+
+    def of(self, example: Example) -> list[str]:
+        """The digests of an example's pictures that may stand elsewhere too."""
+        return [digest for image in example.images if (digest := self._digest(image)) is not None]
+
+    def _digest(self, image: ImageSource) -> str | None:
+        if not isinstance(image, Path):
+            return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+        if image not in self.known:
+            # The same path on both sides is one file, and equal to itself without being read.
+            alone = self.shared[self.sizes[image]] == 1
+            self.known[image] = str(image) if alone else _sha256(image)
+        return self.known[image]
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
