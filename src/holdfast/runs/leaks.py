@@ -14,7 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from holdfast.data.examples import Example, ImageSource
+from holdfast.data.stored import StoredImage
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.task import Task
 
@@ -107,24 +110,27 @@ def _asked_once(examples: Sequence[Example]) -> Mapping[str, str]:
 
 
 class _Contents:
-    """Digests of pictures. Files are read only where another file is as long: the others cannot be equal."""
+    """Digests of pictures. Files are read only where something else is as long: the others cannot be equal."""
 
     def __init__(self, parts: Sequence[Sequence[Example]]) -> None:
-        files = {image for part in parts for example in part for image in example.images if isinstance(image, Path)}
-        self.sizes = {file: file.stat().st_size for file in files}
-        self.shared = Counter(self.sizes.values())
-        self.known: dict[Path, str | None] = {}
+        images = [image for part in parts for example in part for image in example.images]
+        self.sizes = {file: file.stat().st_size for file in {image for image in images if isinstance(image, Path)}}
+        self.lengths = Counter(self.sizes.values())
+        self.lengths.update(len(image.tobytes()) for image in images if isinstance(image, StoredImage))
+        self.known: dict[Path, str] = {}
 
     def of(self, example: Example) -> list[str]:
-        """The digests of an example's pictures that may stand elsewhere too."""
-        return [digest for image in example.images if (digest := self._digest(image)) is not None]
+        """The digests of an example's pictures."""
+        return [self._digest(image) for image in example.images]
 
-    def _digest(self, image: ImageSource) -> str | None:
-        if not isinstance(image, Path):
+    def _digest(self, image: ImageSource) -> str:
+        if isinstance(image, np.ndarray):
             return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+        if isinstance(image, StoredImage):
+            return hashlib.sha256(image.tobytes()).hexdigest()
         if image not in self.known:
             # The same path on both sides is one file, and equal to itself without being read.
-            alone = self.shared[self.sizes[image]] == 1
+            alone = self.lengths[self.sizes[image]] == 1
             self.known[image] = str(image) if alone else _sha256(image)
         return self.known[image]
 
