@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,12 @@ class Checkpoint:
             if twice is not None:
                 raise HoldfastError(f"'{twice}' stands in two files", file=place, remedy="keep one copy of the weights")
             self.entries |= entries
+
+    def renamed(self, names: Mapping[str, str]) -> Checkpoint:
+        """The same tensors under other names: new name -> stored name."""
+        other = copy(self)
+        other.entries = {name: self.entries[stored] for name, stored in names.items()}
+        return other
 
     def names(self) -> list[str]:
         """Every tensor, file by file and in the order of its bytes."""

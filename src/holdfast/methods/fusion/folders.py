@@ -20,6 +20,7 @@ from holdfast.errors import HoldfastError
 from holdfast.files import folder_beside, read_json, write_json
 from holdfast.methods.fusion.base import PIECE, Fusion, check_experts, generator_of, pieces
 from holdfast.models.checkpoint import Checkpoint, Entry
+from holdfast.models.stored_names import same_names
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".msgpack", ".h5", ".npz")
 """Files that hold weights; every other file of the base's folder is copied."""
@@ -62,6 +63,7 @@ def fuse_folders(
         )
     check_experts(fusion, len(tuned))
     own, others = Checkpoint(base), [Checkpoint(folder) for folder in tuned]
+    others = [same_names(own, other) for other in others if check_architecture(own, other)]
     for other in others:
         check_same(own, other)
     numbers = _Floats(own)
@@ -140,8 +142,8 @@ def _fused(
         yield values
 
 
-def check_same(base: Checkpoint, tuned: Checkpoint) -> None:
-    """Refuse models that differ in architecture, names or shapes.
+def check_architecture(base: Checkpoint, tuned: Checkpoint) -> bool:
+    """Refuse models of another architecture; nothing is said where a configuration is missing.
 
     Raises:
         HoldfastError: With the first difference.
@@ -153,10 +155,17 @@ def check_same(base: Checkpoint, tuned: Checkpoint) -> None:
             raise HoldfastError(
                 f"{key} is {one[key]} in {base.place} and {other[key]} here", file=tuned.place, remedy=remedy
             )
-    for name in sorted(base.entries.keys() | tuned.entries.keys()):
-        if name not in tuned.entries or name not in base.entries:
-            there, missing = (base, tuned) if name not in tuned.entries else (tuned, base)
-            raise HoldfastError(f"'{name}' stands in {there.place} and not in {missing.place}", remedy=remedy)
+    return True
+
+
+def check_same(base: Checkpoint, tuned: Checkpoint) -> None:
+    """Refuse tensors of other shapes or kinds.
+
+    Raises:
+        HoldfastError: With the first difference.
+    """
+    remedy = "fuse models that were tuned from this base"
+    for name in sorted(base.entries):
         if base.entries[name].shape != tuned.entries[name].shape:
             shapes = f"{list(base.entries[name].shape)} in the base and {list(tuned.entries[name].shape)} here"
             raise HoldfastError(f"'{name}' is {shapes}", file=tuned.place, remedy=remedy)
