@@ -272,6 +272,11 @@ def test_a_line_without_end_is_refused(
         files.read_json(put("x.json", '{"a": "' + "x" * 2_000 + '"}'))
 
 
+def test_an_answer_that_looks_like_a_formula_is_text(put: Callable[[str, str | bytes], Path]) -> None:
+    rows = list(files.records(put("m.xlsx", workbook([["index", "prediction"], [1, "= 3"]]))))
+    assert [row.values for row in rows] == [{"index": 1, "prediction": "= 3"}]
+
+
 def test_entities_in_a_workbook_are_refused(put: Callable[[str, str | bytes], Path]) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

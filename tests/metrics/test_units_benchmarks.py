@@ -185,8 +185,8 @@ def test_ocrbench_on_its_scale() -> None:
     assert [each.score for each in result.items] == [1, 1, 1, 0, 0]
     assert (result.score, result.details["right"]) == (600.0, 3)
     assert result.details["by_kind"] == {
-        "Text Recognition": {"right": 1, "n": 1}, "Doc-oriented VQA": {"right": 1, "n": 1},
-        "Key Information Extraction": {"right": 0, "n": 1}, formula: {"right": 1, "n": 2},
+        "Text Recognition": {"score": 1, "n": 1}, "Doc-oriented VQA": {"score": 1, "n": 1},
+        "Key Information Extraction": {"score": 0, "n": 1}, formula: {"score": 1, "n": 2},
     }  # fmt: skip
     wide = item("6", "\uff21\uff11\u3000b", ("A1 B",), "Scene Text-centric VQA", "ESTVQA_cn")
     assert [ask("ocrbench", wide, variant=v).score for v in ("official", "vlmevalkit", "lmms_eval")] == [0, 0, 1000]
@@ -327,9 +327,10 @@ def test_options_that_stand_in_the_question() -> None:
     assert [ask("mmstar", item, variant=v).score for v in ("official", "vlmevalkit", "lmms_eval")] == [100.0] * 3
 
 
-def test_a_lost_option_text_keeps_its_letter() -> None:
-    item = Prediction("7", "C", ("C",), choices=("1", "2"))
-    assert ask("seedbench", item).score == 100.0
+def test_an_item_without_its_right_option_is_wrong_and_said() -> None:
+    lost = Prediction("7", "C", ("C",), choices=("1", "2"))
+    result = ask("seedbench", lost, choice("1", "A", "A"), choice("2", "B", "B"))
+    assert (result.score, result.details["unjudged"]) == (pytest.approx(200 / 3), 1)
 
 
 def test_seedbench_dimensions() -> None:

@@ -50,7 +50,9 @@ def test_cards_and_official_files_are_scored_alike() -> None:
         benchmark = find_benchmark(card.name)
         if benchmark is not None:
             metric = metric_of(benchmark.metrics[card.name])
-            assert (metric.name, metric.variant) == (card.metric, card.variant)
+            # Answers just made have no grades of a judge yet; MM-Vet's own files are nothing but grades.
+            variant = "judged" if card.name == "mmvet" else card.variant
+            assert (metric.name, metric.variant) == (card.metric, variant)
 
 
 def test_prompts_are_those_of_the_table() -> None:

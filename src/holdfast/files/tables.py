@@ -83,7 +83,8 @@ def sheet(stream: BinaryIO, file: Path) -> Iterator[Entry]:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            book = load_workbook(stream, read_only=True, data_only=True)
+            # An answer such as "= 3" is written as a formula whose value nobody has worked out: its text is read.
+            book = load_workbook(stream, read_only=True, data_only=False)
         page = book.worksheets[0]
         page.reset_dimensions()  # what a file says of its size may be wrong
         rows = page.iter_rows(values_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from string import ascii_uppercase
 from typing import Any, ClassVar
 
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
@@ -37,16 +36,14 @@ class RuledChoice(ItemMetric):
 
 
 def gold_and_options(item: Prediction) -> tuple[int, tuple[str, ...]]:
-    """Index of the right option, and the option texts as the rules take them.
+    """Index of the right option, and the option texts as the rules take them: empty ones where they are not known.
 
-    Tables made with pandas lose options that read ``None`` or ``NA``; where the right one is among them the texts are
-    filled up with empty ones, so that its letter still counts.
+    Raises:
+        UnjudgeableError: The right one is none of the options, as in tables made with pandas, which lose options that
+            read ``None`` or ``NA``.
     """
-    reference = item.references[0].strip() if item.references else ""
-    lettered = len(reference) == 1 and reference in ascii_uppercase and "answer_index" not in item.extra
-    gold = ascii_uppercase.index(reference) if lettered else gold_index(item)
-    known = item.choices or ("",) * UNSEEN
-    return gold, (*known, *("",) * (gold + 1 - len(known)))
+    gold = gold_index(item)
+    return gold, item.choices or ("",) * max(UNSEEN, gold + 1)
 
 
 def named(text: str, choices: Sequence[str]) -> int | None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from holdfast.files import Record
 from holdfast.predictions.columns import Columns
 from holdfast.predictions.file import Guard
 from holdfast.predictions.gold import Gold, plain_gold
@@ -110,6 +111,27 @@ def rows_layout(
     def read(look: Look, ask: Ask) -> Reading:
         reader = Columns({"task": "task", **columns}, file=look.path, scale=ask.scale)
         return reading_of(look, name, reader.predictions(look.rows()))
+
+    return Layout(name, fits, read)
+
+
+def items_layout(name: str, needs: str, item: Callable[[Record, Path], Prediction], metric: str) -> Layout:
+    """A layout whose rows are known by their columns, and become predictions by a function of their own.
+
+    Args:
+        name: What it is called in messages.
+        needs: Columns that must all be there.
+        item: A row, and the file for messages, as a prediction.
+        metric: What scores them where nothing else is said.
+    """
+
+    def fits(look: Look) -> bool:
+        return look.has(needs)
+
+    def read(look: Look, ask: Ask) -> Reading:
+        reading = reading_of(look, name, (item(row, look.path) for row in look.rows()))
+        reading.metric = metric
+        return reading
 
     return Layout(name, fits, read)
 

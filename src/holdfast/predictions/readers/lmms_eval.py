@@ -63,7 +63,7 @@ def _sample(row: Record, look: Look, metric: str | None, scale: float) -> Predic
     value = values.get(metric) if metric else None
     if isinstance(value, dict):
         value = value.get("score")
-    doc = values["doc"] if isinstance(values.get("doc"), dict) else {}
+    doc = values["doc"] if isinstance(values.get("doc"), dict) else _logged_fields(values)
     image = next((doc[name] for name in NAMES["image"] if isinstance(doc.get(name), (str, int))), None)
     choices = next((doc[name] for name in NAMES["choices"] if doc.get(name)), None)
     asked = doc.get("question", values.get("input"))
@@ -83,11 +83,21 @@ def _sample(row: Record, look: Look, metric: str | None, scale: float) -> Predic
     )
 
 
-def _scalars(doc: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a metric may group by; pictures and what stands in a field already are left."""
+def _logged_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of what a task's metrics logged as objects: newer versions leave the question itself out."""
+    logged = [value for name, value in values.items() if name not in FRAMEWORK and isinstance(value, dict)]
+    fields: dict[str, Any] = {}
+    for one in reversed(logged):
+        fields |= one
+    return fields
+
+
+def _scalars(doc: dict[str, Any]) -> Mapping[str, Any]:
+    """What a metric may group by, names of groups without dashes; pictures and what stands in a field are left."""
+    inner = doc.get("metadata")
     extra = {
-        name: value
-        for name, value in doc.items()
+        name.lower().replace("-", "_"): value
+        for name, value in (doc | inner if isinstance(inner, dict) else doc).items()
         if name not in ("question", "image") and isinstance(value, (str, int, float, list)) and value not in ("", [])
     }
     return extra or NOTHING

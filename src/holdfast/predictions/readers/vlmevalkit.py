@@ -24,6 +24,7 @@ _COLUMNS = {
     "image": ("image_path", "image_url", "image_id", "image"),
     "question": ("question",),
     "references": ("answer",),
+    "choices": ("choices",),
 }
 
 

@@ -18,7 +18,7 @@ _FIELDS = ("category", "subcategory", "set_id", "figure_id", "question_id")
 def place(item: Prediction) -> Mapping[str, str]:
     """Where an item stands: category, subcategory, set, figure and question, as its fields or its id say.
 
-    VLMEvalKit's index has six parts with ``_`` between, the last three being set, figure and question.
+    An id is the five with ``_`` between; VLMEvalKit's index has six parts, the last three set, figure and question.
 
     Raises:
         HoldfastError: Neither does.
@@ -27,8 +27,10 @@ def place(item: Prediction) -> Mapping[str, str]:
     found = {name: extra.get(name) for name in _FIELDS}
     found["subcategory"] = found["subcategory"] or extra.get("l2_category") or extra.get("l2-category")
     parts = item.id.split("_")
-    if found["set_id"] is None and len(parts) >= 6:
-        found |= dict(zip(("set_id", "figure_id", "question_id"), parts[3:6], strict=True))
+    if len(parts) >= 5:
+        numbers = parts[3:6] if len(parts) > 5 else parts[2:]
+        told = dict(zip(("set_id", "figure_id", "question_id"), numbers, strict=True))
+        found |= {name: value for name, value in told.items() if found[name] is None}
     absent = [name for name in _FIELDS if found[name] is None]
     if absent:
         raise HoldfastError(f"the question has no {absent[0]}", item=item.id)
@@ -65,7 +67,8 @@ class HallusionBench(ItemMetric):
             return verdict(item, float(right), ("wrong", "right", "unclear")[check])
         if not item.references:
             raise HoldfastError("the question has no answer", item=item.id)
-        gold = {"1": "yes", "0": "no"}.get(item.references[0].strip(), item.references[0].strip().lower())
+        given = str(item.extra.get("gt_answer", item.references[0])).strip()  # lmms-eval's target is a sentence
+        gold = {"1": "yes", "0": "no"}.get(given, given.lower())
         said = yes_or_no(text)
         first = next((word for word in drop_punctuation(text.lower()).split() if word in ("yes", "no")), None)
         return verdict(item, float(said == gold), said, float(first == gold))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
+from holdfast.metrics.base import ItemMetric, add_breakdowns, breakdown, verdict
 from holdfast.metrics.ruled_choice import named
 from holdfast.metrics.text.choosing import vlmevalkit
 from holdfast.predictions.record import ItemScore, Prediction
@@ -73,12 +73,22 @@ class MathVista(ItemMetric):
     def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
         extracted = sum(recorded_extraction(item) is not None for item in items)
         details: dict[str, Any] = {"extractions_read_in": extracted}
-        return add_breakdowns(details, items, verdicts, {f"by_{name}": name for name in TABLES})
+        add_breakdowns(details, items, verdicts, {f"by_{name}": name for name in TABLES if name != "skills"})
+        skills = breakdown(items, verdicts, skills_of)
+        return details | ({"by_skills": skills} if skills else {})
 
 
 def kind(item: Prediction) -> str:
     """The item's ``answer_type``; text where it has none."""
     return str(item.extra.get("answer_type") or "text")
+
+
+def skills_of(item: Prediction) -> tuple[str, ...]:
+    """What the problem asks for: a list, or one that a table holds as text."""
+    given = item.extra.get("skills") or ()
+    if isinstance(given, str):
+        return tuple(re.findall(r"[^\[\],'\"]*[^\[\],'\"\s]", given.replace(", ", ",")))
+    return tuple(map(str, given))
 
 
 def recorded_extraction(item: Prediction) -> str | None:

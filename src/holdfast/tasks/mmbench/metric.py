@@ -60,9 +60,11 @@ def _groups(items: Sequence[Prediction]) -> dict[str, list[Prediction]]:
 
 
 def _index(item: Prediction) -> int:
-    if not item.id.isdecimal():
+    """The id, or the table's index where a tool that numbers items anew (lmms-eval) logs it beside."""
+    index = str(item.extra.get("index", item.id))
+    if not index.isdecimal():
         raise HoldfastError("the id is not an MMBench index", item=item.id)
-    return int(item.id)
+    return int(index)
 
 
 def _together(key: str, verdicts: Sequence[ItemScore], group: Sequence[Prediction]) -> ItemScore:

@@ -100,7 +100,7 @@ def _rotated(said: Sequence[Prediction], table: Mapping[str, Prediction]) -> Ite
 
 
 BENCHMARK = Benchmark(
-    metrics={"mmbench": "mmbench"},
+    metrics=dict.fromkeys(("mmbench", "mmbench_cn", "mmbench_v11", "mmbench_cn_v11", "ccbench"), "mmbench"),
     layouts=(Layout("MMBench rounds of LLaVA", fits, read),),
     gold=references,
 )

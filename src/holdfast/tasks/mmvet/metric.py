@@ -20,7 +20,8 @@ class MMVet(ItemMetric):
     Variant ``judged`` reads ``extra['grades']``: a grade, or the list of grades of several runs, whose mean is the
     item's score; and ``extra['capability']`` (or ``capabilities``, or VLMEvalKit's ``category``), a list or words with
     commas between. The judge's name and, with several runs, each run's total and their standard deviation stand in the
-    details, because grades of different judges do not compare.
+    details, because grades of different judges do not compare. (VLMEvalKit e8e78f0 counts a question that needs one
+    capability alone twice in it; the total is the same.)
 
     Variant ``mentions`` is no score of MM-Vet: it tells, for want of a judge, whether an answer names everything that
     the reference joins by ``<AND>`` in one of the ways that it parts by ``<OR>``.

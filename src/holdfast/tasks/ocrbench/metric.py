@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,20 +68,19 @@ class OCRBench(ItemMetric):
         return super().total(items, verdicts) * FULL / 100
 
     def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
-        right: dict[str, int] = {}
-        asked: dict[str, int] = {}
+        right: Counter[str] = Counter()
+        asked: Counter[str] = Counter()
         for item, each in zip(items, verdicts, strict=True):
-            name = question_type(item)
-            right[name] = right.get(name, 0) + int(each.score)
-            asked[name] = asked.get(name, 0) + 1
+            right[question_type(item)] += int(each.score)
+            asked[question_type(item)] += 1
         kinds = {
-            kind: {"right": sum(right.get(name, 0) for name in names), "n": sum(asked.get(name, 0) for name in names)}
+            kind: {"score": sum(right[name] for name in names), "n": sum(asked[name] for name in names)}
             for kind, names in KINDS.items()
+            if any(asked[name] for name in names)
         }
-        details: dict[str, Any] = {"right": sum(right.values())}
-        if any(kind["n"] for kind in kinds.values()):
-            details["by_kind"] = {name: kind for name, kind in kinds.items() if kind["n"]}
-        details["by_type"] = {name: {"right": right[name], "n": asked[name]} for name in sorted(asked) if name}
+        types = {name: {"score": right[name], "n": asked[name]} for name in sorted(asked) if name}
+        details: dict[str, Any] = {"right": right.total()}
+        details |= {title: table for title, table in (("by_kind", kinds), ("by_type", types)) if table}
         return add_breakdowns(details, items, verdicts, {"by_dataset": "dataset_name"})
 
 

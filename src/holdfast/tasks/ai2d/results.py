@@ -1,0 +1,7 @@
+"""AI2D: tables of VLMEvalKit and samples of lmms-eval hold what is judged."""
+
+from __future__ import annotations
+
+from holdfast.predictions.layout import Benchmark
+
+BENCHMARK = Benchmark(metrics={"ai2d": "ai2d", "ai2d_no_mask": "ai2d"})
