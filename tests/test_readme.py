@@ -115,6 +115,14 @@ def test_the_python_example_runs(workplace: Path) -> None:
     assert done.stdout.strip().endswith(".")  # sentences
 
 
+def test_it_shows_what_the_tutorial_printed() -> None:
+    table, *sentences = blocks("text")[1].strip().split("\n")
+    tutorial = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    row, sentence = sentences[0].rsplit(" ", 1)[0], " ".join(sentences[1:])  # the last column is seconds
+    assert table in tutorial and row in tutorial
+    assert sentence in " ".join(tutorial.split())
+
+
 def test_links_and_pictures_exist() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         if not target.startswith("http"):

@@ -1,49 +1,63 @@
-"""The tables of ``docs/formats.md``: which files are read, in the words of the modules that read them."""
+"""The tables of ``docs/formats.md``: which prediction files are read, from the layouts that read them."""
 
 from __future__ import annotations
 
-import ast
+import inspect
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+
+from holdfast.predictions.layout import Benchmark
 
 ROOT = Path(__file__).resolve().parents[2] / "src" / "holdfast"
 MARK = "<!-- made from the readers -->"
 
 
 def tables() -> str:
-    """Tools that hold many tasks, then benchmarks: what each module says of itself and of what it reads."""
-    tools = sorted((ROOT / "predictions" / "readers").glob("*.py"))
-    benchmarks = sorted((ROOT / "tasks").glob("*/results.py"))
+    """Tools that hold many tasks, then benchmarks with their own files."""
     return "\n".join(
         [
             "### Tools that hold many tasks\n",
-            *rows(file for file in tools if file.name != "__init__.py"),
+            "| recognised as | what |",
+            "|---|---|",
+            *tools(),
             "\n### Benchmarks\n",
-            *rows(benchmarks),
+            "Result files of their own are recognised by their content.",
+            "`holdfast score TASK FILE --references GOLD` scores them, or any file with the same ids, by the metric.\n",
+            "| task and its metric | result files of its own | references |",
+            "|---|---|---|",
+            *benchmarks(),
         ]
     )
 
 
-def rows(files: Iterator[Path] | list[Path]) -> Iterator[str]:
-    """A table line a module: where it stands, and its docstrings."""
-    yield "| read by | what |"
-    yield "|---|---|"
-    for file in files:
-        place = file.relative_to(ROOT).as_posix()
-        yield f"| `{place}` | {' '.join(said(file))} |"
+def tools() -> Iterator[str]:
+    """One line a tool."""
+    for module in modules("predictions/readers/*.py"):
+        names = ", ".join(layout.name for layout in getattr(module, "LAYOUTS", ()))
+        if names:
+            yield f"| {names} | {cell(module.__doc__)} |"
 
 
-def said(file: Path) -> Iterator[str]:
-    """The module's docstring, then those of its public functions that read something."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    yield cell(ast.get_docstring(tree) or "")
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            text = (ast.get_docstring(node) or "").split("\n\n")[0]
-            if text:
-                yield f"<br>`{node.name}`: {cell(text)}"
+def benchmarks() -> Iterator[str]:
+    """One line a folder below ``tasks`` that reads results."""
+    for module in modules("tasks/*/results.py"):
+        found: Benchmark = module.BENCHMARK
+        tasks = "<br>".join(f"`{task}`: {metric}" for task, metric in found.metrics.items())
+        own = ";<br>".join(dict.fromkeys(layout.name for layout in (*found.layouts, *found.folders)))
+        gold = cell(found.gold.__doc__) if found.gold is not None else "in the result files"
+        yield f"| {tasks} | {own} | {gold} |"
 
 
-def cell(text: str) -> str:
-    """One paragraph of a docstring as a table's cell."""
-    return " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+def modules(pattern: str) -> Iterator[ModuleType]:
+    """The modules of the package whose files fit."""
+    for file in sorted(ROOT.glob(pattern)):
+        if file.name != "__init__.py":
+            yield import_module("holdfast." + file.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."))
+
+
+def cell(text: str | None) -> str:
+    """The first paragraph of a docstring as a table's cell."""
+    first = inspect.cleandoc(text or "").split("\n\n")[0]
+    return " ".join(first.split()).replace("``", "`").replace("|", "\\|")

@@ -66,18 +66,20 @@ def section(entry: Description) -> Iterator[str]:
     yield "; ".join(f"{name}: {plain(str(value))}" for name, value in facts.items() if value) + ".\n"
     yield f"```yaml\n{entry.example}\n```\n"
     if entry.options:
-        yield "| option | takes | default | bounds | meaning | default from |"
-        yield "|---|---|---|---|---|---|"
+        sourced = any(option.source for option in entry.options)
+        yield "| option | takes | default | bounds | meaning |" + (" default from |" if sourced else "")
+        yield "|---|---|---|---|---|" + ("---|" if sourced else "")
         for option in entry.options:
-            yield row(option)
+            yield row(option, sourced=sourced)
         yield ""
 
 
-def row(option: Option) -> str:
-    """The table line of an option."""
+def row(option: Option, *, sourced: bool) -> str:
+    """The table line of an option; with the source of its default where the entry names any."""
     default = value_in_words(option.default)
     name = f"`{option.name}`" + "".join(f", also `{other}`" for other in option.also)
-    cells = (name, option.type, f"`{default}`" if default else "", option.bounds, option.meaning, option.source)
+    cells = (name, option.type, f"`{default}`" if default else "", option.bounds, option.meaning)
+    cells += (option.source,) if sourced else ()
     return "| " + " | ".join(map(plain, cells)) + " |"
 
 

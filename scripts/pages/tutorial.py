@@ -79,9 +79,9 @@ def pictures(folder: Path) -> None:
         print("no Chromium: the pictures of the report are left as they are")
         return
     page = (folder / "runs/first/report.html").read_text(encoding="utf-8")
-    photograph(chromium, page, "", (1000, 650), IMAGES / "tutorial-report.png")
+    photograph(chromium, page, "", (1140, 690), IMAGES / "tutorial-report.png")
     only_items = "body > header, main > :not(#items) {display: none} #items {margin-top: 0}"
-    photograph(chromium, page, only_items, (1000, 680), IMAGES / "tutorial-flips.png")
+    photograph(chromium, page, only_items, (1140, 680), IMAGES / "tutorial-flips.png")
 
 
 def photograph(chromium: str, page: str, style: str, size: tuple[int, int], out: Path) -> None:
