@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
     {"errors"},
-    {"importing", "machine", "files", "events"},
+    {"importing", "machine", "files", "events", "stopping"},
     {"config", "registry"},
     {"data", "predictions"},
     {"metrics", "models"},

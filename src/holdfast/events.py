@@ -39,6 +39,14 @@ class LoadingModel(Event):
 
 
 @dataclass(frozen=True)
+class Waiting(Event):
+    """Another process, ``holder`` in words, makes ``what``, which is used here when it is done."""
+
+    what: str
+    holder: str
+
+
+@dataclass(frozen=True)
 class Resumed(Event):
     """Training goes on after ``step`` of ``steps``."""
 

@@ -20,6 +20,7 @@ def demo(
     from holdfast.cli.terminal import Terminal, console
     from holdfast.reports.run_report import write_study_report
     from holdfast.reports.tables import recipe_table
+    from holdfast.stopping import exit_code
     from holdfast.studies.demo import demo_study
     from holdfast.studies.study import run_study
 
@@ -30,7 +31,7 @@ def demo(
             entries = run_study(study, out, base=Path.cwd(), listen=_Narrator(terminal))
     except KeyboardInterrupt:
         console.print("\nInterrupted. The same command goes on where it stopped.")
-        raise SystemExit(130) from None
+        raise SystemExit(exit_code()) from None
     console.print()
     console.print(recipe_table(entries))
     for line in conclusions(entries):

@@ -7,7 +7,7 @@ import os
 import sys
 from importlib import import_module
 
-from holdfast import importing
+from holdfast import importing, stopping
 
 # Two processes whose OpenMP threads spin on the same cores ran 13 times slower; must be set before torch loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -49,10 +49,11 @@ ABOUT = "Specialise multimodal LLMs for a task without losing what they know, an
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 0, with 2 on a mistake in the input, with 130 when interrupted."""
+    """Run the command line; exits with 0, with 2 on a mistake in the input, with 130 or 143 when interrupted."""
     if arguments is not None:
         sys.exit(run(list(arguments)))
     importing.begin()  # the process is ours
+    stopping.raise_when_asked()
     try:
         code = run(sys.argv[1:])
     finally:
@@ -76,7 +77,7 @@ def run(words: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         print("\nholdfast: interrupted; the same command goes on where it stopped.", file=sys.stderr)
-        return 130
+        return stopping.exit_code()
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - the reader has left
         return 0

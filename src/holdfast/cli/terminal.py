@@ -35,6 +35,7 @@ from holdfast.events import (
     Resumed,
     StepDone,
     Validated,
+    Waiting,
 )
 from holdfast.speed.decision import Decision, Engaged
 
@@ -83,6 +84,8 @@ class Terminal:
                 self._move(advance=count)
             case FinishedBefore(folder=folder):
                 console.print(f"[dim]{escape(str(folder))} is finished already; nothing to do.[/]")
+            case Waiting(what=what, holder=holder):
+                console.print(f"[dim]Waiting for {escape(what)}, made by {escape(holder)}.[/]")
             case Resumed(step=step, steps=steps):
                 console.print(f"Resumed after step {step} of {steps}.")
             case MemorySplit(step=step, largest=largest):

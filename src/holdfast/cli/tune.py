@@ -26,6 +26,7 @@ def tune(
     from holdfast.config.loading import load_config
     from holdfast.reports.run_report import write_run_report
     from holdfast.reports.tables import recipe_table, warnings_of
+    from holdfast.stopping import exit_code
 
     folder = out or Path("runs") / config.stem
     overrides = [*(set_ or []), *(["skip_bad=true"] if skip_bad else [])]
@@ -34,7 +35,7 @@ def tune(
             run = api.tune(config, folder, overrides=overrides, listen=terminal)
     except KeyboardInterrupt:
         console.print(f"\nInterrupted. The run stands in {folder}; the same command goes on where it stopped.")
-        raise SystemExit(130) from None
+        raise SystemExit(exit_code()) from None
     console.print(recipe_table([run.scores]))
     for sentence in api.compare(folder / "base", folder, target=next(iter(run.scores["target"]))).sentences():
         console.print(sentence)

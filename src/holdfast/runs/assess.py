@@ -54,20 +54,30 @@ def assess(
         get_metric(task.metric, task.variant)
         if names.count(safe_name(task.name)) > 1:
             raise HoldfastError(f"two tasks are called '{task.name}'", remedy="ask them in two calls")
-    _claim(folder, loaded, asked_tasks, max_new_tokens, options)
-    scores: dict[str, Score] = {}
-    for asked in asked_tasks:
-        listen(Predicting(asked.name, "model", len(asked.test)))
-        report = predict(
-            loaded, asked, folder.predictions(asked.name), batch_size=batch_size, max_new_tokens=max_new_tokens,
-            advance=_counter(listen, asked.name), speed=speed, options=options,
-        )  # fmt: skip
-        if report:
-            record = folder.read_json(FILE)
-            folder.write_json(FILE, record | {"engaged": record.get("engaged", {}) | {asked.name: to_json(report)}})
-        scores[asked.name] = score_file(folder.predictions(asked.name), metric=asked.metric, variant=asked.variant)
-    earlier = folder.read_json("scores.json")["tasks"] if folder.scores.exists() else {}
-    folder.write_json("scores.json", {"tasks": earlier | {name: score.to_json() for name, score in scores.items()}})
+    with folder.held():
+        _claim(folder, loaded, asked_tasks, max_new_tokens, options)
+        scores: dict[str, Score] = {}
+        for asked in asked_tasks:
+            listen(Predicting(asked.name, "model", len(asked.test)))
+            file = folder.predictions(asked.name)
+            report = predict(
+                loaded,
+                asked,
+                file,
+                batch_size=batch_size,
+                max_new_tokens=max_new_tokens,
+                advance=_counter(listen, asked.name),
+                speed=speed,
+                options=options,
+            )
+            if report:
+                record = folder.read_json(FILE)
+                engaged = record.get("engaged", {}) | {asked.name: to_json(report)}
+                folder.write_json(FILE, record | {"engaged": engaged})
+            scores[asked.name] = score_file(file, metric=asked.metric, variant=asked.variant)
+        earlier = folder.read_json("scores.json", "tasks")["tasks"] if folder.scores.exists() else {}
+        made = {name: score.to_json() for name, score in scores.items()}
+        folder.write_json("scores.json", {"tasks": earlier | made})
     return scores
 
 
@@ -79,7 +89,7 @@ def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tok
     record: dict[str, Any] = {"identity": identity, "model": loaded.name, "tasks": asked}
     remedy = "choose another --out"
     if (folder.path / FILE).exists():
-        before = folder.read_json(FILE)
+        before = folder.read_json(FILE, "identity")
         if before["identity"] != identity:
             raise HoldfastError("the folder holds answers of another model", file=folder.path, remedy=remedy)
         other = [name for name, key in asked.items() if before.get("tasks", {}).get(name, key) != key]

@@ -25,7 +25,7 @@ def check_fingerprint(folder: RunFolder, identity: str, tasks: Sequence[Task]) -
     if not folder.has_work or not (folder.path / FILE).exists():
         folder.write_json(FILE, {"base_identity": identity, "tasks": digests})
         return
-    then = folder.read_json(FILE)
+    then = folder.read_json(FILE, "base_identity", "tasks")
     remedy = "bring back what it began with, or choose another --out"
     if then["base_identity"] != identity:
         raise HoldfastError(

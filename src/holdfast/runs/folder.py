@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,17 @@ from holdfast import files
 from holdfast.config.loading import dump_config, load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
+
+_AGAIN = "delete this file and give the same command again"
+_AFTER_DAMAGE = {
+    "scores.json": f"{_AGAIN}; the scores are made anew from the predictions",
+    "ledger.json": f"{_AGAIN}; it is taken from the artifact",
+    "begun.json": f"if model and data are those the run began with, {_AGAIN}; otherwise choose another --out",
+    "training.json": "delete it and the folder 'artifact', and give the same command again, which trains anew",
+    "environment.json": _AGAIN,
+    "evaluation.json": "delete its folder and give the same command again",
+}
+"""What a person can do about a file that cannot be mended from others."""
 
 
 class RunFolder:
@@ -74,15 +87,36 @@ class RunFolder:
         """Write ``name`` in one rename."""
         files.write_json(self.path / name, value)
 
-    def read_json(self, name: str) -> Any:
-        """Read ``name``.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder for the length of the block.
 
         Raises:
-            HoldfastError: Missing or not JSON.
+            HoldfastError: Another process works in it; the sentence names that one.
+        """
+        place = self.path.absolute()
+        place = place.parent.resolve() / place.name
+        with files.locked(place.parent / ".base" / "locks" / f"{place.name}.lock", what=f"the folder {self.path}"):
+            if place.is_dir():
+                files.sweep(place)
+            yield
+
+    def read_json(self, name: str, *keys: str) -> Any:
+        """Read ``name``; with ``keys``, an object that has them.
+
+        Raises:
+            HoldfastError: Missing or damaged; the sentence says what to delete.
         """
         if not (self.path / name).exists():
             raise HoldfastError(f"{name} is missing", file=self.path, remedy="is this a finished run?")
-        return files.read_json(self.path / name)
+        problem = "a key is missing"
+        try:
+            found = files.read_json(self.path / name)
+            if not keys or (isinstance(found, dict) and all(key in found for key in keys)):
+                return found
+        except HoldfastError as error:
+            problem = error.problem
+        raise HoldfastError(f"the file is damaged ({problem})", file=self.path / name, remedy=_AFTER_DAMAGE.get(name))
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         """Add one line to a JSON Lines file."""

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from holdfast import files
 from holdfast.config.schema import RunConfig, TaskSpec
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError, within
@@ -26,6 +27,7 @@ from holdfast.events import (
     Predicting,
     StepDone,
     Validated,
+    Waiting,
 )
 from holdfast.inference.predict import predict
 from holdfast.methods.guard import check_restored, look_at
@@ -34,6 +36,7 @@ from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
+from holdfast.runs.base import share_answers
 from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
 from holdfast.runs.fingerprint import check_fingerprint
 from holdfast.runs.folder import RunFolder, safe_name
@@ -144,10 +147,14 @@ class Runner:
         if not tasks.target.test:
             remedy = "add examples, or set target.test"
             raise HoldfastError("the target has no test examples", remedy=remedy, key="target.test")
+        with self.folder.held():
+            return self._execute(recipe, tasks)
+
+    def _execute(self, recipe: Recipe, tasks: Tasks) -> dict[str, Any]:
         self.folder.begin(self.config)
         if self.folder.scores.exists():
             self.listen(FinishedBefore(self.folder.path))
-            return dict(next(iter(self.folder.read_json("scores.json")["recipes"].values())))
+            return dict(next(iter(self.folder.read_json("scores.json", "recipes")["recipes"].values())))
         self.listen(LoadingModel(self.config.model))
         with within("model"):
             loaded = load_model(
@@ -230,7 +237,7 @@ class Runner:
         sources = Joined(tuple(task.train for task in tasks.sources))
         pools = Pools(loaded, self.config.train, self.config.seed, tasks.target.train, tasks.target.validation, sources)
         artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
-        training = parent.read_json("training.json")
+        training = parent.read_json("training.json", "seconds")
         seconds = training["seconds"] + time.perf_counter() - begun
         self.folder.write_json("ledger.json", record["ledger"])
         self.folder.write_json("environment.json", environment())
@@ -262,6 +269,8 @@ class Runner:
         """Base and tuned predictions on every task; ``loaded`` is the untouched base when this is called."""
         artifacts, record = load_artifacts(self.folder.artifact)
         check_base(loaded, record, self.folder.artifact)
+        if not (self.folder.path / "ledger.json").exists():  # lost since; the artifact has it too
+            self.folder.write_json("ledger.json", record["ledger"])
         cache = self._features(loaded, tasks)
         for task in tasks.all:
             save_drawn_images(task, self.folder.path.parent / ".base" / "images")
@@ -276,23 +285,18 @@ class Runner:
         return evaluation_cache(loaded, frozen, self.config.speed, examples, self.listen)
 
     def _base_predictions(self, loaded: Loaded, task: Task, cache: FeatureCache | None) -> None:
-        """Made once per model and task, beside the run folders, and linked into each run."""
+        """Made once a model and task, beside the run folders, and copied into each run."""
         settings = self.config.evaluate
         limit = task.max_new_tokens or settings.max_new_tokens
         place = self.folder.path.parent / ".base" / loaded.identity
         way = "" if settings.options == "generate" else f"-{settings.options}"
-        shared = place / f"{safe_name(task.name)}-{task.key()}-{limit}{way}.jsonl"
-        own = self.folder.base_predictions(task.name)
-        if own.exists():
-            return
-        done = shared.with_suffix(".done")
-        if not done.exists():
-            self._predict(loaded, task, shared, "base", cache)
-            done.touch()
-        own.parent.mkdir(parents=True, exist_ok=True)
-        partial = own.with_name(own.name + ".partial")
-        shutil.copyfile(shared, partial)
-        partial.replace(own)
+        share_answers(
+            place / f"{safe_name(task.name)}-{task.key()}-{limit}{way}.jsonl",
+            self.folder.base_predictions(task.name),
+            task,
+            make=lambda file: self._predict(loaded, task, file, "base", cache),
+            wait=lambda holder: self.listen(Waiting(f"the base's answers to {task.name}", holder)),
+        )
 
     def _predict(self, loaded: Loaded, task: Task, file: Path, who: str, cache: FeatureCache | None) -> None:
         settings = self.config.evaluate
@@ -315,8 +319,8 @@ def save_drawn_images(task: Task, folder: Path) -> None:
         for pixels in example.images[:1]:
             if isinstance(pixels, Path) or (file := folder / f"{safe_name(example.image_key)}.png").exists():
                 continue
-            folder.mkdir(parents=True, exist_ok=True)
-            open_image(pixels).save(file)
+            with files.beside(file) as partial:
+                open_image(pixels).save(partial, format="PNG")
 
 
 class TrainingLog:

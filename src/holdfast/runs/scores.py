@@ -33,7 +33,8 @@ def recipe_scores(
         ``seed``, ``versions``. Scores are in points.
     """
     comparison = compare_run(folder, target)
-    ledger, training = folder.read_json("ledger.json"), folder.read_json("training.json")
+    ledger = folder.read_json("ledger.json", "trainable", "trainable_percent")
+    training = folder.read_json("training.json", "seconds")
     tasks = comparison.to_json()["tasks"]
     keys = (
         *("before", "after", "n", "difference", "interval", "p_value", "p_holm", "verdict", "blind_floor"),

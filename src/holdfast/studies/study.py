@@ -71,7 +71,16 @@ def read_study(file: Path, overrides: Mapping[str, Any] | None = None) -> Study:
 
 
 def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[dict[str, Any]]:
-    """Run what is not finished yet; returns the entries of ``scores.json`` in the order of the study."""
+    """Run what is not finished yet; returns the entries of ``scores.json`` in the order of the study.
+
+    Raises:
+        HoldfastError: Another process works on the study, or a run fails.
+    """
+    with RunFolder(out).held():
+        return _run_in_order(study, out, base=base, listen=listen)
+
+
+def _run_in_order(study: Study, out: Path, *, base: Path, listen: Listener) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for number, recipe in enumerate(study.recipes, start=1):
         listen(RecipeBegun(recipe.name, number, len(study.recipes)))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +27,7 @@ from holdfast.speed.frozen import without_graph
 from holdfast.speed.policy import feature_cache, shared_training
 from holdfast.speed.sharing.attention import in_two_pieces
 from holdfast.speed.sharing.batcher import Batcher
+from holdfast.stopping import noted
 from holdfast.training import fused
 from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -136,7 +134,7 @@ class Trainer:
         progress = progress or Progress()
         outcome = Outcome(self.steps, progress.seconds, progress.stopped)
         begun = time.perf_counter() - progress.seconds
-        with _interruptible() as interrupted:
+        with noted() as interrupted:
             while progress.step < self.steps and not progress.stopped:
                 made = self._step(progress.step)
                 outcome.losses.append(made.loss)
@@ -330,24 +328,3 @@ def _precision(train: Train) -> str:
     if train.precision != "auto":
         return "no" if train.precision == "fp32" else "bf16"
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Lets the step in progress finish after the first Ctrl-C; a second one stops at once."""
-    pressed: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-
-    try:
-        previous = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -10,13 +10,14 @@ import torch
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
+from holdfast.files import locked
 from holdfast.models.loading import Loaded
 from holdfast.speed.decision import NotPossible
 from holdfast.speed.features import files
 from holdfast.speed.features.digests import group, image_set
 from holdfast.speed.features.eviction import Eviction
 from holdfast.speed.features.extract import Extractor, Stage
-from holdfast.speed.features.folder import SUFFIX, GroupCard, Verification, remove, sweep, touch
+from holdfast.speed.features.folder import LOCK, SUFFIX, GroupCard, Verification, remove, sweep, touch
 from holdfast.speed.features.images import CachedImages
 from holdfast.speed.features.tap import check_forward
 from holdfast.speed.features.towers import inside, towers
@@ -194,15 +195,17 @@ class FeatureCache:
 
     def _store(self, path: Path, record: files.FeatureRecord) -> bool:
         content = files.encode(record.spec, record.tensors)
-        if not self._eviction.make(len(content)):
-            self.note = (
-                f"The feature cache is full: {self._cap / 1e9:g} GB do not hold all images of this run. "
-                "The rest is computed at every use; raise the cap to keep them."
-            )
-            return False
         try:
-            self._card().write(self._group)
-            files.write(path, content)
+            # One process at a time counts, makes room and writes, so that two together do not outgrow the cap.
+            with locked(self._folder / LOCK, what="the feature cache", wait=lambda holder: None, named=False):
+                if not self._eviction.make(len(content)):
+                    self.note = (
+                        f"The feature cache is full: {self._cap / 1e9:g} GB do not hold all images of this run. "
+                        "The rest is computed at every use; raise the cap to keep them."
+                    )
+                    return False
+                self._card().write(self._group)
+                files.write(path, content)
         except HoldfastError as error:
             self.note = f"The feature cache {self._folder} has no more room ({error.problem}); the rest is computed."
             return False

@@ -21,6 +21,8 @@ DEFAULT_CAP = 20_000_000_000
 """Bytes that the cache may take unless the caller says otherwise."""
 
 SUFFIX = ".safetensors"
+LOCK = ".lock"
+"""Held by the process that counts, makes room and writes."""
 _UNFINISHED = (f"*{PARTIAL}", "*.part")
 """Files that are being written, and what earlier versions called them; a killed process leaves one behind."""
 

@@ -1,0 +1,71 @@
+"""What ends a run from outside: Ctrl-C, SIGTERM (Slurm, Kubernetes) and SIGUSR1 (Slurm's warning), all treated alike.
+
+Each becomes a :class:`KeyboardInterrupt`, for which every long piece of work has its way to stop: training finishes its
+step and writes a checkpoint, predictions stand line by line in their file. Only the exit code tells them apart.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ASKED = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""Signals by which a scheduler asks a process to end; Windows has only the first."""
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes, as a shell reports SIGINT and SIGTERM."""
+
+_received: list[int] = []
+
+
+def exit_code() -> int:
+    """What a process that was stopped exits with."""
+    return TERMINATED if any(number in ASKED for number in _received) else INTERRUPTED
+
+
+def raise_when_asked() -> None:
+    """Let :data:`ASKED` do what Ctrl-C does from here on. Call it in a process of one's own only."""
+    owner = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a forked helper process ends as it always did
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        _received.append(number)
+        raise KeyboardInterrupt
+
+    for number in ASKED:
+        signal.signal(number, stop)
+
+
+@contextmanager
+def noted() -> Iterator[Callable[[], bool]]:
+    """Note the first Ctrl-C or signal of :data:`ASKED` instead of stopping at once; a second one stops at once.
+
+    Gives a function that says whether one came.
+    Outside the main thread nothing is changed: whoever runs us handles signals.
+    """
+    pressed: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        _received.append(number)
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    before = {}
+    try:
+        for number in (signal.SIGINT, *ASKED):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not the main thread
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
