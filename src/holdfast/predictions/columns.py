@@ -300,8 +300,8 @@ def _parsed(text: str) -> Any:
     if len(text) > _LIST_LIMIT or text.count("[") + text.count("{") > _LIST_LIMIT >> 4:
         return None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except HoldfastError:
         pass
     try:
         with warnings.catch_warnings():
