@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.files import Record
+from holdfast.files import Record, parse_json
 from holdfast.predictions.record import NOTHING, Prediction
 
 FIELDS = (
