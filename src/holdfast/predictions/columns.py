@@ -56,6 +56,8 @@ _NO_EXTRA = frozenset(("extra", "metadata", "answer_id", "model_id", "prompt"))
 _CUT = ("length", "max_tokens", "max_new_tokens")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 _LETTERS = "ABCDEFGHIJ"
+_ABSENT = "\0"
+"""A column that no record has."""
 
 
 def find_columns(
@@ -152,6 +154,9 @@ class Columns:
     def __init__(self, columns: Mapping[str, str], *, file: Path, scale: float = 1.0, options: bool = False) -> None:
         self.columns, self.file, self.scale, self.options = columns, file, scale, options
         self._used = frozenset(columns.values()) | _NO_EXTRA
+        self._at = {field: columns.get(field, _ABSENT) for field in FIELDS}
+        self._rest: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._same: dict[Any, Any] = {}
 
     def predictions(self, rows: Iterable[Record]) -> Iterator[Prediction]:
         """Every record as a prediction.
@@ -163,32 +168,45 @@ class Columns:
 
     def prediction(self, row: Record) -> Prediction:
         """One record as a prediction; raises as :meth:`predictions`."""
-        values, line, file, columns = row.values, row.line, self.file, self.columns
-
-        def value(field: str) -> Any:
-            column = columns.get(field)
-            return None if column is None else values.get(column)
-
-        item = as_id(values.get(columns["id"]), columns["id"], file, line) if "id" in columns else self._lone(row)
-        said = columns.get("prediction")
-        if said is not None and said not in values:
-            raise HoldfastError(f"the item has no '{said}'", file=file, line=line, item=item)
-        metric = value("metric")
+        values, line, file, at = row.values, row.line, self.file, self._at
+        value, same = values.get, self._same.setdefault
+        item = value(at["id"])
+        if item.__class__ is not str or not item:
+            item = as_id(item, at["id"], file, line) if "id" in self.columns else self._lone(row)
+        text = value(said := at["prediction"])
+        if text.__class__ is not str and said is not _ABSENT:
+            if said not in values:
+                raise HoldfastError(f"the item has no '{said}'", file=file, line=line, item=item)
+            text = as_text(text, said, file, line, item)
+        references = as_list(value(at["references"]), "references", file, line, item)
+        choices, image = value(at["choices"]), as_key(value(at["image"]))
+        score, lenient = value(at["score"]), value(at["lenient"])
+        if score is not None:
+            score = as_score(score, at["score"], self.scale, file, line, item)
+        if lenient is not None:
+            lenient = as_score(lenient, at["lenient"], self.scale, file, line, item)
+        task, metric = as_words(value(at["task"])), as_words(value(at["metric"]))
+        parsed, status = value(at["parsed"]), as_words(value(at["status"]))
+        names = tuple(values)
+        rest = self._rest.get(names)
+        if rest is None:
+            rest = self._rest[names] = tuple(name for name in names if self._is_extra(name))
+        # Hundreds of thousands of records share few answers, images, scores and names: each is kept once.
         return Prediction(
             item,
-            None if said is None else as_text(values[said], said, file, line, item),
-            as_list(value("references"), "references", file, line, item),
-            question=as_words(value("question")),
-            image=as_key(value("image")),
-            choices=self._choices(values, line, item),
-            truncated=as_flag(value("truncated"), file, line, item) or was_cut(values),
-            extra=self._extra(values),
-            task=as_words(value("task")) or None,
-            metric=None if metric is None or metric == "" else str(metric),
-            score=as_score(value("score"), columns.get("score", "score"), self.scale, file, line, item),
-            lenient=as_score(value("lenient"), columns.get("lenient", "lenient"), self.scale, file, line, item),
-            parsed=value("parsed"),
-            status=value("status") or None,
+            same(text, text),
+            same(references, references),
+            question=as_words(value(at["question"])),
+            image=same(image, image),
+            choices=() if choices is None and not self.options else self._choices(choices, values, line, item),
+            truncated=as_flag(value(at["truncated"]), file, line, item) or was_cut(values),
+            extra=self._extra(values, rest, line, item) if rest or "extra" in values else NOTHING,
+            task=same(task, task) or None,
+            metric=same(metric, metric) or None,
+            score=same(score, score),
+            lenient=same(lenient, lenient),
+            parsed=None if parsed is None else as_words(parsed),
+            status=same(status, status) or None,
             line=line,
         )
 
@@ -197,31 +215,28 @@ class Columns:
         joined = " | ".join(str(part) for part in parts if part is not None)
         return as_id(joined, "question", self.file, row.line)
 
-    def _choices(self, values: Mapping[str, Any], line: int, item: str) -> tuple[str, ...]:
-        column = self.columns.get("choices")
-        given = as_list(values.get(column), "choices", self.file, line, item) if column is not None else ()
-        return given or (lettered(values) if self.options else ())
+    def _choices(self, given: Any, values: Mapping[str, Any], line: int, item: str) -> tuple[str, ...]:
+        made = as_list(given, "choices", self.file, line, item)
+        return made or (lettered(values) if self.options else ())
 
-    def _extra(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _is_extra(self, name: str) -> bool:
+        return name not in self._used and not (self.options and name in _LETTERS)
+
+    def _extra(self, values: Mapping[str, Any], rest: Iterable[str], line: int, item: str) -> Mapping[str, Any]:
         """What is in no field, for a metric to group by."""
-        rest = values.keys() - self._used
         extra = {}
         for name in rest:
             value = values[name]
-            if value is None or value == "" or isinstance(value, dict):
-                continue
-            if self.options and name in _LETTERS:
-                continue
-            if isinstance(value, str) and len(value) > _LIST_LIMIT:
-                continue
-            extra[name] = value
+            long = isinstance(value, str) and len(value) > _LIST_LIMIT
+            if value is not None and value != "" and not long and not isinstance(value, dict):
+                extra[name] = value
         inner = values.get("extra")
         if isinstance(inner, str) and inner.startswith("{"):
             inner = _parsed(inner)
         if isinstance(inner, dict):
             extra.update(inner)
         elif inner is not None and inner != "":
-            raise HoldfastError("'extra' is not a JSON object", file=self.file)
+            raise HoldfastError("'extra' is not a JSON object", file=self.file, line=line, item=item)
         return extra or NOTHING
 
 
@@ -286,6 +301,8 @@ def as_list(value: Any, name: str, file: Path, line: int | None, item: str) -> t
         return (str(value),)
     elif isinstance(value, dict):
         value = list(value.values())
+    if all(entry.__class__ is str for entry in value):
+        return tuple(value)
     made = []
     for entry in value:
         inside = entry.get("answer") if isinstance(entry, dict) else entry
@@ -316,6 +333,8 @@ def as_score(value: Any, name: str, scale: float, file: Path, line: int | None, 
     if value is None or value == "":
         return None
     number = value
+    if value.__class__ is float and scale == 1.0 and 0.0 <= value <= 1.0:
+        return float(value)
     if isinstance(value, str):
         word = value.strip().lower()
         number = {"true": 1.0, "false": 0.0}.get(word)
