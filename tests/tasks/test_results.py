@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from holdfast.errors import HoldfastError
+from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Score
+from holdfast.scoring.judge import scored
 from holdfast.scoring.score import score
 from tests.support.miniatures import hallusionbench, mathvista, mmvet, ocrbench, seedbench_img, write
 
@@ -339,3 +341,23 @@ def test_samples_without_their_questions(
     result = score(task, bare_samples(tmp_path / f"20260806_samples_{task}.jsonl", row))
     assert result.score == pytest.approx(1000 if task == "ocrbench" else 100)
     assert {name: result.details[name] for name in details} == details
+
+
+def test_compare_reads_what_score_reads(tmp_path: Path) -> None:
+    """Named or not, a result file gives one number."""
+    mathvista(tmp_path / "m")
+    problems = json.loads((tmp_path / "m" / "data" / "testmini.json").read_text(encoding="utf-8"))
+    write(tmp_path / "output.json", {key: row | {"response": row["answer"]} for key, row in problems.items()})
+    ocrbench(tmp_path / "o")
+    questions = json.loads((tmp_path / "o" / "OCRBench" / "OCRBench.json").read_text(encoding="utf-8"))
+    write(tmp_path / "ocr.json", [row | {"predict": "centre"} for row in questions])
+    hallusionbench(tmp_path / "h")
+    asked = json.loads((tmp_path / "h" / "HallusionBench.json").read_text(encoding="utf-8"))
+    write(tmp_path / "hb.json", [row | {"model_prediction": "yes"} for row in asked])
+    write(tmp_path / "mmmu" / "Art" / "output.json", [mmmu_output("B", "B", "validation_Art_1")])
+    files = {"mathvista": "output.json", "ocrbench": "ocr.json", "hallusionbench": "hb.json", "mmmu": "mmmu"}
+    for task, name in files.items():
+        result = score(task, tmp_path / name)
+        for ask in (Ask(), Ask(task=task), Ask(metric=task)):
+            reading = scored(tmp_path / name, ask)
+            assert (list(reading.tasks), reading.totals[task].score) == ([task], result.score), (task, ask)

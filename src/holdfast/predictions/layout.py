@@ -129,11 +129,19 @@ def items_layout(name: str, needs: str, item: Callable[[Record, Path], Predictio
         return look.has(needs)
 
     def read(look: Look, ask: Ask) -> Reading:
-        reading = reading_of(look, name, (item(row, look.path) for row in look.rows()))
-        reading.metric = metric
-        return reading
+        return known_by(metric, reading_of(look, name, (item(row, look.path) for row in look.rows())))
 
     return Layout(name, fits, read)
+
+
+def known_by(metric: str, reading: Reading) -> Reading:
+    """The reading of a benchmark's own result file: its metric is known, and its task is called so too unless the file
+    names it."""
+    reading.metric = metric
+    if not reading.named:
+        (rows,) = reading.tasks.values()
+        reading.tasks, reading.named = {metric: rows}, True
+    return reading
 
 
 def reading_of(look: Look, recognised: str, predictions: Iterable[Prediction]) -> Reading:

@@ -10,7 +10,7 @@ from holdfast.errors import HoldfastError
 from holdfast.files import read_json
 from holdfast.predictions.columns import as_list, as_text
 from holdfast.predictions.gold import Gold, gold_of, inside
-from holdfast.predictions.layout import Benchmark, Layout, reading_of
+from holdfast.predictions.layout import Benchmark, Layout, known_by, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
 from holdfast.tasks.mathvista.metric import TABLES
@@ -27,9 +27,7 @@ def fits(look: Look) -> bool:
 
 def read(look: Look, ask: Ask) -> Reading:
     """Problems by pid. What GPT-4 extracted is read in; it is never asked. Numbers may be NaN, which is nothing."""
-    reading = reading_of(look, "MathVista output", _items(look.content, look.path))
-    reading.metric = "mathvista"
-    return reading
+    return known_by("mathvista", reading_of(look, "MathVista output", _items(look.content, look.path)))
 
 
 def _items(content: Mapping[str, Any], file: Path) -> list[Prediction]:

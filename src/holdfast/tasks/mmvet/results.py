@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.files import read_json
 from holdfast.predictions.gold import Gold, gold_of, inside
-from holdfast.predictions.layout import Benchmark, Layout, reading_of
+from holdfast.predictions.layout import Benchmark, Layout, known_by, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
 
@@ -25,9 +25,8 @@ def fits(look: Look) -> bool:
 
 def read(look: Look, ask: Ask) -> Reading:
     """Grades by id, of one run or several; ``mm-vet.json`` as references says what each question needs."""
-    reading = reading_of(look, "MM-Vet grades", (_graded(look, key, row) for key, row in look.content.items()))
-    reading.metric = "mmvet"
-    return reading
+    rows = (_graded(look, key, row) for key, row in look.content.items())
+    return known_by("mmvet", reading_of(look, "MM-Vet grades", rows))
 
 
 def _graded(look: Look, key: str, row: Any) -> Prediction:
