@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +13,7 @@ from holdfast.verdict.compare import compare
 
 if TYPE_CHECKING:
     from holdfast.config.schema import Speed
+    from holdfast.data.examples import ImageSource
     from holdfast.models.loading import Loaded
     from holdfast.predictions.record import Score
 
@@ -30,6 +31,25 @@ class Run:
 
     folder: Path
     scores: dict[str, Any]
+    _loaded: list[Loaded] = field(default_factory=list, repr=False, compare=False)
+
+    def ask(self, image: ImageSource | str | None, question: str, *, max_new_tokens: int = 256) -> str:
+        """The tuned model's answer to one question, by greedy decoding; the model is loaded once.
+
+        Args:
+            image: A picture by its path or as pixels ``[height, width, 3]``; ``None``: the question has none.
+            question: The text asked.
+            max_new_tokens: Longest answer.
+
+        Raises:
+            HoldfastError: The picture cannot be opened, or the run cannot be loaded.
+        """
+        from holdfast.inference.conversation import Conversation
+
+        if not self._loaded:
+            self._loaded.append(load(self.folder))
+        images = [] if image is None else [Path(image) if isinstance(image, str) else image]
+        return Conversation(self._loaded[0], max_new_tokens).ask(question, images)
 
 
 def tune(

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("holdfast.cli.plan:plan", "What a recipe trains, weighs and costs, before anything is downloaded."),
     "fuse": ("holdfast.cli.fuse:fuse", "Merge tuned models into their base, a shard at a time."),
     "eval": ("holdfast.cli.eval:evaluate", "Predict and score tasks with a model or a finished run."),
+    "chat": ("holdfast.cli.chat:chat", "Ask the base and the tuned model of a run, side by side."),
     "compare": ("holdfast.cli.compare:compare", "What was gained and forgotten between two prediction sets."),
     "score": ("holdfast.cli.score:score", "Official metrics for prediction files of any tool."),
     "export": ("holdfast.cli.export:export", "Write a run as a plain transformers model or PEFT adapter."),

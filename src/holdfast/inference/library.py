@@ -63,8 +63,16 @@ def end_ids(loaded: Loaded) -> list[int]:
     return sorted({*loaded.chat.end_ids, *(int(token) for token in more)})
 
 
-def generate(loaded: Loaded, examples: Sequence[Example], limit: int) -> list[tuple[str, bool]]:
+def generate(
+    loaded: Loaded, examples: Sequence[Example], limit: int, *, streamer: Any = None
+) -> list[tuple[str, bool]]:
     """The answers by the library, and whether each ran into the length limit.
+
+    Args:
+        loaded: The model.
+        examples: What is asked; one, where a streamer listens.
+        limit: Longest answer in tokens.
+        streamer: The library's kind of listener, told every token as it is made.
 
     Raises:
         HoldfastError: An example cannot be encoded.
@@ -79,6 +87,7 @@ def generate(loaded: Loaded, examples: Sequence[Example], limit: int) -> list[tu
         num_beams=1,
         eos_token_id=ends,
         pad_token_id=loaded.chat.tokenizer.pad_token_id,
+        streamer=streamer,
     )
     new = produced[:, batch["input_ids"].shape[1] :].cpu()
     stop = torch.tensor(ends)

@@ -1,0 +1,69 @@
+"""The two models of a finished run to talk to: the tuned one and its base, from one set of weights where possible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from holdfast.config.loading import load_config
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Method
+from holdfast.methods.recipe import restore
+from holdfast.methods.selective.dense import Dense
+from holdfast.methods.selective.sparse import Sparse
+from holdfast.models.loading import Loaded, load_model
+from holdfast.runs.artifacts import check_base, load_artifacts
+from holdfast.runs.folder import RunFolder
+
+
+class Pair:
+    """The base and the tuned model of a run.
+
+    Methods that can be switched off give the base from the same weights; for others the base is loaded beside them
+    when it is first asked for.
+
+    Args:
+        run: A finished run folder.
+        device: Default: a GPU if there is one.
+
+    Raises:
+        HoldfastError: Not a finished run, or its base is not the one it was trained on.
+    """
+
+    def __init__(self, run: Path, *, device: str | None = None) -> None:
+        folder = RunFolder(run)
+        if not folder.config.exists():
+            raise HoldfastError("this is not a Holdfast run", file=run, remedy="give the --out folder of holdfast tune")
+        artifacts, record = load_artifacts(folder.artifact)
+        self._trusted = load_config(folder.config).trust_remote_code
+        self._device = device
+        self.tuned: Loaded = load_model(record["model"], device=device, trust_remote_code=self._trusted)
+        check_base(self.tuned, record, folder.artifact)
+        self._methods: list[Method] = restore(self.tuned, artifacts)
+        self.tuned.model.eval()
+        self._base: Loaded | None = None
+
+    @contextmanager
+    def base(self) -> Iterator[Loaded]:
+        """The untouched base, within the block."""
+        with ExitStack() as stack:
+            yield self.tuned if self._switched_off(stack) else self._beside()
+
+    def _switched_off(self, stack: ExitStack) -> bool:
+        """Whether every method can be, and is until the stack closes."""
+        # What a restored method wrote into the weights it cannot take back: only training keeps what stood there.
+        if self._base is not None or any(isinstance(method, Dense | Sparse) for method in self._methods):
+            return False
+        try:
+            for method in self._methods:
+                stack.enter_context(method.suspended())
+        except HoldfastError:
+            stack.close()
+            return False
+        return True
+
+    def _beside(self) -> Loaded:
+        if self._base is None:
+            self._base = load_model(self.tuned.name, device=self._device, trust_remote_code=self._trusted)
+        return self._base
