@@ -18,6 +18,7 @@ PLACES = {
     "benchmark": {
         "benchmark/card.yaml": "src/holdfast/tasks/{name}/{name}.yaml",
         "benchmark/download.py": "src/holdfast/tasks/{name}/download.py",
+        "benchmark/results.py": "src/holdfast/tasks/{name}/results.py",
         "benchmark/test_benchmark.py": "tests/tasks/test_{name}.py",
     },
 }

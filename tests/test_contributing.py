@@ -15,6 +15,7 @@ from scripts import new
 from scripts.pages import templates
 
 from holdfast.methods.registry import METHODS
+from holdfast.predictions.reading import Ask, Look
 from holdfast.registry import ours
 from holdfast.tasks import cards
 
@@ -43,7 +44,7 @@ def test_a_new_method_passes_its_test(tiny_llava: Path, tmp_path: Path) -> None:
 @pytest.fixture
 def finches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A new benchmark from the template, found as if its folder stood among ours; its test module."""
-    card, download, test = new.write("benchmark", "finches", root=tmp_path)
+    card, download, _, test = new.write("benchmark", "finches", root=tmp_path)
     home = cards.Home(card, "finches", ours())
     sys.modules["finches"] = load(card.parent / "__init__.py", "finches")
     sys.modules["finches.download"] = load(download, "finches.download")
@@ -65,6 +66,22 @@ def test_a_new_benchmark_passes_its_tests(finches: Path, tmp_path: Path) -> None
     assert len(tests) == 2
     for test in tests:
         test(tmp_path / test.__name__)
+
+
+def test_a_new_benchmark_reads_its_results(finches: Path, tmp_path: Path) -> None:
+    benchmark = load(tmp_path / "src/holdfast/tasks/finches/results.py", "finches_results").BENCHMARK
+    (layout,) = benchmark.layouts
+    results, gold = tmp_path / "results.json", tmp_path / "gold.json"
+    results.write_text('[{"bird_id": 1, "guess": "wren"}, {"bird_id": 2, "guess": "rook"}]', encoding="utf-8")
+    gold.write_text('[{"id": 1, "answer": "wren"}, {"id": 2, "answer": "crow"}]', encoding="utf-8")
+    look, ask = Look(results), Ask(references=gold)
+    assert layout.fits(look) and set(benchmark.metrics) == {"finches"}
+    (said,) = layout.read(look, ask).tasks.values()
+    assert [one.prediction for one in said] == ["wren", "rook"]
+    assert {key: one.references for key, one in benchmark.gold(gold, said, ask).items.items()} == {
+        "1": ("wren",),
+        "2": ("crow",),
+    }
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from holdfast.predictions.layout import Benchmark
+from holdfast.predictions.layout import Benchmark, FolderLayout, Layout
 
 ROOT = Path(__file__).resolve().parents[2] / "src" / "holdfast"
 MARK = "<!-- made from the readers -->"
@@ -45,7 +45,8 @@ def benchmarks() -> Iterator[str]:
     for module in modules("tasks/*/results.py"):
         found: Benchmark = module.BENCHMARK
         tasks = "<br>".join(f"`{task}`: {metric}" for task, metric in found.metrics.items())
-        own = ";<br>".join(dict.fromkeys(layout.name for layout in (*found.layouts, *found.folders)))
+        layouts: tuple[Layout | FolderLayout, ...] = (*found.layouts, *found.folders)
+        own = ";<br>".join(dict.fromkeys(layout.name for layout in layouts))
         gold = cell(found.gold.__doc__) if found.gold is not None else "in the result files"
         yield f"| {tasks} | {own} | {gold} |"
 

@@ -78,7 +78,7 @@ def row(option: Option, *, sourced: bool) -> str:
     """The table line of an option; with the source of its default where the entry names any."""
     default = value_in_words(option.default)
     name = f"`{option.name}`" + "".join(f", also `{other}`" for other in option.also)
-    cells = (name, option.type, f"`{default}`" if default else "", option.bounds, option.meaning)
+    cells: tuple[str, ...] = (name, option.type, f"`{default}`" if default else "", option.bounds, option.meaning)
     cells += (option.source,) if sourced else ()
     return "| " + " | ".join(map(plain, cells)) + " |"
 
