@@ -26,6 +26,14 @@ MADE: dict[str, Callable[[], str]] = {
 """Pages that are made from the code."""
 
 
+def on_config(config: Any) -> Any:
+    """A page of ``docs/`` that ``mkdocs.yml`` does not place goes to the end of its last section."""
+    placed = set(re.findall(r"[\w-]+\.md", str(config["nav"])))
+    (last,) = config["nav"][-1].values()
+    last += sorted(page.name for page in (ROOT / "docs").glob("*.md") if page.name not in placed)
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that do not stand in ``docs/``."""
     for place, name in ELSEWHERE.items():
