@@ -48,7 +48,7 @@ def compare(
         str | None, typer.Option(help="TASK,TASK,...: TUNED are stages that learned these tasks in order.")
     ] = None,
     images: Annotated[list[Path] | None, typer.Option(help="Folder with the images, for the report.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the resampling behind the intervals of E, F, O and H.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random signs of a test that cannot be exact.")] = 0,
 ) -> None:
     """What was gained, what was forgotten, item by item, and whether that is noise.
 

@@ -105,7 +105,8 @@ def _warnings(entries: Sequence[Mapping[str, Any]]) -> list[Section]:
 def _sources(entries: Sequence[Mapping[str, Any]]) -> Section:
     names = list(entries[0]["sources"])
     before = ["untouched base", *(f"{entries[0]['sources'][name]['before']:.1f}" for name in names)]
-    rows = [before]
+    floors = [entries[0]["sources"][name].get("blind_floor") for name in names]
+    rows = [["without the image", *("–" if floor is None else f"{floor['score']:.1f}" for floor in floors)], before]
     rows += [[entry["name"], *(f"{entry['sources'][name]['after']:.1f}" for name in names)] for entry in entries]
     return Section("Which skills went", columns=("recipe", *names), rows=rows)
 
