@@ -88,13 +88,14 @@ def result(run: Path) -> dict[str, Any]:
     return {"files": kept, "scores": scores, "log": [{k: v for k, v in row.items() if k != "seconds"} for row in rows]}
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(plain: Desk) -> None:
-    run = plain.folder / "one" / "run"
-    process = start(plain, "one/run")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"])
+def test_a_signal_leaves_a_run_that_goes_on(plain: Desk, number: int, code: int) -> None:
+    run = plain.folder / f"one-{number:d}" / "run"
+    process = start(plain, f"one-{number:d}/run")
     wait_for(process, lambda: logged(run) >= 5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     assert "Traceback" not in out + err
     assert "Interrupted" in out
     assert "the same command goes on where it stopped" in out

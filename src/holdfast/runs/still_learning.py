@@ -8,11 +8,14 @@ Early stopping ends runs whose validation loss no longer falls, so such runs are
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from holdfast.errors import HoldfastError
+from holdfast.files import scan
 
 RULE = (
     "the last validation loss is the lowest and more than 1 % below the one before; without validation, the mean "
@@ -43,14 +46,10 @@ def _losses(log: Path) -> tuple[Sequence[float], Sequence[float]]:
     """Training and validation losses in the order of their steps; a line that was cut off is passed over."""
     training: list[float] = []
     validation: list[float] = []
-    if not log.exists():
-        return training, validation
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        (validation if record.get("event") == "validation" else training).append(float(record["loss"]))
+    with suppress(HoldfastError):  # the log is damaged from here on
+        for _, record in scan(log, nan_is_none=True):
+            if isinstance(record, dict) and isinstance(loss := record.get("loss"), (int, float)):
+                (validation if record.get("event") == "validation" else training).append(float(loss))
     return training, validation
 
 
