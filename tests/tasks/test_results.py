@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -361,3 +362,46 @@ def test_compare_reads_what_score_reads(tmp_path: Path) -> None:
         for ask in (Ask(), Ask(task=task), Ask(metric=task)):
             reading = scored(tmp_path / name, ask)
             assert (list(reading.tasks), reading.totals[task].score) == ([task], result.score), (task, ask)
+
+
+ODD = (None, True, -1, 1.5, "", [], ["x"], {"a": 1}, [[1]], "['a'")
+
+
+def places(content: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a JSON value below its top."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield (*place, key)
+        yield from places(value, (*place, key))
+
+
+def test_odd_values_are_refused_in_words_or_scored(tmp_path: Path) -> None:
+    mathvista(tmp_path)
+    hallusionbench(tmp_path)
+    mmvet(tmp_path)
+    problems = json.loads((tmp_path / "data" / "testmini.json").read_text(encoding="utf-8"))
+    asked = json.loads((tmp_path / "HallusionBench.json").read_text(encoding="utf-8"))
+    contents: dict[str, tuple[Any, Path | None]] = {
+        "mathvista": ({key: row | {"response": "left", "extraction": "1"} for key, row in problems.items()}, None),
+        "hallusionbench": ([row | {"model_prediction": "yes", "same": "1"} for row in asked], None),
+        "mmvet": ({"v1_0": {"model": ["g"], "content": ["1"], "score": [1.0]}}, tmp_path / "mm-vet.json"),
+        "mmmu": (
+            [mmmu_output("B", "B", "validation_Art_1"), mmmu_output("3", "3", "validation_Art_2", choices=())],
+            None,
+        ),
+    }
+    tried = 0
+    for task, (content, references) in contents.items():
+        for number, place in enumerate(places(content)):
+            broken = json.loads(json.dumps(content))
+            holder = broken
+            for key in place[:-1]:
+                holder = holder[key]
+            holder[place[-1]] = ODD[number % len(ODD)]
+            write(tmp_path / "broken.json", broken)
+            try:
+                json.dumps(score(task, tmp_path / "broken.json", references).to_json())
+            except HoldfastError as error:
+                assert len(str(error)) < 2_000
+            tried += 1
+    assert tried > 100

@@ -88,7 +88,7 @@ def skills_of(item: Prediction) -> tuple[str, ...]:
     given = item.extra.get("skills") or ()
     if isinstance(given, str):
         return tuple(re.findall(r"[^\[\],'\"]*[^\[\],'\"\s]", given.replace(", ", ",")))
-    return tuple(map(str, given))
+    return tuple(map(str, given)) if isinstance(given, list | tuple) else ()
 
 
 def recorded_extraction(item: Prediction) -> str | None:

@@ -35,7 +35,7 @@ def _items(content: Mapping[str, Any], file: Path) -> list[Prediction]:
     for key, values in content.items():
         if not isinstance(values, dict):
             raise HoldfastError("the problem is no JSON object", file=file, item=key)
-        metadata = values.get("metadata") or {}
+        metadata = values["metadata"] if isinstance(values.get("metadata"), dict) else {}
         extra = {name: values.get(name, metadata.get(name)) for name in (*TABLES, "precision", "extraction")}
         # A model without a response of its own, such as a guess, has an extraction only.
         said = next((values[name] for name in _SAID if values.get(name) is not None), None)

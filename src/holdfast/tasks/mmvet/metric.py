@@ -96,7 +96,8 @@ def grades_of(item: Prediction) -> tuple[float, ...]:
 def capabilities(item: Prediction) -> tuple[str, ...]:
     """What the item needs, in the order of :data:`CAPABILITIES`."""
     given = item.extra.get("capability") or item.extra.get("capabilities") or item.extra.get("category") or ()
-    names = set(given.replace(" ", "").split(",")) if isinstance(given, str) else set(map(str, given))
+    given = given.replace(" ", "").split(",") if isinstance(given, str) else given
+    names = set(map(str, given)) if isinstance(given, list | tuple) else set()
     return (*(name for name in CAPABILITIES if name in names), *sorted(names - {*CAPABILITIES, ""}))
 
 
