@@ -30,6 +30,7 @@ def evaluate(
 ) -> None:
     """Predict and score tasks; an interrupted call goes on item by item."""
     import json
+    from functools import partial
 
     from holdfast import api
     from holdfast.cli.terminal import Terminal, console, points
@@ -37,18 +38,24 @@ def evaluate(
 
     speed = Speed(share_images="auto" if share_images is None else "on" if share_images else "off")
     names = [name for group in tasks for name in group.split(",") if name]
+    ask = partial(
+        api.evaluate,
+        run_or_model,
+        names,
+        out,
+        limit=limit,
+        batch_size=batch_size,
+        max_new_tokens=max_new_tokens,
+        metric=metric,
+        root=root,
+        options=options,
+        speed=speed,
+    )
     if as_json:
-        scores = api.evaluate(
-            run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens, metric=metric,
-            root=root, options=options, speed=speed,
-        )  # fmt: skip
-        print(json.dumps({"tasks": {name: score.to_json() for name, score in scores.items()}}, indent=1))
+        print(json.dumps({"tasks": {name: score.to_json() for name, score in ask().items()}}, indent=1))
         return
     with Terminal() as terminal:
-        scores = api.evaluate(
-            run_or_model, names, out, limit=limit, batch_size=batch_size, max_new_tokens=max_new_tokens,
-            metric=metric, root=root, options=options, speed=speed, listen=terminal,
-        )  # fmt: skip
+        scores = ask(listen=terminal)
     for name, score in scores.items():
         extra = "".join(f", {getattr(score, k)} {k}" for k in ("missing", "unparsed", "truncated") if getattr(score, k))
         console.print(f"{name:<20} {points(score.score):>6}  {score.metric} ({score.variant}), n {score.n}{extra}")

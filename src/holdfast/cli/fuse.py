@@ -48,7 +48,11 @@ def fuse(
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task(f"fusing by {method}", total=None)
         fuse_folders(
-            place, [folder.expanduser() for folder in tuned], fusion, out, seed=seed,
+            place,
+            [folder.expanduser() for folder in tuned],
+            fusion,
+            out,
+            seed=seed,
             advance=lambda done, total: progress.update(bar, completed=done, total=total),
-        )  # fmt: skip
+        )
     console.print(f"Model: {out}. It loads in plain transformers.", soft_wrap=True)

@@ -73,9 +73,14 @@ def _run(
     """Scores of the captions and of the corpus by one run of the program's line protocol."""
     command = [java, "-Xmx2G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
     with subprocess.Popen(
-        command, cwd=jar.parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, encoding="utf-8",
-    ) as program:  # fmt: skip
+        command,
+        cwd=jar.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    ) as program:
         assert program.stdin is not None and program.stdout is not None
         try:
             statistics = []

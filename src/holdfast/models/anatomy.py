@@ -26,17 +26,29 @@ from holdfast.models.kinds import KINDS, is_norm, kind_of, reachable
 COMPONENTS = ("vision", "connector", "llm")
 
 _CONNECTOR_INSIDE_TOWER = (
-    "merger", "merger_list", "deepstack_merger_list", "downsample", "downsampler1", "downsampler2", "connector",
+    "merger",
+    "merger_list",
+    "deepstack_merger_list",
+    "downsample",
+    "downsampler1",
+    "downsampler2",
+    "connector",
     "vision_adapter",
-)  # fmt: skip
+)
 """Children of a tower that shorten or project its result for the llm: Qwen-VL, GLM-4V, Step-3, Granite-Docling,
 Llama 4.
 """
 
 _ELSEWHERE = (
-    "audio_tower", "audio_encoder", "speech_encoder", "embed_audio", "vqmodel", "generation_embeddings",
-    "generation_aligner", "generation_head",
-)  # fmt: skip
+    "audio_tower",
+    "audio_encoder",
+    "speech_encoder",
+    "embed_audio",
+    "vqmodel",
+    "generation_embeddings",
+    "generation_aligner",
+    "generation_head",
+)
 """Parts that neither read an image nor write text."""
 
 

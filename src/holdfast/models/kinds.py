@@ -48,10 +48,19 @@ _BERT_MLP = ("intermediate", "output")
 
 GATES = frozenset(
     {
-        "gate", "router", "shared_expert_gate", "in_proj_a", "in_proj_b", "in_proj_ba", "b_proj", "g_proj",
-        "weights_proj", "weight_proj", "sink_proj",
-    }
-)  # fmt: skip
+        "gate",
+        "router",
+        "shared_expert_gate",
+        "in_proj_a",
+        "in_proj_b",
+        "in_proj_ba",
+        "b_proj",
+        "g_proj",
+        "weights_proj",
+        "weight_proj",
+        "sink_proj",
+    },
+)
 """Routers and per-head gates: a few outputs that steer others. Of no kind; reached by name or by ``all``."""
 
 

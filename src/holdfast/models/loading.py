@@ -78,9 +78,14 @@ def load_model(
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(type(config), None)  # imports its file while there are no weights
         importing.done()
         model, found = AutoModelForImageTextToText.from_pretrained(
-            place, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code,
-            output_loading_info=True, attn_implementation=None if attention == "auto" else attention,
-        )  # fmt: skip
+            place,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            attn_implementation=None if attention == "auto" else attention,
+        )
         if found["missing_keys"]:  # transformers would leave them random
             missing = sorted(found["missing_keys"])
             raise HoldfastError(

@@ -220,9 +220,6 @@ def _queries(sites: Iterable[Site]) -> dict[str, int]:
 
 
 def _block_input(sites: Sequence[Site], workload: Workload, component: str) -> int:
-    width = max(
-        (next(site.module.parameters(recurse=False)).numel() for site in sites
-         if site.component == component and site.block is not None and is_norm(site.module)),
-        default=0,
-    )  # fmt: skip
+    norms = [s.module for s in sites if s.component == component and s.block is not None and is_norm(s.module)]
+    width = max((next(norm.parameters(recurse=False)).numel() for norm in norms), default=0)
     return workload.width * width * workload.tokens(component)

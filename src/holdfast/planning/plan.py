@@ -43,11 +43,15 @@ class Plan:
             "memory": self.memory.to_json(),
             "flops": {"forward": self.flops.forward, "backward": self.flops.backward, "step": self.flops.step},
             "workload": {
-                "batch_size": work.batch, "length": work.length, "images": work.images, "answer": work.answer,
-                "precision": work.precision, "gradient_checkpointing": work.checkpointing,
+                "batch_size": work.batch,
+                "length": work.length,
+                "images": work.images,
+                "answer": work.answer,
+                "precision": work.precision,
+                "gradient_checkpointing": work.checkpointing,
                 "image_tokens": work.image_tokens,
             },
-        }  # fmt: skip
+        }
 
 
 def make_plan(

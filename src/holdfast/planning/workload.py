@@ -93,8 +93,16 @@ def make_workload(
             remedy=f"give a length of at least {images * tokens + answer}",
         )
     return Workload(
-        batch, length, images, answer, precision, checkpointing, answer_logits_only, patches, tokens
-    )  # fmt: skip
+        batch=batch,
+        length=length,
+        images=images,
+        answer=answer,
+        precision=precision,
+        checkpointing=checkpointing,
+        answer_logits_only=answer_logits_only,
+        patches=patches,
+        image_tokens=tokens,
+    )
 
 
 def image_size(config: Any) -> tuple[int, int]:

@@ -84,8 +84,9 @@ def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
     figure = axes.figure
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
-    sides = [(7, -3, "left"), (-7, -3, "right"), (0, 8, "center"), (0, -14, "center"),
-             (7, 7, "left"), (7, -13, "left"), (-7, 7, "right"), (-7, -13, "right")]  # fmt: skip
+    edges = [(7, -3, "left"), (-7, -3, "right"), (0, 8, "center"), (0, -14, "center")]
+    corners = [(7, 7, "left"), (7, -13, "left"), (-7, 7, "right"), (-7, -13, "right")]
+    sides = edges + corners
     dots = [axes.transData.transform((x, y)) for _, x, y in names]
     taken: list[Any] = []
     for name, x, y in sorted(names, key=lambda item: -item[2]):

@@ -36,9 +36,12 @@ def write_run_report(run: Path, entries: Sequence[Mapping[str, Any]], *, base: P
     comparison = compare(run / "base", run, target=next(iter(entry["target"])))
     sections = [*_warnings(entries), _recipes(entries), _ledger(run)]
     return write_report(
-        run / "report.html", str(entry["name"]), {str(entry["name"]): comparison}, sections=sections,
+        run / "report.html",
+        str(entry["name"]),
+        {str(entry["name"]): comparison},
+        sections=sections,
         images=[run.parent / ".base" / "images", *(picture_roots(run, base) if base else ())],
-    )  # fmt: skip
+    )
 
 
 def picture_roots(run: Path, base: Path) -> list[Path]:
@@ -78,8 +81,12 @@ def write_study_report(out: Path, title: str, entries: Sequence[Mapping[str, Any
     )
     sections += [*_warnings(entries), _sources(entries)]
     return write_report(
-        out / "report.html", title, comparisons, sections=sections, images=[out / ".base" / "images"]
-    )  # fmt: skip
+        out / "report.html",
+        title,
+        comparisons,
+        sections=sections,
+        images=[out / ".base" / "images"],
+    )
 
 
 def _recipes(entries: Sequence[Mapping[str, Any]]) -> Section:

@@ -7,10 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-COLUMNS = (
-    ("recipe", "left"), ("train %", "right"), ("target", "right"), ("source", "right"), ("E", "right"), ("F", "right"),
-    ("O", "right"), ("H", "right"), ("learned", "right"), ("forgot", "right"), ("s", "right"),
-)  # fmt: skip
+_NUMBERS = ("train %", "target", "source", "E", "F", "O", "H", "learned", "forgot", "s")
+COLUMNS = (("recipe", "left"), *((name, "right") for name in _NUMBERS))
 
 
 def target_mean(entry: Mapping[str, Any], when: str) -> float | None:

@@ -30,12 +30,14 @@ def check_fingerprint(folder: RunFolder, identity: str, tasks: Sequence[Task]) -
     if then["base_identity"] != identity:
         raise HoldfastError(
             f"the run began on other weights ({then['base_identity']}) than the model has now ({identity})",
-            file=folder.path, remedy=remedy,
-        )  # fmt: skip
+            file=folder.path,
+            remedy=remedy,
+        )
     changed = [name for name, digest in digests.items() if then["tasks"].get(name) != digest]
     if changed:
-        raise HoldfastError(f"the examples of '{changed[0]}' have changed since the run began", file=folder.path,
-                            remedy=remedy)  # fmt: skip
+        raise HoldfastError(
+            f"the examples of '{changed[0]}' have changed since the run began", file=folder.path, remedy=remedy
+        )
 
 
 def _digest(task: Task) -> str:

@@ -75,9 +75,10 @@ class RunFolder:
                 return
             if self.has_work and before.model_copy(update={"speed": config.speed}) != config:
                 raise HoldfastError(
-                    "the folder holds a run of another configuration", file=self.path,
+                    "the folder holds a run of another configuration",
+                    file=self.path,
                     remedy="choose another --out, or delete it",
-                )  # fmt: skip
+                )
         elif self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise HoldfastError("this exists and is not a Holdfast run", file=self.path, remedy="choose another --out")
         self.path.mkdir(parents=True, exist_ok=True)

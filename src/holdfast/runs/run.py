@@ -211,8 +211,10 @@ class Runner:
         check_restored(base, loaded)
         if recipe.fusion is not None:
             artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
-        self.folder.write_json("training.json", {"steps": outcome.steps, "seconds": outcome.seconds,
-                                                 "stopped_early": outcome.stopped_early})  # fmt: skip
+        self.folder.write_json(
+            "training.json",
+            {"steps": outcome.steps, "seconds": outcome.seconds, "stopped_early": outcome.stopped_early},
+        )
         save_artifacts(
             self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=ledger.to_json()
         )
@@ -252,14 +254,20 @@ class Runner:
 
     def _train(self, loaded: Loaded, recipe: Recipe, examples: tuple[Any, ...], validation: tuple[Any, ...]) -> Outcome:
         if not any((self.folder.path / name).exists() for name in ("checkpoint", "checkpoint.old")):
-            (self.folder.path / "train.jsonl").unlink(
-                missing_ok=True
-            )  # of a try that ended before its first checkpoint
+            # Of a try that ended before its first checkpoint.
+            (self.folder.path / "train.jsonl").unlink(missing_ok=True)
         log = TrainingLog(self.folder, self.config, self.listen)
         trainer = Trainer(
-            loaded, recipe, self.config.train, examples, validation,
-            seed=self.config.seed, run=self.folder.path, listen=log, speed=self.config.speed,
-        )  # fmt: skip
+            loaded,
+            recipe,
+            self.config.train,
+            examples,
+            validation,
+            seed=self.config.seed,
+            run=self.folder.path,
+            listen=log,
+            speed=self.config.speed,
+        )
         try:
             return trainer.fit()
         finally:
@@ -302,11 +310,16 @@ class Runner:
         settings = self.config.evaluate
         self.listen(Predicting(task.name, who, len(task.test)))
         report = predict(
-            loaded, task, file,
-            batch_size=settings.batch_size, max_new_tokens=settings.max_new_tokens,
+            loaded,
+            task,
+            file,
+            batch_size=settings.batch_size,
+            max_new_tokens=settings.max_new_tokens,
             advance=lambda count: self.listen(Predicted(task.name, who, count)),
-            speed=self.config.speed, options=settings.options, cache=cache,
-        )  # fmt: skip
+            speed=self.config.speed,
+            options=settings.options,
+            cache=cache,
+        )
         if report:
             report["feature_cache"] = Decision(cache is not None, f"behind the {cache.stage}" if cache else "not used")
             self.folder.write_json("environment.json", with_evaluation(self.folder, task.name, who, report))

@@ -52,9 +52,14 @@ def fused_loss(head: nn.Module, hidden: Tensor, targets: Tensor, model: Any) -> 
 
     def loss(part: Tensor, wanted: Tensor) -> Any:
         return liger_fused_linear_cross_entropy(
-            part.to(head.weight.dtype), head.weight, wanted, head.bias, reduction="sum", softcap=cap,
+            part.to(head.weight.dtype),
+            head.weight,
+            wanted,
+            head.bias,
+            reduction="sum",
+            softcap=cap,
             return_predicted_tokens=True,
-        )  # fmt: skip
+        )
 
     plain = head(hidden[:1].detach()).float()
     plain = plain if cap is None else torch.tanh(plain / cap) * cap

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
@@ -34,6 +34,7 @@ from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpo
 from holdfast.training.log import cut_back
 from holdfast.training.loss import answer_logits, answer_loss
 from holdfast.training.memory import Randomness, clean_up
+from holdfast.training.schedule import schedule
 
 
 @dataclass
@@ -92,10 +93,10 @@ class Trainer:
             raise HoldfastError(
                 "the recipe trains nothing", remedy="name a method other than 'frozen', or train.steps: 0"
             )
-        self.optimizer = torch.optim.AdamW(groups or [{"params": [nn.Parameter(torch.zeros(1))]}], betas=train.betas)
+        self.optimizer = torch.optim.AdamW(groups or [{"params": []}], betas=train.betas)
         recipe.bind(self.optimizer)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.factor = _schedule(self.optimizer, train, self.steps)
+        self.factor = schedule(train, self.steps)
         # The library keeps the first precision of a process for good, and a tracker or an earlier run may have set it.
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=_precision(train), cpu=loaded.device.type == "cpu")
@@ -299,29 +300,6 @@ class Trainer:
     def encode(self, examples: Sequence[Example]) -> Batch:
         """One batch on the model's device."""
         return self.batcher(examples)
-
-
-def _schedule(optimizer: torch.optim.Optimizer, train: Train, steps: int) -> Callable[[int], float]:
-    """The share of the peak rate at each step: transformers' schedules, called as the plain functions they are."""
-    from transformers import get_scheduler
-
-    names = {
-        "cosine": ("cosine_with_min_lr", {"min_lr_rate": train.final_lr}),
-        "linear": ("linear", {}),
-        "constant": ("constant_with_warmup", {}),
-    }
-    name, extra = names[train.schedule]
-    made = get_scheduler(
-        name,
-        optimizer,
-        num_warmup_steps=round(train.warmup * steps),
-        num_training_steps=max(steps, 1),
-        scheduler_specific_kwargs=extra,
-    )
-    factor: Callable[[int], float] = made.lr_lambdas[0]
-    if train.warmup and round(train.warmup * steps):
-        return lambda step: factor(step + 1)  # the first step of a warm-up should move something
-    return factor
 
 
 def _precision(train: Train) -> str:

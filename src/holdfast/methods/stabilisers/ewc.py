@@ -70,8 +70,6 @@ class Ewc(Stabiliser):
 
     def penalty(self, step: int) -> Tensor | None:
         pairs = [pair for method in self.methods for pair in method.anchors()]
-        terms = [
-            (weight * (now - base).square()).sum()
-            for weight, (now, base) in zip(self.fisher, pairs, strict=True)
-        ]  # fmt: skip
+        weighted = zip(self.fisher, pairs, strict=True)
+        terms = [(weight * (now - base).square()).sum() for weight, (now, base) in weighted]
         return added(terms) * float(self.options.strength / 2)

@@ -108,6 +108,13 @@ def rules(*, ascii_only: bool) -> list[tuple[re.Pattern[str], str]]:
     name = "[A-Za-z][A-Za-z0-9:.-]*"
     value = r"""(?:'[^'"\r\n]*'|"[^'"\r\n]*")"""
     markup = rf"<(?:[!?][A-Za-z-][^>\r\n]*|/?{name}(?: +(?:{name}(?: *= *{value})?|{value}))* */?)>"
+    symbols = (
+        r"([+%&~^|\\\u00a6\u00a7\u00a8\u00a9\u00ac\u00ae\u00af\u00b0-\u00b3\u00b4-\u00ba\u00d7\u00f7\u0387\u05be\u05c0"
+        r"\u05c3\u05c6\u05f3\u05f4\u0600-\u0603\u0606-\u060a\u060c\u0614\u061b\u061e\u066a\u066d\u0703-\u070d\u07f6-\u07f8"
+        r"\u0964\u0965\u0e4f\u1fbd\u2016\u2017\u2020-\u2023\u2030-\u2038\u203b\u203e-\u2042\u2044\u207a-\u207f"
+        r"\u208a-\u208e\u2100-\u214f\u2190-\u21ff\u2200-\u2bff\u3012\u30fb\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40"
+        r"\uff5b-\uff65])"
+    )
     table: list[tuple[str, str]] = [
         (r"([cC][aA][nN])((?i:not))", "keep"),
         (rf"({A}[tT])((?i:was|is))", "keep"),
@@ -124,8 +131,11 @@ def rules(*, ascii_only: bool) -> list[tuple[re.Pattern[str], str]]:
         (rf"([yY]{A})({L})", "apostrophe"),
         (rf"((?i:https?)://[^{no_url}(){{}}]+[^{no_url}.!?(){{}},-])", "keep"),
         (rf"({likely_url})", "keep"),
-        (r"((?:&lt;|<)?[a-zA-Z0-9][^ \t\n\f\r\"<>|()\u00a0{}]*@(?:[^ \t\n\f\r\"<>|(){}.\u00a0]+\.)*"
-         r"[^ \t\n\f\r\"<>|(){}.\u00a0]+(?:&gt;|>)?)", "keep"),
+        (
+            r"((?:&lt;|<)?[a-zA-Z0-9][^ \t\n\f\r\"<>|()\u00a0{}]*@(?:[^ \t\n\f\r\"<>|(){}.\u00a0]+\.)*"
+            r"[^ \t\n\f\r\"<>|(){}.\u00a0]+(?:&gt;|>)?)",
+            "keep",
+        ),
         (rf"(@[A-Za-z_][A-Za-z_0-9]*|#{L}+)", "keep"),
         (rf"({short})([^A-Za-z])", "apostrophe"),
         (rf"({negation})([^A-Za-z])", "apostrophe"),
@@ -151,13 +161,15 @@ def rules(*, ascii_only: bool) -> list[tuple[re.Pattern[str], str]]:
         (rf"({A}[0-9][0-9])({N})", "keep"),
         (rf"({LD}+(?:\.{LD}+)*\.{alternatives(EXTENSIONS)})((?:{N}|[.?!,]))", "keep"),
         (rf"({word}\.)([,;:\u3001])", "word"),
-        (r"((?:\([0-9]{2,3}\)[ \u00a0]?|(?:\+\+?)?(?:[0-9]{2,4}[- \u00a0])?[0-9]{2,4}[- \u00a0])[0-9]{3,4}[- \u00a0]?"
-         r"[0-9]{3,5}|(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5})", "phone"),
+        (
+            r"((?:\([0-9]{2,3}\)[ \u00a0]?|(?:\+\+?)?(?:[0-9]{2,4}[- \u00a0])?[0-9]{2,4}[- \u00a0])[0-9]{3,4}"
+            r"[- \u00a0]?[0-9]{3,5}|(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5})",
+            "phone",
+        ),
         (r"(\"|&quot;)([A-Za-z0-9$])", "open"),
         (r"(\"|&quot;|'')", "close"),
         (r"([<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]])([^A-Za-z0-9])", "parentheses"),
-        (r"([-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\))",
-         "brackets"),
+        (r"([-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\))", "brackets"),
         (r"(<|&lt;)", "less"),
         (r"(>|&gt;)", "greater"),
         (r"([\[\](){}])", "brackets"),
@@ -176,10 +188,6 @@ def rules(*, ascii_only: bool) -> list[tuple[re.Pattern[str], str]]:
         (rf"({quotes})", "close"),
         (rf"({short}|{negation})", "apostrophe"),
         (r"(<<|>>)", "keep"),
-        (r"([+%&~^|\\\u00a6\u00a7\u00a8\u00a9\u00ac\u00ae\u00af\u00b0-\u00b3\u00b4-\u00ba\u00d7\u00f7\u0387\u05be\u05c0"
-         r"\u05c3\u05c6\u05f3\u05f4\u0600-\u0603\u0606-\u060a\u060c\u0614\u061b\u061e\u066a\u066d\u0703-\u070d\u07f6-\u07f8"
-         r"\u0964\u0965\u0e4f\u1fbd\u2016\u2017\u2020-\u2023\u2030-\u2038\u203b\u203e-\u2042\u2044\u207a-\u207f"
-         r"\u208a-\u208e\u2100-\u214f\u2190-\u21ff\u2200-\u2bff\u3012\u30fb\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40"
-         r"\uff5b-\uff65])", "keep"),
-    ]  # fmt: skip
+        (symbols, "keep"),
+    ]
     return [(re.compile(pattern), kind) for pattern, kind in table]

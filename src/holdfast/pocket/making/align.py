@@ -38,9 +38,16 @@ def _place_targets() -> tuple[Tensor, Tensor]:
 
 
 def train_connector(
-    model: Any, features: Tensor, pictures: list[Picture], *, steps: int, lr: float, batch: int, seed: int,
+    model: Any,
+    features: Tensor,
+    pictures: list[Picture],
+    *,
+    steps: int,
+    lr: float,
+    batch: int,
+    seed: int,
     progress: Progress,
-) -> None:  # fmt: skip
+) -> None:
     """Train projector and word embeddings (in place) on cached features ``[n, 16, 96]``.
 
     At every patch the dot products with the words of a kind are logits; "nothing" is a vector that is thrown away.

@@ -20,17 +20,33 @@ def make_config() -> Any:
 
     return LlavaConfig(
         vision_config=SiglipVisionConfig(
-            hidden_size=VISION_WIDTH, intermediate_size=192, num_hidden_layers=3, num_attention_heads=4,
-            image_size=32, patch_size=8, vision_use_head=False,
+            hidden_size=VISION_WIDTH,
+            intermediate_size=192,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=32,
+            patch_size=8,
+            vision_use_head=False,
         ),
         text_config=LlamaConfig(
-            vocab_size=len(vocabulary()), hidden_size=WIDTH, intermediate_size=384, num_hidden_layers=3,
-            num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=512, tie_word_embeddings=False,
-            pad_token_id=PAD, bos_token_id=BEGIN, eos_token_id=END,
+            vocab_size=len(vocabulary()),
+            hidden_size=WIDTH,
+            intermediate_size=384,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            max_position_embeddings=512,
+            tie_word_embeddings=False,
+            pad_token_id=PAD,
+            bos_token_id=BEGIN,
+            eos_token_id=END,
         ),
-        image_token_index=IMAGE, image_seq_length=IMAGE_TOKENS, vision_feature_layer=-1,
-        vision_feature_select_strategy="full", tie_word_embeddings=False,
-    )  # fmt: skip
+        image_token_index=IMAGE,
+        image_seq_length=IMAGE_TOKENS,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        tie_word_embeddings=False,
+    )
 
 
 def make_model(seed: int) -> Any:

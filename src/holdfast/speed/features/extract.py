@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.models.anatomy import Anatomy
+from holdfast.speed.decision import NotPossible
 from holdfast.speed.features.files import FeatureRecord
 from holdfast.speed.features.tap import Call, Inputs, call, consumed, needs_llm, overhear, slim
 from holdfast.speed.features.towers import listening, replaying, towers
@@ -38,8 +39,6 @@ class Extractor:
         Raises:
             NotPossible: The family makes its features in a way that cannot be cut out.
         """
-        from holdfast.speed.decision import NotPossible
-
         with evaluating(self.model):
             made = overhear(self.model, inputs)
             if self.read is None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from holdfast.speed.decision import NotPossible
 from holdfast.speed.features.extract import Stage, restored
 from holdfast.speed.features.files import FeatureRecord
 from holdfast.speed.features.merge import merged
@@ -49,8 +50,6 @@ class CachedImages:
 
     def fits(self) -> bool:
         """Whether stored features can be joined; told by their shapes, nothing is read."""
-        from holdfast.speed.decision import NotPossible
-
         if self.stage == "tower":
             return True  # joined after the connector, whose shapes are not known yet
         try:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.speed.decision import NotPossible
-from holdfast.speed.features.tree import is_output
+from holdfast.speed.features.tree import is_output, tensors_of
 
 FEATURES = "mm_encoder_outputs"
 """The argument of ``forward`` that takes features instead of pixels."""
@@ -108,8 +108,6 @@ def slim(features: Any, read: tuple[str, ...]) -> Any:
 
 def needs_llm(model: nn.Module, made: Call, llm: Mapping[str, nn.Parameter]) -> bool:
     """Whether features depend on weights of the llm, told by the graph that leads to them."""
-    from holdfast.speed.features.tree import tensors_of
-
     wanted = {id(parameter) for parameter in llm.values() if parameter.is_floating_point()}
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters() if parameter.is_floating_point()]
     try:

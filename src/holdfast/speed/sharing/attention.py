@@ -56,9 +56,14 @@ def _register() -> None:
     inner = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
     def attend(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *rest: Any,
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        *rest: Any,
         **options: Any,
-    ) -> Any:  # fmt: skip
+    ) -> Any:
         split = getattr(attention_mask, _SPLIT, 0)
         if not split or query.shape[2] != key.shape[2] or options.get("position_bias") is not None:
             return inner(module, query, key, value, attention_mask, *rest, **options)

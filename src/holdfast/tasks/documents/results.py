@@ -50,9 +50,11 @@ def _key(record: Mapping[str, Any]) -> str | None:
 
 def _read_charts(look: Look, ask: Ask) -> Reading:
     columns = Columns({"id": "id", "prediction": _said(look), "question": "query", "image": "imgname"}, file=look.path)
-    keyed = (Record(row.line, {**row.values, "id": as_id(_key(row.values), "query", look.path, row.line)})
-             for row in look.rows())  # fmt: skip
-    return reading_of(look, "ChartQA answers", columns.predictions(keyed))
+
+    def keyed(row: Record) -> Record:
+        return Record(row.line, {**row.values, "id": as_id(_key(row.values), "query", look.path, row.line)})
+
+    return reading_of(look, "ChartQA answers", columns.predictions(map(keyed, look.rows())))
 
 
 def _said(look: Look) -> str:

@@ -11,9 +11,21 @@ from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
 
 SUBTASKS = (
-    "existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR",
-    "commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning",
-)  # fmt: skip
+    "existence",
+    "count",
+    "position",
+    "color",
+    "posters",
+    "celebrity",
+    "scene",
+    "landmark",
+    "artwork",
+    "OCR",
+    "commonsense_reasoning",
+    "numerical_calculation",
+    "text_translation",
+    "code_reasoning",
+)
 ENDING = "Please answer yes or no."
 """Every official question ends so; prompts put it back or leave it, hence it is not part of the question here."""
 

@@ -110,8 +110,9 @@ def _checked(source: Source, splits: Sequence[str]) -> list[Draft]:
             tree = "; ".join(source.card.origin.tree)
             raise HoldfastError(
                 f"a file of the split {split} is not in the layout of {source.card.name} ({error})",
-                file=source.root, remedy=f"expected there: {tree}",
-            ) from error  # fmt: skip
+                file=source.root,
+                remedy=f"expected there: {tree}",
+            ) from error
     return list(found.values())
 
 
