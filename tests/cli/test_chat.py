@@ -13,7 +13,7 @@ from holdfast import api
 from holdfast.data.examples import Example, Turn, image_key
 from holdfast.inference.library import generate
 from holdfast.models.loading import load_model
-from holdfast.runs.asking import Pair
+from holdfast.runs.two_models import TwoModels
 from tests.support.desk import Desk
 
 QUESTION = "what colour is it ?"
@@ -41,7 +41,7 @@ def test_base_and_tuned_answer_as_alone(desk: Desk, method: str) -> None:
     found = json.loads(said.out)
     assert found["base"] == answer(load_model(str(desk.model), device="cpu"), picture)
     assert found["tuned"] == answer(api.load(run, device="cpu"), picture)
-    pair = Pair(run, device="cpu")
+    pair = TwoModels(run, device="cpu")
     with pair.base() as base:
         bare = load_model(str(desk.model), device="cpu")
         batch = bare.chat.encode([Example("t", (), (Turn("why ?", ()),))], with_answers=False)

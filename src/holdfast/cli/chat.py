@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from holdfast.data.examples import ImageSource
     from holdfast.inference.conversation import Conversation
-    from holdfast.runs.asking import Pair
+    from holdfast.runs.two_models import TwoModels
 
 HELP = "A line is a question. /image PATH adds a picture to the next one, /new begins again, /quit ends."
 
@@ -30,12 +30,12 @@ def chat(
 
     from holdfast.errors import HoldfastError
     from holdfast.inference.conversation import Conversation
-    from holdfast.runs.asking import Pair
+    from holdfast.runs.two_models import TwoModels
 
     if as_json and once is None:
         raise HoldfastError("--json prints the answers to one question", remedy="ask it with --once")
     pictures = [_picture(str(path)) for path in image or ()]
-    pair = Pair(run)
+    pair = TwoModels(run)
     table = _Table(pair, {name: Conversation(pair.tuned, max_new_tokens, system) for name in _names(who)})
     if once is not None:
         answers = table.ask(once, pictures, None if as_json else _print_label)
@@ -49,7 +49,7 @@ def chat(
 class _Table:
     """Both conversations at one table."""
 
-    def __init__(self, pair: Pair, conversations: dict[str, Conversation]) -> None:
+    def __init__(self, pair: TwoModels, conversations: dict[str, Conversation]) -> None:
         self.pair, self.conversations = pair, conversations
 
     def ask(self, question: str, pictures: list[ImageSource], label: Callable[[str], None] | None) -> dict[str, str]:

@@ -39,7 +39,7 @@ TOOLS = frozenset(("tool", "function", "function_call", "observation", "ipython"
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
+class Dialogue:
     """A record in one form.
 
     Attributes:
@@ -84,7 +84,7 @@ def form_of(record: Values) -> Form:
     return found[0] if found else SIMPLE
 
 
-def conversation_of(record: Values) -> tuple[Form, Conversation]:
+def conversation_of(record: Values) -> tuple[Form, Dialogue]:
     """A record of any form as a conversation.
 
     Raises:
@@ -100,7 +100,7 @@ def conversation_of(record: Values) -> tuple[Form, Conversation]:
     system = _text_or_nothing(record.get("system"), "system")
     if system and said and system != said:
         raise HoldfastError("the item has two system prompts: a field and a turn", remedy="keep one of them")
-    return form, Conversation(turns, tuple(inside or images), system or said)
+    return form, Dialogue(turns, tuple(inside or images), system or said)
 
 
 def image_values(record: Values, *, needed: bool = False) -> list[Any]:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, image_key
-from holdfast.data.forms import SIMPLE, Conversation, Form, conversation_of
+from holdfast.data.forms import SIMPLE, Dialogue, Form, conversation_of
 from holdfast.data.images import open_image, resolve_inside
 from holdfast.data.stored import DataURI, Encoded, StoredImage, is_data_uri
 from holdfast.errors import HoldfastError
@@ -145,7 +145,7 @@ def _identifier(record: Mapping[str, Any], name: str) -> str:
 
 
 def _example(
-    record: Mapping[str, Any], item: str, form: Form, said: Conversation, resolve: Callable[[str], Path]
+    record: Mapping[str, Any], item: str, form: Form, said: Dialogue, resolve: Callable[[str], Path]
 ) -> Example:
     images = tuple(_source(value, resolve) for value in said.images)
     marks = sum(turn.question.count(IMAGE_MARK) for turn in said.turns)

@@ -17,7 +17,7 @@ from holdfast.runs.artifacts import check_base, load_artifacts
 from holdfast.runs.folder import RunFolder
 
 
-class Pair:
+class TwoModels:
     """The base and the tuned model of a run.
 
     Methods that can be switched off give the base from the same weights; for others the base is loaded beside them
