@@ -110,8 +110,10 @@ def test_an_exported_adapter_is_plain_peft(desk: Desk, batch: Any, tmp_path: Pat
     said = desk.run("export", desk.folder / "lora", "--adapter", "--out", tmp_path / "adapter")
     assert said.code == 0, said.err
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors",
-    }  # fmt: skip
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
     fresh = AutoModelForImageTextToText.from_pretrained(desk.model, dtype=torch.float32)
     plain = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"))
     run = logits(api.load(desk.folder / "lora").model, batch)
@@ -120,12 +122,44 @@ def test_an_exported_adapter_is_plain_peft(desk: Desk, batch: Any, tmp_path: Pat
     assert not torch.equal(run, base)
 
 
+def test_a_connector_tuned_in_full_goes_with_the_adapter(desk: Desk, batch: Any, tmp_path: Path) -> None:
+    """LLaVA's own recipe as one PEFT adapter: ``modules_to_save``."""
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    said = desk.run("export", desk.folder / "lora and full", "--adapter", "--out", tmp_path / "adapter")
+    assert said.code == 0, said.err
+    fresh = AutoModelForImageTextToText.from_pretrained(desk.model, dtype=torch.float32)
+    plain = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"))
+    run = logits(api.load(desk.folder / "lora and full").model, batch)
+    lora_alone = logits(api.load(desk.folder / "lora").model, batch)
+    assert torch.equal(logits(plain, batch), run) and not torch.equal(run, lora_alone)
+
+
+def test_the_model_card(desk: Desk, tmp_path: Path) -> None:
+    import yaml
+
+    assert desk.run("export", desk.folder / "lora", "--out", tmp_path / "model").code == 0
+    _, head, body = (tmp_path / "model/README.md").read_text("utf-8").split("---\n", 2)
+    about = yaml.safe_load(head)
+    assert about["library_name"] == "transformers" and about["pipeline_tag"] == "image-text-to-text"
+    entry = desk.json("lora/scores.json")["recipes"]["lora"]
+    row = entry["target"]["data"]
+    assert f"| data | target | {row['n']} | {row['before']:.1f} | {row['after']:.1f} |" in body
+    recipe = yaml.safe_load(body.split("```yaml\n")[1].split("```")[0])
+    assert recipe["tune"]["llm"]["method"] == "lora" and recipe["train"]["steps"] == 4
+    assert "One seed (0)" in body and "trained on: data.jsonl" in body
+    assert (tmp_path / "model/model.safetensors").stat().st_mode & 0o777 == (
+        tmp_path / "model/README.md"
+    ).stat().st_mode & 0o777
+
+
 def test_refusals(desk: Desk, tmp_path: Path) -> None:
     out = tmp_path / "x"
     desk.run("export", desk.folder / "prefix", "--out", out).refused(
         "'prefix' cannot be folded into the weights", "holdfast.load"
     )
-    for name in ("lora and full", "mask", "prefix", "nothing"):
+    for name in ("mask", "prefix", "nothing"):
         desk.run("export", desk.folder / name, "--adapter", "--out", out).refused("not one PEFT adapter")
     assert not out.exists()
     assert not list(tmp_path.glob("*.partial"))

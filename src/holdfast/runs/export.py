@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
 from holdfast.inference.library import end_ids
 from holdfast.methods.recipe import kind_of, restore
+from holdfast.methods.selective.dense import Dense
 from holdfast.models.loading import Loaded, load_model, model_place
 from holdfast.models.processor_files import copy_processor
 from holdfast.runs.artifacts import check_base, load_artifacts
 from holdfast.runs.folder import RunFolder
+from holdfast.runs.model_card import model_card
 
 
 def export_model(run: Path, out: Path) -> float:
@@ -52,31 +55,69 @@ def export_model(run: Path, out: Path) -> float:
             loaded.chat.processor.save_pretrained(partial)
         again = load_model(str(partial), dtype=next(loaded.model.parameters()).dtype)
         deviation = float((_logits(again, probe) - before).abs().max())
+        folder = _run_folder(run)
+        card = model_card(folder, load_config(folder.config), loaded.name, adapter=False)
+        files.write_text(partial / "README.md", card)
     return deviation
 
 
 def export_adapter(run: Path, out: Path) -> None:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` for ``PeftModel.from_pretrained``.
 
+    A component that was tuned in full beside the adapter (LLaVA's connector) goes with it as PEFT's
+    ``modules_to_save``.
+
     Raises:
-        HoldfastError: The run is not one PEFT adapter and nothing else, or ``out`` is not free.
+        HoldfastError: The run is not one PEFT adapter with modules tuned in full, or ``out`` is not free.
     """
     from safetensors.torch import save_file
 
     _free(out)
-    artifacts, record = load_artifacts(_run_folder(run).artifact)
-    if len(artifacts) != 1 or "peft_config" not in artifacts[0].metadata:
+    folder = _run_folder(run)
+    artifacts, record = load_artifacts(folder.artifact)
+    adapters = [artifact for artifact in artifacts if "peft_config" in artifact.metadata]
+    whole = [artifact for artifact in artifacts if issubclass(kind_of(artifact), Dense)]
+    if len(adapters) != 1 or len(adapters) + len(whole) != len(artifacts):
         what = ", ".join(f"{artifact.method} on {artifact.component}" for artifact in artifacts) or "nothing"
         raise HoldfastError(
-            f"the run holds {what}, which is not one PEFT adapter", file=run, remedy="export a merged model instead"
+            f"the run holds {what}, which is not one PEFT adapter with or without modules tuned in full",
+            file=run,
+            remedy="export a merged model instead",
         )
-    # PEFT names tensors from its own wrapper inwards.
-    tensors = {f"base_model.model.{name}": tensor for name, tensor in artifacts[0].tensors.items()}
-    config: dict[str, Any] = dict(artifacts[0].metadata["peft_config"])
-    config |= {"base_model_name_or_path": record["model"], "inference_mode": True}
+    tensors = dict(adapters[0].tensors)
+    config: dict[str, Any] = dict(adapters[0].metadata["peft_config"])
+    if whole:
+        full = {name: tensor for artifact in whole for name, tensor in artifact.tensors.items()}
+        config["modules_to_save"] = _modules_of(full, record["model"], folder)
+        tensors |= full
+    config |= {"base_model_name_or_path": model_place(record["model"]), "inference_mode": True}
     with files.folder_beside(out) as partial:
-        save_file(tensors, partial / "adapter_model.safetensors", metadata={"format": "pt"})
+        # PEFT names tensors from its own wrapper inwards.
+        named = {f"base_model.model.{name}": tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(named, partial / "adapter_model.safetensors", metadata={"format": "pt"})
         files.write_json(partial / "adapter_config.json", config)
+        card = model_card(folder, load_config(folder.config), model_place(record["model"]), adapter=True)
+        files.write_text(partial / "README.md", card)
+
+
+def _modules_of(tensors: Mapping[str, torch.Tensor], model: str, folder: RunFolder) -> list[str]:
+    """The modules that own these tensors, by their full names.
+
+    Raises:
+        HoldfastError: A tensor belongs to no module alone, so that PEFT could not save it.
+    """
+    loaded = load_model(model, trust_remote_code=load_config(folder.config).trust_remote_code, device="cpu")
+    found, left = [], set(tensors)
+    for name, module in loaded.model.named_modules():
+        own = {f"{name}.{short}" for short, _ in module.named_parameters(recurse=False)}
+        if own and own <= left:
+            found.append(name)
+            left -= own
+    if left:
+        raise HoldfastError(
+            f"'{min(left)}' is no module of its own, and PEFT saves modules", remedy="export a merged model instead"
+        )
+    return found
 
 
 def _run_folder(run: Path) -> RunFolder:
