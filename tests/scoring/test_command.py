@@ -41,6 +41,7 @@ def test_json(rows: Path) -> None:
 def test_words_fit_80_columns(rows: Path, tmp_path: Path) -> None:
     done = run("score", "exact_match", rows, "--out", tmp_path / "scored.jsonl")
     assert "exact_match: 50.00" in done.stdout and "format, not ability" in done.stdout
+    assert "Without the images always answering 'cat' would score 50.00." in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert len((tmp_path / "scored.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +214,16 @@ def test_intersected_sets_of_different_size_are_not_set_beside_each_other_withou
     comparison = compare(base, tuned, intersect=True)
     assert any("40 in base, 30 in tuned; do not set the two beside each other" in note for note in comparison.notes)
     assert comparison.tasks["t"].n == 30
+
+
+def test_always_yes_has_the_official_score_of_always_yes(gold: Path) -> None:
+    """On 8,977 questions of VQA v2 the official evaluator gives 20.85 to a file that says yes to all of them."""
+    with gzip.open(gold / "vqav2_subset" / "annotations_valid.json.gz", "rt", encoding="utf-8") as stream:
+        annotations = json.load(stream)["annotations"]
+    items = [
+        Prediction(str(row["question_id"]), references=tuple(answer["answer"] for answer in row["answers"]))
+        for row in annotations
+    ]
+    floor = blind_floor(items)
+    assert floor is not None and floor.how == "always answering 'yes'"
+    assert round(100 * floor.score, 2) == 20.85

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from holdfast.predictions.record import Score
+    from holdfast.verdict.floors import BlindFloor
 
 _WIDTH = 80
 _ROWS = 14
@@ -37,6 +38,7 @@ def score(
     """Score a prediction file of any tool by its task's official metric; no model is needed."""
     from holdfast.cli.compare import columns_of
     from holdfast.scoring import score as scoring
+    from holdfast.verdict.floors import blind_floor
 
     reading = scoring.score_reading(
         task,
@@ -53,15 +55,18 @@ def score(
     if as_json:
         typer.echo(json.dumps(result.to_json(), ensure_ascii=False, indent=2, allow_nan=False))
     else:
-        _show(result)
+        # Only a mean of items on 0 to 1 has a floor that is a mean of items too.
+        _show(result, blind_floor(reading.tasks[task]) if result.is_mean else None)
 
 
-def _show(result: Score) -> None:
+def _show(result: Score, floor: BlindFloor | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=_WIDTH, highlight=False)
     console.print(f"{result.task}: {result.score:.2f} ({result.metric}, variant {result.variant}, n = {result.n:,})")
+    if floor is not None:
+        console.print(f"Without the images {floor.how} would score {100 * floor.score:.2f}.")
     counts = {"missing": result.missing, "unparsed": result.unparsed, "truncated": result.truncated}
     if any(counts.values()):
         said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
