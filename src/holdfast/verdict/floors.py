@@ -64,7 +64,7 @@ def blind_floor(items: Sequence[Prediction]) -> BlindFloor | None:
     if all(item.choices for item in items):
         chance = sum(1 / len(item.choices) for item in items) / len(items)
         best.append(BlindFloor(chance, "a guess among the options"))
-    return max(best, key=lambda floor: floor.score)
+    return max(best, key=lambda floor: round(floor.score, 9))  # of equals the simplest
 
 
 def _credits(references: tuple[str, ...]) -> Credits:
