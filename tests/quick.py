@@ -7,11 +7,29 @@ from __future__ import annotations
 
 REFERENCES = "tests/methods/test_references.py"
 
+
+def of(file: str, *tests: str) -> tuple[str, ...]:
+    """Some tests of a file that has slower ones too."""
+    return tuple(f"{file}::{test}" for test in tests)
+
+
 QUICK: dict[str, tuple[str, ...]] = {
     "cli": ("tests/cli/test_doors.py",),
-    "config": ("tests/config/test_loading.py",),
+    "config": of(
+        "tests/config/test_loading.py",
+        "test_the_recipe_of_the_design",
+        "test_round_trip",
+        "test_overrides",
+        "test_mistakes_carry_their_line",
+    ),
     "data": ("tests/data/test_splits.py",),
-    "files": ("tests/test_files.py",),
+    "files": of(
+        "tests/test_files.py",
+        "test_every_form_gives_the_same_records_with_their_lines",
+        "test_every_mistake_is_one_sentence_with_its_line",
+        "test_a_failed_write_leaves_what_was_there",
+        "test_a_folder_is_replaced_or_refused",
+    ),
     "inference": ("tests/inference/test_rows.py",),
     "methods": ("tests/methods/test_ledger.py",),
     "methods/additive": (f"{REFERENCES}::test_the_adapter_is_its_equation",),
@@ -20,10 +38,22 @@ QUICK: dict[str, tuple[str, ...]] = {
     "methods/selective": (f"{REFERENCES}::test_magnitude_takes_the_smallest_and_gradient_the_largest",),
     "methods/stabilisers": (f"{REFERENCES}::test_l2_sp_pulls_with_half_the_squared_distance",),
     "metrics": ("tests/metrics/test_units_sets.py",),
-    "models": ("tests/models/test_identity.py",),
-    "planning": ("tests/planning/test_command.py",),
+    "models": of(
+        "tests/models/test_identity.py",
+        "test_one_weight_changes_it_wherever_it_stands",
+        "test_dtype_shape_and_name_matter",
+    ),
+    "planning": of("tests/planning/test_command.py", "test_json_has_the_agreed_keys", "test_mistakes_are_one_sentence"),
     "pocket": ("tests/pocket/test_tokens.py",),
-    "predictions": ("tests/predictions/test_readers.py",),
+    "predictions": of(
+        "tests/predictions/test_readers.py",
+        "test_llava_answers",
+        "test_lmms_eval_samples",
+        "test_vlmevalkit_tables",
+        "test_plain_tables",
+        "test_unknown_things_are_refused",
+        "test_gzipped_json",
+    ),
     "reports": ("tests/reports/test_explorer.py",),
     "runs": ("tests/runs/test_folder.py",),
     "scoring": ("tests/scoring/test_command.py",),
