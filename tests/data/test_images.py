@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from holdfast.data.images import open_image
+from holdfast.data.images import open_image, resolve_inside
 from holdfast.errors import HoldfastError
 
 
@@ -180,3 +180,9 @@ def test_damage_gives_a_picture_or_one_sentence(
     except HoldfastError as error:
         assert "'spoilt'" in error.problem
         assert error.remedy
+
+
+def test_a_link_to_itself_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with pytest.raises(HoldfastError, match=r"image path 'loop\.png' cannot be used: "):
+        resolve_inside(tmp_path, "loop.png")

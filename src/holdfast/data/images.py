@@ -37,8 +37,9 @@ def resolve_inside(root: Path, name: str) -> Path:
         path = (real_root / name).resolve()
         inside = path.is_relative_to(real_root)
         exists, is_file = path.exists(), path.is_file()
-    except OSError as error:
-        raise HoldfastError(f"the image path '{name[:80]}' cannot be used: {error.strerror}") from error
+    except (OSError, RuntimeError) as error:  # links in a circle are a RuntimeError before Python 3.13
+        why = getattr(error, "strerror", None) or "its links go in a circle"
+        raise HoldfastError(f"the image path '{name[:80]}' cannot be used: {why}", remedy="mend the path") from error
     if not inside:
         raise HoldfastError(f"image path '{name}' leaves the data root", remedy=remedy)
     if not exists:
