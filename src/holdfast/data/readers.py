@@ -21,9 +21,10 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
+from holdfast.data.contents import Advance
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, image_key
 from holdfast.data.forms import SIMPLE, Dialogue, Form, conversation_of
-from holdfast.data.images import open_image, resolve_inside
+from holdfast.data.images import resolve_inside
 from holdfast.data.stored import DataURI, Encoded, StoredImage, is_data_uri
 from holdfast.errors import HoldfastError
 from holdfast.files import form_of, parse_json, scan
@@ -55,6 +56,7 @@ def read_examples(
     open_images: bool = True,
     limit: int | None = None,
     columns: Mapping[str, str] | None = None,
+    advance: Advance | None = None,
 ) -> ExamplesRead:
     """Read every example of ``file`` and collect every problem.
 
@@ -64,6 +66,7 @@ def read_examples(
         open_images: Decode each picture once, so that damaged files are found before training.
         limit: Stop after this many records.
         columns: Field of the simple form -> what the file calls it.
+        advance: Told how many of how many pictures are checked.
 
     Raises:
         HoldfastError: The file itself is missing, unreadable or holds no record at all.
@@ -73,10 +76,10 @@ def read_examples(
     elif not root.is_dir():
         raise HoldfastError(f"the data root {root} is not a folder", remedy="set root to the folder of the images")
     examples: list[Example] = []
+    lines: list[int] = []
     problems: list[HoldfastError] = []
     first_seen: dict[str, int] = {}
     resolve = lru_cache(maxsize=None)(partial(resolve_inside, root))  # questions share images
-    known_images: dict[Path | StoredImage, HoldfastError | None] = {}
     count = 0
     forms: Counter[str] = Counter()
     is_list, is_table = form_of(file) == "json", form_of(file) in ("csv", "tsv", "xlsx")
@@ -100,15 +103,16 @@ def read_examples(
                 # LLaVA's files name a conversation by its picture, which may have several.
                 item = next(name for n in count_from(2) if (name := f"{item}#{n}") not in first_seen)
             first_seen[item] = line
-            example = _example(record, item, form, said, resolve)
-            if open_images:
-                _check_images(example, known_images)
-            examples.append(example)
+            examples.append(_example(record, item, form, said, resolve))
+            lines.append(line)
             forms[form.name] += 1
         except HoldfastError as error:
             problems.append(HoldfastError(error.problem, file=file, line=line, item=item, remedy=error.remedy))
     if not count:
         raise HoldfastError("the data set is empty", file=file, remedy="add at least one example")
+    if open_images:
+        examples, more = _with_sound_images(examples, lines, file, advance)
+        problems = sorted(problems + more, key=lambda problem: problem.line or 0)
     return ExamplesRead(tuple(examples), tuple(problems), dict(forms))
 
 
@@ -197,16 +201,22 @@ def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
         raise
 
 
-def _check_images(example: Example, known: dict[Path | StoredImage, HoldfastError | None]) -> None:
-    for source in example.images:
-        if not isinstance(source, Path | StoredImage):
-            continue
-        if source not in known:
-            try:
-                open_image(source)
-                known[source] = None
-            except HoldfastError as error:
-                known[source] = error
-        problem = known[source]
-        if problem is not None:
-            raise HoldfastError(problem.problem, remedy=problem.remedy)
+def _with_sound_images(
+    examples: list[Example], lines: list[int], file: Path, advance: Advance | None
+) -> tuple[list[Example], list[HoldfastError]]:
+    """The examples whose pictures can be decoded, and what is wrong with the others."""
+    from holdfast.data.checking import check_pictures
+
+    sources = (image for example in examples for image in example.images if isinstance(image, Path | StoredImage))
+    wrong = check_pictures(sources, advance=advance)
+    if not wrong:
+        return examples, []
+    kept, problems = [], []
+    for example, line in zip(examples, lines, strict=True):
+        first = (wrong[image] for image in example.images if isinstance(image, Path | StoredImage) and image in wrong)
+        found = next(first, None)
+        if found is None:
+            kept.append(example)
+        else:
+            problems.append(HoldfastError(found.problem, file=file, line=line, item=example.id, remedy=found.remedy))
+    return kept, problems

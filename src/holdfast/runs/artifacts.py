@@ -73,7 +73,7 @@ def check_base(loaded: Loaded, record: dict[str, Any], folder: Path) -> None:
     Raises:
         HoldfastError: The base differs in content.
     """
-    if record["base_identity"] != loaded.identity:
+    if not loaded.known_as(record["base_identity"]):
         raise HoldfastError(
             f"the artifact was trained on {record['model']} ({record['base_identity']}), not on these weights "
             f"({loaded.identity})",

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from holdfast.data.examples import Example, Turn
+from holdfast.data import contents
+from holdfast.data.examples import Example, ImageSource, Turn
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class Task:
     def key(self) -> str:
         """Sixteen digits that stand for the test items and their scoring; predictions are cached under it."""
         digest = hashlib.sha256(f"{self.metric}:{self.variant}".encode())
+        for example, pictures in zip(self.test, contents_of(self.test), strict=True):
+            digest.update(repr((example.id, example.turns, example.choices, sorted(example.extra.items()))).encode())
+            digest.update(b"".join(pictures))
+        return digest.hexdigest()[:16]
+
+    def key_by_time(self) -> str:
+        """The key that older evaluations wrote down, which took size and time for content."""
+        digest = hashlib.sha256(f"{self.metric}:{self.variant}".encode())
         for example in self.test:
             digest.update(repr((example.id, example.turns, example.choices, sorted(example.extra.items()))).encode())
             digest.update(example.system.encode())
@@ -40,6 +49,32 @@ class Task:
                 else:
                     digest.update(image.tobytes())
         return digest.hexdigest()[:16]
+
+    def pictures(self) -> dict[str, str]:
+        """What the test items are and what they show, apart: answers to one list of items can be compared if both
+        saw the same.
+        """
+        ids, seen = hashlib.sha256(), hashlib.sha256()
+        for example, pictures in zip(self.test, contents_of(self.test), strict=True):
+            ids.update(repr(example.id).encode())
+            seen.update(b"".join(pictures) + b"|")
+        return {"items": ids.hexdigest()[:16], "pictures": seen.hexdigest()[:16]}
+
+
+def contents_of(examples: Sequence[Example]) -> list[list[bytes]]:
+    """A digest of the content of every image of every example; files of all are read side by side."""
+    files = contents.digests(image for example in examples for image in example.images if isinstance(image, Path))
+    drawn: dict[int, bytes] = {}  # questions share pixels
+
+    def of(image: ImageSource) -> bytes:
+        if isinstance(image, Path):
+            return files[image]
+        if id(image) not in drawn:
+            facts = f"{image.shape} {image.dtype}".encode()
+            drawn[id(image)] = hashlib.blake2b(facts + image.tobytes(), digest_size=32).digest()
+        return drawn[id(image)]
+
+    return [[of(image) for image in example.images] for example in examples]
 
 
 def split_by_image(

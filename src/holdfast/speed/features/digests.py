@@ -9,17 +9,17 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from holdfast.data import contents
 from holdfast.data.examples import Example, ImageSource
 from holdfast.data.stored import StoredImage
-from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Anatomy, decoder_of
+from holdfast.models.identity import processor_facts
 from holdfast.models.loading import Loaded
 from holdfast.speed.features.towers import towers
 
@@ -40,24 +40,12 @@ def image_set(example: Example) -> str:
 
 def _image(source: ImageSource) -> bytes:
     if isinstance(source, Path):
-        try:
-            facts = source.stat()
-        except OSError as error:
-            remedy = "put it back, or take the example out"
-            raise HoldfastError(f"image '{source.name}' cannot be read: {error.strerror}", remedy=remedy) from error
-        return _file(str(source), facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        return contents.digest(source)
     if isinstance(source, StoredImage):
         return hashlib.blake2b(source.tobytes(), digest_size=32).digest()
     digest = hashlib.blake2b(f"pixels {source.shape} {source.dtype}".encode(), digest_size=32)
     digest.update(source.tobytes())
     return digest.digest()
-
-
-@cache
-def _file(path: str, size: int, changed: int, number: int) -> bytes:
-    """A file is read once a process, and again when it was written to."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(b"", digest_size=32)).digest()
 
 
 def weights(model: nn.Module, anatomy: Anatomy, components: Collection[str]) -> str:
@@ -107,7 +95,7 @@ def group(loaded: Loaded, stage: str, components: Collection[str], precision: Ma
         "weights": weights(model, loaded.anatomy, components),
         "config": {key: value for key, value in model.config.to_dict().items() if key not in _PASSING},
         "attention": [_attention(part) for part in towers(model, loaded.anatomy).values()],
-        "processor": processor(loaded.chat.processor),
+        "processor": processor_facts(loaded.chat.processor),
         "precision": dict(precision),
         "device": loaded.device.type,
         "versions": [transformers.__version__, torch.__version__, PIL.__version__],
@@ -118,18 +106,6 @@ def group(loaded: Loaded, stage: str, components: Collection[str], precision: Ma
 
 def _attention(part: Any) -> str:
     return str(getattr(getattr(part, "config", None), "_attn_implementation", None))
-
-
-def processor(found: Any) -> dict[str, Any]:
-    """Every setting of a processor and of its image part, the chat template and the tokenizer apart."""
-    images = getattr(found, "image_processor", found)
-    own = {key: value for key, value in vars(found).items() if isinstance(value, bool | int | float | str | list)}
-    own.pop("chat_template", None)
-    return {
-        "class": type(found).__name__,
-        "settings": own,
-        "images": images.to_dict() if hasattr(images, "to_dict") else type(images).__name__,
-    }
 
 
 def _nameless(value: Any) -> str:
