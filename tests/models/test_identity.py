@@ -8,7 +8,7 @@ import sys
 import torch
 from torch import nn
 
-from holdfast.models.identity import WHOLE, model_identity, tensor_digest
+from holdfast.models.identity import SAMPLED, model_identity, tensor_digest
 
 _SCRIPT = """
 import torch
@@ -79,13 +79,14 @@ def test_zero_dimensional_and_boolean_tensors_count() -> None:
     assert tensor_digest(torch.tensor([True, False])) != tensor_digest(torch.tensor([False, True]))
 
 
-def test_large_tensors_are_sampled_evenly_and_fast() -> None:
-    large = torch.zeros(WHOLE + 1)
-    base = tensor_digest(large)
-    for place in (0, 160, 16 * 1000):  # every (WHOLE + 1) >> 16 = 16th value is looked at
+def test_every_value_of_a_large_tensor_counts_and_the_sample_of_older_runs_is_still_known() -> None:
+    large = torch.zeros(SAMPLED + 1)
+    for place in (0, 1, 160, 16 * 1000 + 7, SAMPLED):
         other = large.clone()
         other[place] = 1
-        assert tensor_digest(other) != base
-    whole = torch.zeros(WHOLE)
+        assert tensor_digest(other) != tensor_digest(large)
+        # Every (SAMPLED + 1) >> 16 = 16th value was looked at.
+        assert (tensor_digest(other, sampled=True) != tensor_digest(large, sampled=True)) == (place % 16 == 0)
+    whole = torch.zeros(SAMPLED)
     whole[-1] = 1
-    assert tensor_digest(whole) != tensor_digest(torch.zeros(WHOLE))
+    assert tensor_digest(whole) != tensor_digest(torch.zeros(SAMPLED))

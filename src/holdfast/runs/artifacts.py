@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from holdfast import files
 from holdfast.errors import HoldfastError
+from holdfast.files.digest import sealed, sha256
 from holdfast.methods.contract import Artifact
 from holdfast.models.loading import Loaded
 from holdfast.registry import Provider
@@ -34,11 +35,12 @@ def save_artifacts(
                     "options": dict(artifact.options),
                     "metadata": artifact.metadata,
                     "file": name,
+                    "sha256": sha256(partial / name),
                     "provider": asdict(artifact.provider),
                 }
             )
         record = {"format": FORMAT, "model": model, "base_identity": identity, "parts": parts, "ledger": ledger}
-        files.write_json(partial / "artifact.json", record)
+        files.write_json(partial / "artifact.json", record | {"sha256": sealed(record)})
 
 
 def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
@@ -52,9 +54,15 @@ def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
         raise HoldfastError("there is no finished artifact", file=folder, remedy="let the run finish first")
     try:
         record = files.read_json(file)
+        if record.get("sha256", sealed(record)) != sealed(record):
+            raise damaged("artifact.json is not as it was written", folder)
         artifacts = []
         for part in record["parts"]:
             name = Path(part["file"]).name  # a file name only: an artifact cannot point outside its folder
+            if not (folder / name).is_file():
+                raise damaged(f"the values of {part['component']} are missing, {name}", folder)
+            if "sha256" in part and part["sha256"] != sha256(folder / name):  # older artifacts have none
+                raise damaged(f"{name} is not as it was written", folder)
             tensors = load_file(folder / name)
             artifact = Artifact(part["component"], part["method"], part["options"], tensors, part.get("metadata", {}))
             if "provider" in part:
@@ -63,8 +71,14 @@ def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
     except HoldfastError:
         raise
     except Exception as error:  # safetensors raises its own type, which it does not export
-        raise HoldfastError(f"the artifact is damaged ({error})", file=folder, remedy="train it again") from error
+        raise damaged(" ".join(str(error).split())[:200], folder) from error
     return artifacts, record
+
+
+def damaged(what: str, folder: Path) -> HoldfastError:
+    """What to say of an artifact that is not whole."""
+    remedy = "copy it again, or delete this folder and give the command of the run, which trains it again"
+    return HoldfastError(f"the artifact is damaged ({what})", file=folder, remedy=remedy)
 
 
 def check_base(loaded: Loaded, record: dict[str, Any], folder: Path) -> None:

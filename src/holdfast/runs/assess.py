@@ -12,6 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.events import Listener, Predicted, Predicting
 from holdfast.inference.predict import Options, predict
 from holdfast.metrics.registry import get_metric
+from holdfast.models.identity import model_identity
 from holdfast.models.loading import Loaded
 from holdfast.predictions.record import Score
 from holdfast.runs.folder import RunFolder, safe_name
@@ -83,29 +84,37 @@ def assess(
 
 def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tokens: int, options: Options) -> None:
     """Record whose answers to what the folder holds, or refuse if it holds others."""
-    identity = _identity(loaded)
+    identity = model_identity(loaded.model)  # with what was restored on the base
     way = "" if options == "generate" else f"-{options}"
     asked = {task.name: f"{task.key()}-{task.max_new_tokens or max_new_tokens}{way}" for task in tasks}
-    record: dict[str, Any] = {"identity": identity, "model": loaded.name, "tasks": asked}
+    record: dict[str, Any] = {
+        "identity": identity,
+        "model": loaded.name,
+        "asking": loaded.asking,
+        "tasks": asked,
+        "asked": {task.name: task.pictures() for task in tasks},
+    }
     remedy = "choose another --out"
     if (folder.path / FILE).exists():
         before = folder.read_json(FILE, "identity")
-        if before["identity"] != identity:
+        if before["identity"] not in (identity, model_identity(loaded.model, sampled=True)):
             raise HoldfastError("the folder holds answers of another model", file=folder.path, remedy=remedy)
-        other = [name for name, key in asked.items() if before.get("tasks", {}).get(name, key) != key]
+        for part, digits in loaded.asking.items():
+            if before.get("asking", {}).get(part, digits) != digits:
+                problem = f"the folder holds answers that were made with another {part.removesuffix('s')}"
+                raise HoldfastError(problem, file=folder.path, remedy=remedy)
+        earlier = before.get("tasks", {})
+        by_time = {} if "asking" in before else {task.name: task.key_by_time() for task in tasks}
+        other = [
+            name for name, key in asked.items() if earlier.get(name, key) not in (key, by_time.get(name, "") + key[16:])
+        ]
         if other:
             what = f"answers to other items of '{other[0]}', of another length, or asked in another way"
             raise HoldfastError(f"the folder holds {what}", file=folder.path, remedy=remedy)
-        record = before | record | {"tasks": before.get("tasks", {}) | asked}
+        record = before | record | {"tasks": earlier | asked, "asked": before.get("asked", {}) | record["asked"]}
     elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise HoldfastError("this exists and is not the folder of an evaluation", file=folder.path, remedy=remedy)
     folder.write_json(FILE, record)
-
-
-def _identity(loaded: Loaded) -> str:
-    from holdfast.models.identity import model_identity
-
-    return model_identity(loaded.model)
 
 
 def _counter(listen: Listener, task: str) -> Callable[[int], None]:

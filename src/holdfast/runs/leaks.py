@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from holdfast.data import contents
 from holdfast.data.examples import Example, ImageSource
 from holdfast.data.stored import StoredImage
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.task import Task
 
 FILE = "leaks.json"
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,9 @@ class _Contents:
         if isinstance(image, np.ndarray):
             return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
         if isinstance(image, StoredImage):
-            return hashlib.sha256(image.tobytes()).hexdigest()
+            return hashlib.blake2b(image.tobytes(), digest_size=32).hexdigest()
         if image not in self.known:
             # The same path on both sides is one file, and equal to itself without being read.
             alone = self.lengths[self.sizes[image]] == 1
-            self.known[image] = str(image) if alone else _sha256(image)
+            self.known[image] = str(image) if alone else contents.digest(image).hex()
         return self.known[image]
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()

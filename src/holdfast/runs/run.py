@@ -167,7 +167,7 @@ class Runner:
         assert tasks.target is not None
         if not (self.folder.path / "skipped.json").exists():
             self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
-        check_fingerprint(self.folder, loaded.identity, tasks.all)
+        check_fingerprint(self.folder, loaded, tasks.all)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
                 self._take_over(self.parent, loaded, recipe, tasks)
@@ -296,7 +296,7 @@ class Runner:
         """Made once a model and task, beside the run folders, and copied into each run."""
         settings = self.config.evaluate
         limit = task.max_new_tokens or settings.max_new_tokens
-        place = self.folder.path.parent / ".base" / loaded.identity
+        place = self.folder.path.parent / ".base" / loaded.answering
         way = "" if settings.options == "generate" else f"-{settings.options}"
         share_answers(
             place / f"{safe_name(task.name)}-{task.key()}-{limit}{way}.jsonl",

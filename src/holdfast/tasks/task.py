@@ -14,6 +14,7 @@ import numpy as np
 
 from holdfast.data import contents
 from holdfast.data.examples import Example, ImageSource, Turn
+from holdfast.data.stored import StoredImage
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Task:
         digest = hashlib.sha256(f"{self.metric}:{self.variant}".encode())
         for example, pictures in zip(self.test, contents_of(self.test), strict=True):
             digest.update(repr((example.id, example.turns, example.choices, sorted(example.extra.items()))).encode())
-            digest.update(b"".join(pictures))
+            digest.update(example.system.encode() + b"".join(pictures))
         return digest.hexdigest()[:16]
 
     def key_by_time(self) -> str:
@@ -70,7 +71,7 @@ def contents_of(examples: Sequence[Example]) -> list[list[bytes]]:
         if isinstance(image, Path):
             return files[image]
         if id(image) not in drawn:
-            facts = f"{image.shape} {image.dtype}".encode()
+            facts = b"" if isinstance(image, StoredImage) else f"{image.shape} {image.dtype}".encode()
             drawn[id(image)] = hashlib.blake2b(facts + image.tobytes(), digest_size=32).digest()
         return drawn[id(image)]
 

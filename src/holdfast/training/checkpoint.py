@@ -12,6 +12,7 @@ from torch import Tensor
 
 from holdfast import files
 from holdfast.errors import HoldfastError
+from holdfast.files.digest import sealed, sha256
 from holdfast.methods.recipe import Recipe
 
 _FOLDER = "checkpoint"
@@ -42,10 +43,13 @@ def save_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer,
     plain = {name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}
     with files.folder_beside(run / _FOLDER, replace=True, durable=True) as partial:
         save_file(plain, partial / "tensors.safetensors")
-        files.write_json(partial / "progress.json", vars(progress), indent=None)
+        record = {**vars(progress), "tensors": sha256(partial / "tensors.safetensors")}
+        files.write_json(partial / "progress.json", record | {"sha256": sealed(record)}, indent=None)
 
 
-def load_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer) -> Progress | None:
+def load_checkpoint(
+    run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int | None = None
+) -> Progress | None:
     """Continue from the checkpoint of ``run`` if there is one; ``recipe`` must be attached.
 
     Raises:
@@ -56,22 +60,42 @@ def load_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer)
     if not (folder / "progress.json").exists():
         return None
     try:
+        record = files.read_json(folder / "progress.json")
+        is_sealed = "sha256" in record  # older checkpoints are not
+        if is_sealed and record.pop("sha256") != sealed(record):
+            raise _damaged(folder, "progress.json is not as it was written")
+        if is_sealed and record.pop("tensors") != sha256(folder / "tensors.safetensors"):
+            raise _damaged(folder, "tensors.safetensors is not as it was written")
         tensors = load_file(folder / "tensors.safetensors")
-        progress = Progress(**files.read_json(folder / "progress.json"))
+        progress = Progress(**record)
+    except HoldfastError as error:
+        if error.file and error.file.endswith("progress.json"):
+            raise _damaged(folder, error.problem) from error
+        raise
     except Exception as error:  # safetensors raises its own type, which it does not export
         raise _damaged(folder) from error
     groups: dict[str, dict[str, Any]] = {"trainable": {}, "optimizer": {}, "state": {}, "random": {}}
     for key, tensor in tensors.items():
         group, _, name = key.partition(":")
+        if group not in groups:
+            raise _damaged(folder, f"'{key[:80]}' is no part of a checkpoint")
         groups[group][name] = tensor
     trainable = recipe.named_trainable()
     if set(groups["trainable"]) != set(trainable):
         raise HoldfastError(
             "the checkpoint trains other tensors than this configuration", file=folder, remedy="choose another --out"
         )
+    if steps is not None and not 0 <= progress.step <= steps:
+        raise _damaged(folder, f"it stands at step {progress.step} of {steps}")
+    if progress.step and trainable and not groups["optimizer"] and not is_sealed:
+        raise _damaged(folder, "the state of the optimizer is missing")
+    if "cpu" not in groups["random"]:
+        raise _damaged(folder, "the state of the random generator is missing")
     recipe.load(groups["trainable"], groups["state"])
     for key, value in groups["optimizer"].items():
         kind, _, name = key.partition(":")
+        if name not in trainable:
+            raise _damaged(folder, f"it holds the optimizer's state of '{name[:80]}', which does not train")
         parameter = trainable[name]
         optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
     torch.set_rng_state(groups["random"]["cpu"])
@@ -80,5 +104,6 @@ def load_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer)
     return progress
 
 
-def _damaged(folder: Path) -> HoldfastError:
-    return HoldfastError("the checkpoint is damaged", file=folder, remedy="delete this folder to begin the run anew")
+def _damaged(folder: Path, what: str = "") -> HoldfastError:
+    problem = "the checkpoint is damaged" + (f": {what}" if what else "")
+    return HoldfastError(problem, file=folder, remedy="delete this folder to begin the run anew")

@@ -128,7 +128,7 @@ class Trainer:
     def _fit(self) -> Outcome:
         progress = None
         if self.run_folder is not None:
-            progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer)
+            progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer, self.steps)
         if progress is not None and self.run_folder is not None:
             self.listen(Resumed(progress.step, self.steps))
             cut_back(self.run_folder / "train.jsonl", progress.step)
