@@ -184,10 +184,10 @@ def test_runs_and_evaluations_of_older_versions_go_on(place: Path, capsys: pytes
     spec = TaskSpec(data=data[0], validation=0.0, test=0.0)
     task = resolve_task(spec, base=place, seed=0).task
     record["tasks"] = {"data": f"{replace(task, train=(), test=task.train).key_by_time()}-2"}
-    record.pop("asking")
+    record.pop("setup")
     file.write_text(json.dumps(record), encoding="utf-8")
     api.evaluate(place / "model", data, out, max_new_tokens=2)
-    assert "asking" in json.loads(file.read_text("utf-8"))
+    assert "setup" in json.loads(file.read_text("utf-8"))
 
 
 def test_an_evaluation_does_not_go_on_with_another_template_or_other_pixels(place: Path) -> None:

@@ -32,6 +32,7 @@ from holdfast.data.contents import (
 from holdfast.data.images import FORMATS, MAX_PIXELS, open_image
 from holdfast.data.stored import StoredImage
 from holdfast.errors import HoldfastError
+from holdfast.files import parse_json
 
 FEW = 400
 """Up to so many pictures a worker would take longer to start than to decode them."""
@@ -147,10 +148,10 @@ def _shared_out(paths: Sequence[Path], workers: Sequence[subprocess.Popen[str]])
                 worker.stdin.write(json.dumps([os.fspath(path) for path in desk]) + "\n")
                 worker.stdin.flush()
                 while desk:
-                    answer = json.loads(worker.stdout.readline())
+                    answer = parse_json(worker.stdout.readline())
                     done.put(_answer(desk[0], answer))
                     desk.pop(0)
-        except (OSError, ValueError):  # killed, for example for want of memory: look at the rest here
+        except (OSError, ValueError, HoldfastError):  # killed, for example for want of memory: look at the rest here
             for path in desk:
                 done.put(look_at(path))
         finally:
@@ -182,7 +183,7 @@ def main() -> None:
     """A worker: a JSON list of paths a line comes in, an answer a path goes out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     for line in sys.stdin:
-        for name in json.loads(line):
+        for name in parse_json(line):
             _, problem, content = look_at(Path(name))
             stamp, digest = content or (None, b"")
             told = [problem and problem.problem, problem and problem.remedy, stamp, digest.hex()]

@@ -41,7 +41,7 @@ def model_identity(model: nn.Module, *, sampled: bool = False) -> str:
     return digest.hexdigest()[:16]
 
 
-def asking_parts(model: Any, chat: ChatProcessor) -> dict[str, str]:
+def setup_parts(model: Any, chat: ChatProcessor) -> dict[str, str]:
     """What answers depend on beside weights and questions, by its name for people: sixteen digits each."""
     generation = getattr(model, "generation_config", None)
     settings = {} if generation is None else generation.to_dict()

@@ -18,7 +18,7 @@ from holdfast import importing
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
-from holdfast.models.identity import asking_parts, joined, model_identity
+from holdfast.models.identity import setup_parts, joined, model_identity
 
 POCKET = Path(__file__).with_name("pocket")
 """The folder of the shipped model."""
@@ -39,14 +39,14 @@ class Loaded:
         return model_identity(self.model)
 
     @cached_property
-    def asking(self) -> dict[str, str]:
+    def setup(self) -> dict[str, str]:
         """Stand for what answers depend on beside the weights: processor, tokenizer, chat template, generation."""
-        return asking_parts(self.model, self.chat)
+        return setup_parts(self.model, self.chat)
 
     @property
     def answering(self) -> str:
         """Stands for everything that answers depend on but the questions."""
-        return joined(self.identity, *self.asking.values())
+        return joined(self.identity, *self.setup.values())
 
     def known_as(self, identity: str) -> bool:
         """Whether ``identity`` stands for these weights; older runs looked at a sample of large tensors."""

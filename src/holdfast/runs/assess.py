@@ -90,7 +90,7 @@ def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tok
     record: dict[str, Any] = {
         "identity": identity,
         "model": loaded.name,
-        "asking": loaded.asking,
+        "setup": loaded.setup,
         "tasks": asked,
         "asked": {task.name: task.pictures() for task in tasks},
     }
@@ -99,12 +99,12 @@ def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tok
         before = folder.read_json(FILE, "identity")
         if before["identity"] not in (identity, model_identity(loaded.model, sampled=True)):
             raise HoldfastError("the folder holds answers of another model", file=folder.path, remedy=remedy)
-        for part, digits in loaded.asking.items():
-            if before.get("asking", {}).get(part, digits) != digits:
+        for part, digits in loaded.setup.items():
+            if before.get("setup", {}).get(part, digits) != digits:
                 problem = f"the folder holds answers that were made with another {part.removesuffix('s')}"
                 raise HoldfastError(problem, file=folder.path, remedy=remedy)
         earlier = before.get("tasks", {})
-        by_time = {} if "asking" in before else {task.name: task.key_by_time() for task in tasks}
+        by_time = {} if "setup" in before else {task.name: task.key_by_time() for task in tasks}
         other = [
             name for name, key in asked.items() if earlier.get(name, key) not in (key, by_time.get(name, "") + key[16:])
         ]

@@ -28,7 +28,7 @@ def check_fingerprint(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task]) 
     now: dict[str, Any] = {
         "format": FORMAT,
         "base_identity": loaded.identity,
-        "model": loaded.asking,
+        "model": loaded.setup,
         "tasks": {task.name: _parts(task) for task in tasks},
         # What was asked, for a comparison with answers of another run.
         "asked": {task.name: task.pictures() for task in tasks if not isinstance(task.test, PocketExamples)},
