@@ -18,7 +18,7 @@ from holdfast import importing
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
-from holdfast.models.identity import setup_parts, joined, model_identity
+from holdfast.models.identity import joined, model_identity, setup_parts
 
 POCKET = Path(__file__).with_name("pocket")
 """The folder of the shipped model."""
