@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,9 +13,13 @@ from torch.nn.functional import kl_div
 
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Context
-from holdfast.methods.recipe import Recipe
-from holdfast.methods.registry import make_stabiliser
+from holdfast.methods.additive.adapter import Adapter
+from holdfast.methods.contract import Card, Context, Seen
+from holdfast.methods.ledger import write_ledger
+from holdfast.methods.recipe import Recipe, restore
+from holdfast.methods.registry import METHODS, STABILISERS, make_stabiliser
+from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.speed.sharing.supports import supports
 from holdfast.training.batches import Stream
 from holdfast.training.loss import answer_logits
 from holdfast.training.pools import Pools
@@ -111,7 +116,7 @@ def test_distillation_is_the_divergence_from_the_base(tune: dict[str, Any], tiny
         with trained.recipe.suspended(), torch.no_grad():
             return answer_logits(trained.loaded.model, batch)[0]
 
-    term = stabiliser.batch_penalty(now, targets, base)
+    term = stabiliser.batch_penalty(Seen(batch, now, targets, base, base))
 
     def softmax(values: np.ndarray) -> np.ndarray:
         scaled = np.exp(values / 2 - (values / 2).max(-1, keepdims=True))
@@ -205,7 +210,94 @@ def test_replay_says_so_too() -> None:
         make_stabiliser("replay", {}).mix(examples(), (), 0)
 
 
-@pytest.mark.parametrize("name", ["l2_sp", "l1_sp", "ewc"])
+PRODUCTS: list[dict[str, Any]] = [
+    {"method": "lora", "r": 4, "dropout": 0.0},
+    {"method": "loha", "r": 4},
+    {"method": "lokr", "r": 4},
+    {"method": "delora", "r": 4},
+    {"method": "pissa", "r": 4, "lr": 1e-2},
+]
+
+
+@pytest.mark.parametrize("llm", PRODUCTS, ids=lambda section: str(section["method"]))
+def test_l2_sp_of_a_product_of_factors_is_that_of_its_dense_change(llm: dict[str, Any], tiny_llava: Path) -> None:
+    tune = {"llm": {"lr": 1e-2, **llm}}
+    trained = run(tiny_llava, tune, keep=[{"stabiliser": "l2_sp", "strength": 0.5}], steps=2)
+    penalty = trained.recipe.penalty(0)
+    assert penalty is not None and penalty.requires_grad
+    merged, base = fresh(tiny_llava), fresh(tiny_llava).anatomy.names()
+    for method in restore(merged, trained.recipe.detach()):
+        method.merge()
+    total = sum(float((p - base[n]).detach().double().square().sum()) for n, p in merged.anatomy.names().items())
+    assert penalty.item() == pytest.approx(0.25 * total, rel=1e-3) and total > 0
+
+
+def test_the_ledger_names_what_a_distance_does_not_hold(tiny_llava: Path) -> None:
+    tune = {"connector": "full", "llm": {"method": "adapter", "bottleneck": 4}}
+    trained = run(tiny_llava, tune, keep=["l2_sp"], steps=1)
+    rows = {row.component: row for row in write_ledger(trained.recipe, trained.loaded.anatomy).rows}
+    assert rows["llm"].notes == {"not_held_by": ["l2_sp"]} and rows["connector"].notes == {}
+
+
+def test_l2_sp_refuses_what_moves_no_weight_at_all(tiny_llava: Path) -> None:
+    recipe, context = attached(fresh(tiny_llava), {"llm": {"method": "adapter", "bottleneck": 4}})
+    with pytest.raises(HoldfastError, match="this recipe trains none"):
+        make_stabiliser("l2_sp", {}).begin(recipe.active, context)
+
+
+class TwoPasses(Stabiliser):
+    """Half the squared distance of two passes of the same batch, and from the base."""
+
+    card = Card(name="two_passes", paradigm="any", family="test", summary="", paper="", year=None)
+    wants_logits = True
+    seen: ClassVar[list[tuple[float, float, bool]]] = []
+
+    def batch_penalty(self, seen: Seen) -> torch.Tensor | None:
+        again, base = seen.again(), seen.base()
+        apart = (again - seen.logits).square().sum()
+        self.seen.append((float(apart.detach()), float((base - seen.logits).detach().abs().max()), again.requires_grad))
+        return apart / 2
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_term_may_look_at_a_second_pass_and_at_the_base(dropout: float, tiny_llava: Path) -> None:
+    STABILISERS.enter(TwoPasses)
+    TwoPasses.seen.clear()
+    try:
+        tune = {"llm": {**LORA["llm"], "dropout": dropout}}
+        run(tiny_llava, tune, keep=["two_passes"], steps=2)
+    finally:
+        STABILISERS.leave("two_passes")
+    first, second = TwoPasses.seen
+    assert first[0] == 0 and first[1] <= 1e-6, "at step 0 every pass is the base"
+    assert (second[0] > 0) == (dropout > 0) and second[1] > 1e-3
+    assert first[2] and second[2]
+
+
+class LooksAround(Adapter):
+    """A change that depends on the whole row."""
+
+    card = replace(Adapter.card, name="looks_around")
+    per_token = False
+
+
+def test_rows_are_not_shared_under_a_method_that_looks_at_whole_rows(tiny_llava: Path) -> None:
+    METHODS.enter(LooksAround)
+    try:
+        loaded = fresh(tiny_llava)
+        assert supports(loaded.model, loaded.chat)
+        recipe, _ = attached(loaded, {"llm": {"method": "looks_around", "bottleneck": 4}})
+        assert not supports(loaded.model, loaded.chat)
+        assert "'looks_around' looks at whole rows" in supports(loaded.model, loaded.chat).why
+        artifacts = recipe.detach()
+        assert supports(loaded.model, loaded.chat)
+        restore(loaded, artifacts)
+        assert not supports(loaded.model, loaded.chat)
+    finally:
+        METHODS.leave("looks_around")
+
+
+@pytest.mark.parametrize("name", ["l1_sp", "ewc"])
 def test_distances_refuse_recipes_that_move_no_base_weight(name: str, tiny_llava: Path) -> None:
     recipe, context = attached(fresh(tiny_llava), LORA)
     with pytest.raises(HoldfastError, match="pulls trained base weights back, and this recipe trains none"):

@@ -139,8 +139,8 @@ class Seen:
 
     Attributes:
         batch: The model's inputs.
-        logits: ``[batch, places, vocabulary]`` of the model in training.
-        targets: ``[batch, places]``; negative where there is no answer token.
+        logits: ``[tokens, vocabulary]`` of the model in training, where an answer token is predicted.
+        targets: ``[tokens]``, the answer tokens.
         base: Gives the untouched base's logits at the same places, for the price of a forward pass.
         again: Gives the logits of another pass of the model in training, with its own dropout and with gradients.
     """

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.events import Ledger, LedgerRow
+from holdfast.methods.contract import Method
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy
 
@@ -33,11 +36,17 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
                 total=part.count() + added,
                 lr=recipe.learning_rates[component] if active else None,
                 checkpoint_bytes=sum(t.numel() * (t.element_size() + index) for t in trainable),
-                notes=method.notes() if active else {},
+                notes=_notes(recipe, method) if active else {},
             )
         )
     base = sum(parameter.numel() for parameter in {id(p): p for p in anatomy.names().values()}.values())
     return Ledger(tuple(rows), base, added_total)
+
+
+def _notes(recipe: Recipe, method: Method) -> dict[str, Any]:
+    """What the method decided, and which stabilisers do not hold what it changes."""
+    left_out = [stabiliser.card.name for stabiliser in recipe.stabilisers if stabiliser.leaves_out(method)]
+    return method.notes() | ({"not_held_by": left_out} if left_out else {})
 
 
 def without_gradient(recipe: Recipe) -> list[str]:

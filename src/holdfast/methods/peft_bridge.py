@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options, Paradigm
@@ -64,6 +64,8 @@ class PeftMethod(Method):
     config_type: ClassVar[str]
     fixed: ClassVar[Mapping[str, Any]] = {}
     peft_names: ClassVar[Mapping[str, str]] = {}
+    adds: ClassVar[bool] = False
+    """Whether the change of a weight is added to it, so that its norm is that of ``get_delta_weight``."""
     default_modules: ClassVar[tuple[str, ...]] = ("attention", "mlp")
 
     def _config(self, component: Component) -> Any:
@@ -145,6 +147,12 @@ class PeftMethod(Method):
 
     def added(self) -> int:
         return sum(parameter.numel() for parameter in self.named_trainable().values())
+
+    def squares(self) -> list[Tensor]:
+        if not self.adds:
+            return []
+        wrapped: list[Any] = [self.component.model.get_submodule(name) for name in self.layers]
+        return [layer.get_delta_weight(self._adapter).square().sum() for layer in wrapped]
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

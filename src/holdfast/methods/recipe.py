@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, within
-from holdfast.methods.contract import Artifact, Batch, Context, Method
+from holdfast.methods.contract import Artifact, Batch, Context, Method, Seen
 from holdfast.methods.fusion.base import Fusion
 from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.stabilisers.base import Stabiliser, added
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
 from holdfast.registry import ours
+from holdfast.speed.sharing.supports import WHOLE_ROWS
 
 
 class Recipe:
@@ -60,6 +61,10 @@ class Recipe:
         """The methods of components that are not frozen."""
         return {name: method for name, method in self.methods.items() if method.card.name != "frozen"}
 
+    def touches(self) -> set[str]:
+        """The components whose outputs change while it is attached."""
+        return {component for method in self.active.values() for component in method.touches()}
+
     @property
     def paradigm(self) -> str:
         """The paradigms in use; a fusion makes the recipe selective too."""
@@ -99,6 +104,7 @@ class Recipe:
             generator = torch.Generator().manual_seed(seed * 1000 + position)
             try:
                 method.attach(part, Context(generator, batches, loss, self.learning_rates[component]))
+                _mark(loaded.model, self.active.values())
             except HoldfastError as error:
                 key = ".".join(("tune", component, *error.key))
                 raise HoldfastError(f"tune.{component}: {error.problem}", remedy=error.remedy, key=key) from error
@@ -127,29 +133,21 @@ class Recipe:
             for group in method.parameter_groups(self.learning_rates[component], weight_decay)
         ]
 
+    @property
+    def wants_logits(self) -> bool:
+        """Whether a term of the loss looks at what the model says."""
+        return any(part.wants_logits for part in self._terms())
+
+    def _terms(self) -> list[Stabiliser | Method]:
+        return [*self.stabilisers, *self.active.values()]
+
     def penalty(self, step: int) -> Tensor | None:
-        """The sum of the stabilisers' terms."""
-        total: Tensor | None = None
-        for stabiliser in self.stabilisers:
-            term = stabiliser.penalty(step)
-            if term is not None:
-                total = term if total is None else total + term
-        return total
+        """The sum of the terms that stabilisers and methods add to the loss of a step."""
+        return _sum(part.penalty(step) for part in self._terms())
 
-    def batch_penalty(self, logits: Tensor, targets: Tensor, base_logits: Callable[[], Tensor]) -> Tensor | None:
-        """The sum of the stabilisers' terms of one batch, summed over its answer tokens.
-
-        Args:
-            logits: ``[batch, places, vocabulary]`` of the model in training.
-            targets: ``[batch, places]``; negative where there is no answer token.
-            base_logits: Gives the logits of the untouched base at the same places; called at most once.
-        """
-        total: Tensor | None = None
-        for stabiliser in self.stabilisers:
-            term = stabiliser.batch_penalty(logits, targets, base_logits)
-            if term is not None:
-                total = term if total is None else total + term
-        return total
+    def batch_penalty(self, seen: Seen) -> Tensor | None:
+        """The sum of their terms of one batch, summed over its answer tokens."""
+        return _sum(part.batch_penalty(seen) for part in self._terms() if part.wants_logits)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -193,9 +191,16 @@ class Recipe:
         """Restore the base bit for bit; one artifact per tuned component."""
         # In reverse, so that wrappers come off in the order in which they were put on.
         artifacts = [method.detach() for method in reversed(list(self.active.values()))][::-1]
+        for method in self.active.values():
+            _mark(method.component.model, ())
         for artifact in artifacts:
             artifact.provider = METHODS.provider(artifact.method)
         return artifacts
+
+
+def _sum(terms: Iterable[Tensor | None]) -> Tensor | None:
+    found = [term for term in terms if term is not None]
+    return added(found) if found else None
 
 
 def _below(tensors: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
@@ -230,7 +235,17 @@ def restore(loaded: Loaded, artifacts: Sequence[Artifact]) -> list[Method]:
         method = make_method(artifact.method, known)
         method.restore(loaded.anatomy.component(artifact.component), artifact)
         methods.append(method)
+    _mark(loaded.model, methods)
     return methods
+
+
+def _mark(model: nn.Module, methods: Iterable[Method]) -> None:
+    """Say on the model which method looks at whole rows, for whoever would put several questions into one."""
+    names = [method.card.name for method in methods if not method.per_token]
+    if names:
+        object.__setattr__(model, WHOLE_ROWS, names[0])
+    elif hasattr(model, WHOLE_ROWS):
+        object.__delattr__(model, WHOLE_ROWS)
 
 
 def fuse(

@@ -15,9 +15,9 @@ from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.events import GradientsChecked, Listener, MemorySplit, Resumed, StepDone, Validated, silence
+from holdfast.methods.contract import Seen
 from holdfast.methods.ledger import check_gradients
 from holdfast.methods.recipe import Recipe
-from holdfast.methods.stabilisers.base import Stabiliser
 from holdfast.models.batch import Batch
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import out_of_memory
@@ -84,7 +84,7 @@ class Trainer:
         self.stream = Stream(examples, train.batch_size, train.accumulate, seed, train.order)
         self.steps = count_steps(train, len(examples))
         self.largest = train.batch_size  # examples of one forward pass; less after a step ran out of memory
-        self.keep_logits = any(type(s).batch_penalty is not Stabiliser.batch_penalty for s in recipe.stabilisers)
+        self.keep_logits = recipe.wants_logits
         if self.speed.head == "liger":
             fused.require()
         torch.manual_seed(seed)
@@ -157,7 +157,7 @@ class Trainer:
     @property
     def frozen(self) -> set[str]:
         """Image encoder and connector, where nothing changes them."""
-        return {name for name in ("vision", "connector") if name not in self.recipe.active}
+        return {"vision", "connector"} - self.recipe.touches()
 
     def _engage(self) -> tuple[Batcher, Report]:
         """Decide, check and prepare, as the precision of the run has it."""
@@ -237,7 +237,8 @@ class Trainer:
                 loss = result.total * scale
                 term = self.recipe.penalty(step) if part == 0 else None
                 if self.keep_logits and result.logits is not None:
-                    per_batch = self.recipe.batch_penalty(result.logits, result.targets, partial(self._base, batch))
+                    base, again = partial(self._base, batch), partial(self._again, batch)
+                    per_batch = self.recipe.batch_penalty(Seen(batch, result.logits, result.targets, base, again))
                     if per_batch is not None:
                         term = per_batch * scale if term is None else term + per_batch * scale
             summed += float(loss.detach())
@@ -265,6 +266,10 @@ class Trainer:
             logits, _ = answer_logits(self.model, batch, head=self.speed.head)
         self.model.train()
         return logits
+
+    def _again(self, batch: Batch) -> Tensor:
+        """What the model in training says in another pass: with gradients, and with dropout of its own."""
+        return answer_logits(self.model, batch, head=self.speed.head)[0]
 
     def _clip(self) -> float:
         parameters = [parameter for parameter in self.recipe.named_trainable().values() if parameter.grad is not None]

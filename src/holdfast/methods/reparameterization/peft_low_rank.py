@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.methods.contract import Options
 from holdfast.methods.peft_bridge import PeftMethod, PeftOptions, peft_card
@@ -78,6 +78,14 @@ class Lora(PeftMethod):
         "init": "init_lora_weights",
     }
 
+    def squares(self) -> list[Tensor]:
+        if self.options.use_dora:
+            return []  # its lengths change the weight too
+        wrapped: list[Any] = [self.component.model.get_submodule(name) for name in self.layers]
+        products = [(x.lora_B[self._adapter].weight, x.lora_A[self._adapter].weight) for x in wrapped]
+        scales = [x.scaling[self._adapter] ** 2 for x in wrapped]
+        return [s * ((b.T @ b) * (a @ a.T)).sum() for s, (b, a) in zip(scales, products, strict=True)]
+
     def _values(self, component: Any) -> dict[str, Any]:
         values = super()._values(component)
         if values["init_lora_weights"] == "kaiming":
@@ -120,6 +128,7 @@ class LoHa(PeftMethod):
     )
     Settings: ClassVar[type[Options]] = LycorisOptions
     config_type = "LoHaConfig"
+    adds = True
     peft_names: ClassVar[dict[str, str]] = {"dropout": "rank_dropout"}
 
 
@@ -163,4 +172,5 @@ class Delora(PeftMethod):
     )
     Settings = DeloraOptions
     config_type = "DeloraConfig"
+    adds = True
     peft_names: ClassVar[dict[str, str]] = {"strength": "delora_lambda"}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context, Method, Options
+from holdfast.methods.contract import Card, Context, Method, Options, Seen
 
 
 class Stabiliser:
@@ -17,6 +17,10 @@ class Stabiliser:
 
     card: ClassVar[Card]
     Settings: ClassVar[type[Options]] = Options
+    wants_logits: ClassVar[bool] = False
+    """Whether :meth:`batch_penalty` looks at what the model says."""
+    held: list[Method] | None = None
+    """Of a stabiliser that holds some methods' changes and not others': those it holds, once it has begun."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
@@ -28,17 +32,17 @@ class Stabiliser:
             HoldfastError: The stabiliser does not fit the recipe, or lacks data; the reason is given.
         """
 
+    def leaves_out(self, method: Method) -> bool:
+        """Whether an attached method's changes are none of those that it holds; the ledger then says so."""
+        return self.held is not None and method not in self.held
+
     def penalty(self, step: int) -> Tensor | None:
         """A term added to the loss of every optimizer step, or nothing."""
         return None
 
-    def batch_penalty(self, logits: Tensor, targets: Tensor, base_logits: Callable[[], Tensor]) -> Tensor | None:
-        """A term of one batch, summed over its answer tokens and scaled as the answer loss is, or nothing.
-
-        Args:
-            logits: ``[batch, places, vocabulary]``.
-            targets: ``[batch, places]``; negative where there is no answer token.
-            base_logits: Gives the untouched base's logits at the same places, for the price of a forward pass.
+    def batch_penalty(self, seen: Seen) -> Tensor | None:
+        """A term of one batch, summed over its answer tokens and scaled as the answer loss is, or nothing; asked for
+        where ``wants_logits`` says so.
         """
         return None
 
@@ -58,16 +62,22 @@ def added(terms: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def trained_weights(owner: str, methods: Mapping[str, Method]) -> list[Method]:
+def trained_weights(owner: str, methods: Mapping[str, Method], *, products: bool = False) -> list[Method]:
     """The methods that move base weights, which penalties on distance need.
+
+    Args:
+        owner: Who asks, for the message.
+        methods: Of the recipe.
+        products: Changes that are products of factors will do too.
 
     Raises:
         HoldfastError: None does.
     """
-    found = [method for method in methods.values() if method.anchors()]
+    found = [method for method in methods.values() if method.anchors() or (products and method.squares())]
     if not found:
+        names = ", ".join(sorted(f"'{method.card.name}'" for method in methods.values())) or "nothing"
         raise HoldfastError(
-            f"stabiliser '{owner}' pulls trained base weights back, and this recipe trains none",
-            remedy="use it with a selective method",
+            f"stabiliser '{owner}' pulls trained base weights back, and this recipe trains none ({names})",
+            remedy="use it with a selective method, or l2_sp with lora" if not products else "use a selective method",
         )
     return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from holdfast.methods.contract import Card, Context, Method, Options
+from holdfast.methods.contract import Card, Context, Method, Options, Seen
 from holdfast.methods.stabilisers.base import Stabiliser
 
 
@@ -35,15 +35,15 @@ class Distillation(Stabiliser):
         year=2016,
     )
     Settings = Softness
+    wants_logits = True
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
         for method in methods.values():
             with method.suspended():
                 pass
 
-    def batch_penalty(self, logits: Tensor, targets: Tensor, base_logits: Callable[[], Tensor]) -> Tensor | None:
+    def batch_penalty(self, seen: Seen) -> Tensor | None:
         heat = self.options.temperature
-        answers = targets >= 0
-        now = (logits[answers].float() / heat).log_softmax(dim=-1)
-        then = (base_logits()[answers].float() / heat).log_softmax(dim=-1)
+        now = (seen.logits.float() / heat).log_softmax(dim=-1)
+        then = (seen.base().float() / heat).log_softmax(dim=-1)
         return kl_div(now, then, reduction="sum", log_target=True) * float(self.options.strength * heat**2)

@@ -40,14 +40,14 @@ class Ewc(Stabiliser):
     Settings = Elastic
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.methods = trained_weights(self.card.name, methods)
-        for method in self.methods:
+        held = self.held = trained_weights(self.card.name, methods)
+        for method in held:
             if method.reselects:
                 raise HoldfastError(
                     f"stabiliser 'ewc' weighs a fixed set of weights, and method '{method.card.name}' selects anew",
                     remedy="use l2_sp, or a method with a fixed selection",
                 )
-        trained = [parameter for method in self.methods for parameter, _ in method.anchors()]
+        trained = [parameter for method in held for parameter, _ in method.anchors()]
         self.fisher = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in trained]
         seen = 0
         for batch in context.look("stabiliser 'ewc'", self.options.samples, of="sources", size=1):
@@ -69,7 +69,7 @@ class Ewc(Stabiliser):
             total.mul_(scale)
 
     def penalty(self, step: int) -> Tensor | None:
-        pairs = [pair for method in self.methods for pair in method.anchors()]
+        pairs = [pair for method in self.held or () for pair in method.anchors()]
         weighted = zip(self.fisher, pairs, strict=True)
         terms = [(weight * (now - base).square()).sum() for weight, (now, base) in weighted]
         return added(terms) * float(self.options.strength / 2)

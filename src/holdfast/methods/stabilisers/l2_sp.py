@@ -18,7 +18,11 @@ class Strength(Options):
 
 
 class L2SP(Stabiliser):
-    """``strength / 2 * sum (w - w0)^2`` over the trained base weights (arXiv 1802.01483)."""
+    """``strength / 2 * sum (w - w0)^2`` over the trained base weights (arXiv 1802.01483).
+
+    Where a method changes weights by a product of factors, as LoRA does, the squared norm of that product counts; it
+    is computed from the factors.
+    """
 
     card = Card(
         name="l2_sp",
@@ -31,10 +35,11 @@ class L2SP(Stabiliser):
     Settings = Strength
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.methods = trained_weights(self.card.name, methods)
+        self.held = trained_weights(self.card.name, methods, products=True)
 
     def penalty(self, step: int) -> Tensor | None:
-        terms = [(now - base).square().sum() for method in self.methods for now, base in method.anchors()]
+        terms = [(now - base).square().sum() for method in self.held or () for now, base in method.anchors()]
+        terms += [square for method in self.held or () for square in method.squares()]
         return added(terms) * float(self.options.strength / 2)
 
 
@@ -58,9 +63,9 @@ class L1SP(Stabiliser):
     Settings = WeakStrength
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.methods = trained_weights(self.card.name, methods)
+        self.held = trained_weights(self.card.name, methods)
 
     def penalty(self, step: int) -> Tensor | None:
-        pairs = [pair for method in self.methods for pair in method.anchors() if pair[1].numel()]
+        pairs = [pair for method in self.held or () for pair in method.anchors() if pair[1].numel()]
         terms = [(now - base).abs().mean() for now, base in pairs]
         return added(terms) * float(self.options.strength / len(terms))

@@ -18,6 +18,10 @@ _CROSS = ("cross_attention_mask", "image_attention_mask", "image_embeds_position
 _QUESTION = ("qformer_input_ids",)
 
 
+WHOLE_ROWS = "_holdfast_whole_rows"
+"""The attribute of a model to which a method was attached that looks at whole rows: the method's name."""
+
+
 def supports(model: nn.Module, chat: ChatProcessor | None = None) -> Decision:
     """Whether questions about one image can become one row of this model, as far as it can be read off it.
 
@@ -33,6 +37,9 @@ def _obstacle(model: nn.Module, chat: ChatProcessor | None) -> str | None:
     takes = inspect.signature(model.forward).parameters
     name = type(model).__name__
     attention = str(text._attn_implementation or "eager").removesuffix("_with_prefix").removesuffix("_shared")
+    whole = getattr(model, WHOLE_ROWS, None)
+    if whole is not None:
+        return f"method '{whole}' looks at whole rows, so a question's change would depend on its neighbours"
     if attention not in MASKABLE:
         return f"attention '{attention}' takes no block mask; load the model with sdpa"
     if "position_ids" not in takes:
