@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from pydantic import AliasChoices, BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
@@ -73,6 +73,15 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     source: ClassVar[str] = ""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        kinds = {kind, *get_args(kind)}
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise ValueError("it should be a number")
+        return value
 
     @classmethod
     def knows(cls, name: str) -> bool:
@@ -190,6 +199,11 @@ class Method:
     def __init__(self, options: Options) -> None:
         self.options: Any = options
         self.component: Component
+
+    @property
+    def default_lr(self) -> float:
+        """Peak learning rate where a recipe gives none."""
+        return self.card.default_lr
 
     def attach(self, component: Component, context: Context) -> None:
         """Freeze, add modules, choose weights.

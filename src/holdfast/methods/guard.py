@@ -64,6 +64,15 @@ def _hooks(module: nn.Module) -> int:
     return sum(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks)
 
 
+def starts_elsewhere(before: Untouched, loaded: Loaded) -> bool:
+    """Whether an attached method answers the probe otherwise than the base before it has been trained.
+
+    Rounding is no other start: low-rank changes whose second factor is zero may add zeros in another order.
+    """
+    apart = float((_logits(loaded.model, before.probe) - before.logits).abs().max())
+    return apart > GPU_TOLERANCE * float(before.logits.abs().max())
+
+
 def check_restored(before: Untouched, loaded: Loaded) -> None:
     """Stop if the model is not the base again.
 

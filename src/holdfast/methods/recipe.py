@@ -38,7 +38,7 @@ class Recipe:
             with within("tune", component):
                 method = make_method(part.method, part.options, where=f"tune.{component}: ")
             self.methods[component] = method
-            self.learning_rates[component] = part.lr if part.lr is not None else method.card.default_lr
+            self.learning_rates[component] = part.lr if part.lr is not None else method.default_lr
         self.stabilisers: list[Stabiliser] = []
         for place, item in enumerate(config.keep):
             with within("keep", place):

@@ -56,6 +56,10 @@ class RunFolder:
         """The tuned model's answers to one task."""
         return self.path / "predictions" / f"{safe_name(task)}.jsonl"
 
+    def start_predictions(self, task: str) -> Path:
+        """Answers before step 1 of a model whose method does not begin at the base."""
+        return self.path / "start" / "predictions" / f"{safe_name(task)}.jsonl"
+
     def base_predictions(self, task: str) -> Path:
         """The untouched base's answers to the same items."""
         return self.path / "base" / "predictions" / f"{safe_name(task)}.jsonl"

@@ -30,7 +30,7 @@ from holdfast.events import (
     Waiting,
 )
 from holdfast.inference.predict import predict
-from holdfast.methods.guard import check_restored, look_at
+from holdfast.methods.guard import check_restored, look_at, starts_elsewhere
 from holdfast.methods.ledger import check_moved, write_ledger
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.metrics.registry import get_metric
@@ -188,14 +188,17 @@ class Runner:
                 examples = stabiliser.mix(examples, sources, self.config.seed)
         self._look_for_leaks(tasks, mixed=len(examples) > len(tasks.target.train))
         skip = self.config.skip_bad
-        examples, long = within_length(examples, loaded, train.max_length, skip=skip)
+        own, long = within_length(tasks.target.train, loaded, train.max_length, skip=skip)
+        mixed = len(examples) != len(tasks.target.train)
+        examples, long = within_length(examples, loaded, train.max_length, skip=skip) if mixed else (own, long)
         validation, more = within_length(tasks.target.validation, loaded, train.max_length, skip=skip)
         self.folder.write_json("skipped.json", [str(problem) for problem in [*tasks.skipped, *long, *more]])
         if not examples:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
         sample = loaded.chat.encode(examples[:1], with_answers=True, max_length=train.max_length)
         base = look_at(loaded, sample)
-        pools = Pools(loaded, train, self.config.seed, examples, validation, sources, self.config.speed.head)
+        # Masks, Fisher information and fusions look at the target's own examples, whatever is mixed in for training.
+        pools = Pools(loaded, train, self.config.seed, own, validation, sources, self.config.speed.head)
         recipe.attach(loaded, self.config.seed, pools, pools.loss)
         if train.gradient_checkpointing:
             loaded.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
@@ -203,6 +206,9 @@ class Runner:
         self.folder.write_json("ledger.json", ledger.to_json())
         self.listen(LedgerWritten(ledger))
         self.listen(ExampleShown(loaded.chat.show(sample)))
+        if starts_elsewhere(base, loaded):
+            for task in tasks.all:
+                self._predict(loaded, task, self.folder.start_predictions(task.name), "start", None)
         outcome = self._train(loaded, recipe, tuple(examples), validation)
         check_moved(base.values, recipe, loaded.anatomy)
         artifacts = recipe.detach()

@@ -29,8 +29,9 @@ def recipe_scores(
         ``name``, ``method``, ``paradigm``, ``trainable``, ``trainable_percent``, ``target`` and ``sources`` (task ->
         before, after, n, learned, forgot, verdict, blind_floor), ``E``, ``F``, ``O``, ``H`` with ``intervals``,
         ``verdicts``, ``rule`` and ``left_out`` (tasks that cannot show what E or F measures), ``learned`` and
-        ``forgot`` over all tasks, ``seconds`` of training, ``leaks`` and ``still_learning`` (a sentence, or nothing),
-        ``seed``, ``versions``. Scores are in points.
+        ``forgot`` over all tasks, ``start`` (``E`` and ``F`` before step 1, of methods that do not begin at the base),
+        ``seconds`` of training, ``leaks`` and ``still_learning`` (a sentence, or nothing), ``seed``, ``versions``. Scores
+        are in points.
     """
     comparison = compare_run(folder, target)
     ledger = folder.read_json("ledger.json", "trainable", "trainable_percent")
@@ -55,12 +56,21 @@ def recipe_scores(
         "rule": comparison.rule,
         "leaks": folder.read_json(LEAKS) if (folder.path / LEAKS).exists() else [],
         "still_learning": None if training.get("stopped_early") else still_learning(folder.path / "train.jsonl"),
+        **_start(folder, target),
         "learned": sum(row["learned"] for row in rows.values()),
         "forgot": sum(row["forgot"] for row in rows.values()),
         "seconds": round(training["seconds"], 2),
         "seed": config.seed,
         "versions": versions(),
     }
+
+
+def _start(folder: RunFolder, target: str) -> dict[str, Any]:
+    """What attaching alone did, where a method does not begin at the base; nothing where it does."""
+    if not folder.start_predictions(target).exists():
+        return {}
+    summary = compare(folder.path / "base", folder.path / "start", target=target, seed=0).summary.to_json()
+    return {"start": {letter: summary[letter] for letter in "EF"}}
 
 
 def method_name(recipe: Recipe) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from pydantic import Field
@@ -25,8 +25,12 @@ from holdfast.models.anatomy import Component
 class PrefixOptions(Options):
     """Number of virtual tokens and whether they are written through a small network while training."""
 
-    tokens: int = Field(default=20, gt=0)
+    source: ClassVar[str] = "alenai97/PEFT-MLLM"
+    tokens: int = Field(default=20, gt=0, description="virtual tokens in front")
     reparameterize: bool = Field(default=False, description="embedding, Linear, tanh, Linear (the study's LLaVA code)")
+    deviation: float = Field(
+        default=1.0, gt=0, description="of the normal draw with which the table starts; 0.02 starts nearer to the base"
+    )
 
 
 class Prefix(nn.Module):
@@ -38,7 +42,7 @@ class Prefix(nn.Module):
         first = hidden if options.reparameterize else width
         self.table = nn.Parameter(torch.empty(options.tokens, first))
         with torch.no_grad():
-            self.table.normal_(0, 0.02 if not options.reparameterize else 1.0, generator=generator)
+            self.table.normal_(0, options.deviation, generator=generator)
             if options.reparameterize:
                 self.network = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, width))
                 for parameter in self.network.parameters():
@@ -72,6 +76,11 @@ class PrefixTuning(Method):
     )
 
     Settings = PrefixOptions
+
+    @property
+    def default_lr(self) -> float:
+        """The study's rate belongs to its reparametrised form; a table of its own hardly moves at that."""
+        return self.card.default_lr if self.options.reparameterize else 1e-2
 
     def attach(self, component: Component, context: Context) -> None:
         self.component = component
