@@ -24,7 +24,7 @@ from tests.support.desk import Desk, snapshot
         ({"tune": {"llm": {"method": "full", "rank": 3}}}, ["tune.llm: method 'full' has no option 'rank'"]),
         (
             {"tune": {"llm": {"method": "lora", "r": 99}}},
-            ["line 3: tune.llm: layer ", "rank 99 is above its width 32", "choose r of at most"],
+            ["line 3: tune.llm: rank 99 is above the width 32 of layer ", "choose r of at most"],
         ),
         (
             {"tune": {"llm": {"method": "lora", "r": 0}}},
@@ -44,7 +44,7 @@ from tests.support.desk import Desk, snapshot
         ({"tune": {}}, ["trains nothing", "frozen"]),
         ({"keep": ["l2_sp", {"stabiliser": "replya"}]}, ["line 16: unknown stabiliser 'replya'", "mean 'replay'?"]),
         ({"keep": [{"stabiliser": "replay"}]}, ["'replay' needs training examples of the sources"]),
-        ({"keep": ["l2_sp"]}, ["'l2_sp'", "selective"]),
+        ({"tune": {"llm": {"method": "adapter", "bottleneck": 4}}, "keep": ["l2_sp"]}, ["'l2_sp'", "selective"]),
         ({"fuse": {"method": "wise_tf"}}, ["unknown fusion 'wise_tf'", "mean 'wise_ft'?"]),
         (
             {"tune": {"llm": {"method": "adapter", "bottleneck": 4}}, "fuse": "wise_ft"},

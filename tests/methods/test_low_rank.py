@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,10 @@ def blocks(own: dict[str, Tensor]) -> Tensor:
     return whole
 
 
+def outside(directions: Tensor) -> Tensor:
+    return torch.eye(len(directions)) - directions @ directions.T
+
+
 LORA = dense(lambda own: 2 * own["B"] @ own["A"])
 CASES: dict[str, tuple[dict[str, Any], Formula]] = {
     "pissa": ({"r": 3}, residual(1)),
@@ -97,12 +101,20 @@ CASES: dict[str, tuple[dict[str, Any], Formula]] = {
         dense(lambda o: torch.diag(o["b"]) @ o["B"][: len(o["b"])] @ torch.diag(o["d"]) @ o["A"][:, : int(o["in"])]),
     ),
     "melora": ({"minis": 4, "r": 2, "alpha": 16, "dropout": 0.0}, dense(blocks)),
+    "oplora": (
+        {"r": 3, "alpha": 6, "keep": 4},
+        dense(lambda o: 2 * outside(o["U"]) @ o["B"] @ o["A"] @ outside(o["V"])),
+    ),
     "hydralora": ({"r": 3, "alpha": 6, "heads": 3}, heads),
 }
 
 
+ELSEWHERE = {"corda", "lorasculpt"}
+"""These look at data or act between steps, and have tests of their own below."""
+
+
 def test_every_method_of_the_engine_is_checked() -> None:
-    assert set(CASES) == {name for name, kind in METHODS.all().items() if issubclass(kind, LowRank)}
+    assert set(CASES) | ELSEWHERE == {name for name, kind in METHODS.all().items() if issubclass(kind, LowRank)}
 
 
 def copied(method: LowRank) -> tuple[dict[str, Tensor], dict[str, dict[str, Tensor]]]:
@@ -111,7 +123,8 @@ def copied(method: LowRank) -> tuple[dict[str, Tensor], dict[str, dict[str, Tens
     of = {id(t): trained.get(name, t.detach().clone()) for name, t in method._tensors().items()}
     layers = {}
     for name, beside in method.sites.items():
-        own = {part: of[id(tensor)] for part, tensor in beside.change.named_parameters()}
+        parts = [*beside.change.named_parameters(), *beside.change.named_buffers()]
+        own = {part: of[id(tensor)] for part, tensor in parts}
         own |= {f"{part}0": tensor.detach().clone() for part, tensor in own.items()}
         layers[name] = own | {"in": torch.tensor(method.layers[name].in_features)}
     return trained, layers
@@ -212,3 +225,94 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(name: str, options: dic
     with pytest.raises(HoldfastError, match=words):
         method.attach(component, Context(torch.Generator()))
     assert len(list(component.model.modules())) == 3 and not component.model[0]._forward_hooks  # type: ignore[index]
+
+
+def test_oplora_keeps_the_largest_triplets() -> None:
+    component, method = attached("oplora", {"r": 3, "keep": 4})
+    before = np.linalg.svd(component.parameters["first.weight"].numpy())
+    train(component.model, method.parameter_groups(LR, DECAY))
+    artifact = method.detach()
+    again = make_method("oplora", {"r": 3, "keep": 4})
+    again.restore(component, artifact)
+    again.merge()
+    after = component.parameters["first.weight"].numpy()
+    left, values, right = before[0][:, :4], before[1][:4], before[2][:4]
+    np.testing.assert_allclose(after @ right.T, left * values, atol=1e-4)
+    np.testing.assert_allclose(left.T @ after, values[:, None] * right, atol=1e-4)
+    assert not np.allclose(after, plain().parameters["first.weight"], atol=1e-2)
+
+
+@pytest.mark.parametrize("mode", ["knowledge", "instruction"])
+def test_corda_is_its_decomposition(mode: str) -> None:
+    x, _ = data()
+    component = plain()
+    asked: list[Any] = []
+
+    def batches(count: int, *, of: str = "train", size: int | None = None) -> Iterator[Any]:
+        asked.append((count, of, size))
+        yield from ({"x": row} for row in x)
+
+    def loss(batch: Any) -> Tensor:
+        return torch.as_tensor(component.model(batch["x"])).sum()
+
+    method = make_method("corda", {"r": 3, "mode": mode, "samples": 5})
+    method.attach(component, Context(torch.Generator(), batches, loss, lr=LR))
+    assert asked == [(5, "sources" if mode == "knowledge" else "train", 1)]
+    assert isinstance(method, LowRank)
+    rows = x.reshape(-1, 24).double().numpy()
+    weight = component.parameters["first.weight"].double().numpy()
+    covariance = rows.T @ rows / len(rows)
+    covariance += 0.01 * np.diag(covariance).mean() * np.eye(24)
+    left, values, right = np.linalg.svd(weight @ covariance, full_matrices=False)
+    kept = slice(-3, None) if mode == "knowledge" else slice(0, 3)
+    wanted = (left[:, kept] * values[kept]) @ right[kept] @ np.linalg.inv(covariance)
+    change = method.sites["first"].change
+    np.testing.assert_allclose((change.B @ change.A).detach().numpy(), wanted, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose((change.B**2).sum(0).detach().numpy(), values[kept], rtol=1e-3)
+    trained, own = copied(method)
+    weights = {name: component.parameters[f"{name}.weight"].clone() for name in own}
+
+    def answer(x: Tensor) -> Tensor:
+        for name in own:
+            x = residual(1)(x, weights[name], own[name])
+        return x
+
+    found = train(component.model, method.parameter_groups(LR, DECAY))
+    reference = train(answer, [{"params": list(trained.values()), "lr": LR, "weight_decay": DECAY}])
+    np.testing.assert_allclose(found, reference, rtol=1e-4)
+
+
+def test_lorasculpt_is_its_loop() -> None:
+    options = {"r": 3, "alpha": 6, "warmup": 2, "keep": 0.25, "strength": 0.7, "omega": 2.0, "conflict": ["second"]}
+    component, method = attached("lorasculpt", options)
+    trained, own = copied(method)
+    weights = {name: component.parameters[f"{name}.weight"].clone() for name in own}
+    x, y = data()
+    ours = torch.optim.AdamW(method.parameter_groups(LR, DECAY))
+    theirs = torch.optim.AdamW([{"params": list(trained.values()), "lr": LR, "weight_decay": DECAY}])
+    normed = weights["second"] / weights["second"].norm()
+    mask = torch.tanh(2.0 * (1 / torch.log(normed.abs() + 1e-15)).abs())
+    kept: dict[str, Tensor] = {}
+    for step in range(4):
+        term = method.penalty(step)
+        assert term is not None
+        ours.zero_grad()
+        ((component.model(x) - y).square().mean() + term).backward()
+        ours.step()
+        method.after_step(step)
+        middle = LORA(x, weights["first"], own["first"])
+        loss = (LORA(middle, weights["second"], own["second"]) - y).square().mean()
+        theirs.zero_grad()
+        (loss + 0.7 * (mask * (own["second"]["B"] @ own["second"]["A"])).norm()).backward()
+        theirs.step()
+        with torch.no_grad():
+            for name, tensor in trained.items():
+                if step == 1:
+                    limit = tensor.abs().flatten().sort(descending=True).values[round(0.25 * tensor.numel()) - 1]
+                    kept[name] = tensor.abs() >= limit
+                if step >= 1:
+                    tensor.mul_(kept[name])
+    for name, tensor in method.named_trainable().items():
+        torch.testing.assert_close(tensor.detach(), trained[name].detach(), rtol=1e-4, atol=1e-6)
+        assert int((tensor != 0).sum()) == round(0.25 * tensor.numel())
+    assert method.state().keys() == trained.keys()

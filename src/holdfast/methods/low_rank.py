@@ -144,7 +144,8 @@ class LowRank(Method):
     def attach(self, component: Component, context: Context) -> None:
         self.hang(component)
         try:
-            with torch.no_grad():
+            # Asleep: whoever looks at data now is to see the base, and the changes hold no values yet.
+            with torch.no_grad(), self.suspended():
                 self.begin(context)
                 for name, beside in self.sites.items():
                     self.start(name, self.layers[name], beside.change, context)

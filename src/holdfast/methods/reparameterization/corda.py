@@ -1,0 +1,97 @@
+"""CorDA (arXiv 2406.05223): LoRA from the singular triplets of the weight as data pass through it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from holdfast.methods.contract import Card, Context
+from holdfast.methods.low_rank import LowRank, LowRankOptions, fill
+
+ATTEMPTS = 20
+"""Doublings of the damping before a covariance counts as beyond repair; the release has no end to them."""
+
+
+class CovarianceOptions(LowRankOptions):
+    """Which directions train, and over which data."""
+
+    source: ClassVar[str] = "iboing/CorDA"
+    r: int = Field(default=128, gt=0, description="singular triplets that train")
+    alpha: float | None = Field(default=None, gt=0, description="scale, over r; default: r")
+    mode: Literal["knowledge", "instruction"] = Field(
+        default="knowledge",
+        description="knowledge: the smallest triplets over source examples (KPA); instruction: the largest over the "
+        "target's (IPA)",
+    )
+    samples: int = Field(default=256, gt=0, description="examples looked at")
+    damping: float = Field(default=0.01, gt=0, description="of the covariance's diagonal, doubled until it inverts")
+
+
+class Corda(LowRank):
+    """``W0 + s (B A - B0 A0)``: with ``C`` the mean of ``x x^T`` over the tokens that reach the layer,
+    ``W0 C = U S V^T``, ``B0 = U_r sqrt(S_r / s)``, ``A0 = sqrt(S_r / s) V_r^T C^-1`` of the smallest or largest
+    singular values.
+
+    Needs one forward pass a sample and an ``[in, in]`` matrix a layer before step 1.
+    """
+
+    card = Card(
+        name="corda",
+        paradigm="reparameterization",
+        family="calibration",
+        summary="LoRA from the singular triplets of the weight times its inputs' covariance",
+        paper="arXiv 2406.05223",
+        year=2024,
+        official_code="iboing/CorDA",
+        extra_inference_cost="none once merged",
+        checked_against="NumPy: covariance, decomposition, explicit residual weight under AdamW",
+        default_lr=2e-5,
+    )
+    Settings = CovarianceOptions
+
+    def begin(self, context: Context) -> None:
+        self.totals = {n: torch.zeros(x.in_features, x.in_features) for n, x in self.layers.items()}
+        self.rows = dict.fromkeys(self.layers, 0)
+        hooks = [layer.register_forward_pre_hook(self._listen(name)) for name, layer in self.layers.items()]
+        pool: Any = "sources" if self.options.mode == "knowledge" else "train"
+        try:
+            for batch in context.look("method 'corda'", self.options.samples, of=pool, size=1):
+                context.measure(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _listen(self, name: str) -> Any:
+        def hear(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+            x = inputs[0].detach().reshape(-1, inputs[0].shape[-1]).float().cpu()
+            self.totals[name] += x.T @ x
+            self.rows[name] += len(x)
+
+        return hear
+
+    def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
+        covariance = self.totals.pop(name) / max(self.rows[name], 1)
+        covariance, inverse = invertible(covariance, self.options.damping)
+        weight = layer.weight.detach().float().cpu()
+        left, values, right = torch.linalg.svd(weight @ covariance, full_matrices=False)
+        rank = self.options.r
+        kept = slice(-rank, None) if self.options.mode == "knowledge" else slice(0, rank)
+        root = (values[kept] / self.scale).sqrt()
+        fill(change.B, left[:, kept] * root)
+        fill(change.A, root[:, None] * (right[kept] @ inverse))
+
+
+def invertible(covariance: Tensor, damping: float) -> tuple[Tensor, Tensor]:
+    """The covariance with as much on its diagonal as an accurate inverse needs, and that inverse."""
+    size = covariance.diagonal().mean()
+    unit = torch.eye(len(covariance))
+    for _ in range(ATTEMPTS):
+        damped = covariance + damping * size * unit
+        inverse = torch.linalg.inv(damped)
+        if float((damped @ inverse - unit).norm()) < 0.05:
+            break
+        damping *= 2
+    return damped, inverse
