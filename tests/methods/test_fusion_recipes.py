@@ -11,9 +11,10 @@ import torch
 
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Artifact
 from holdfast.methods.fusion.fisher import diagonal_fisher
 from holdfast.methods.ledger import fingerprint
-from holdfast.methods.recipe import Recipe, fuse, restore
+from holdfast.methods.recipe import Recipe, fuse, fuse_all, restore
 from holdfast.methods.registry import make_fusion
 from holdfast.models.loading import load_model
 from holdfast.training.loss import mean_loss
@@ -83,6 +84,52 @@ def test_fisher_observes_the_sources_at_the_base_and_the_target_at_the_tuned_wei
     second = diagonal_fisher({"w": own}, pools(4, size=1), pools.loss)["w"]
     wanted = (first * base + second * own.detach()) / (first + second)
     torch.testing.assert_close(tensors[name], wanted, rtol=1e-4, atol=1e-6)
+
+
+def fused_by(folder: Path, tune: dict[str, Any], fusions: Any) -> tuple[Any, dict[str, torch.Tensor], list[Artifact]]:
+    """The base's values, and the artifacts of a short run before and after the fusions of a recipe."""
+    loaded = load_model(str(folder))
+    base = {name: p.detach().clone() for name, p in loaded.anatomy.names().items()}
+    recipe = Recipe(load_config({"tune": tune, "fuse": fusions}))
+    artifacts = run(folder, tune, loaded=loaded, steps=2).recipe.detach()
+    tuned = {name: tensor for artifact in artifacts for name, tensor in artifact.tensors.items()}
+    before = fingerprint(loaded.anatomy)
+    fused = fuse_all(loaded, artifacts, recipe.fusions, seed=0)
+    assert fingerprint(loaded.anatomy) == before
+    return base, tuned, fused
+
+
+def test_a_list_of_fusions_is_applied_one_after_the_other(tiny_llava: Path) -> None:
+    twice = [{"method": "wise_ft", "alpha": 0.5}, {"method": "wise_ft", "alpha": 0.4}]
+    base, tuned, fused = fused_by(tiny_llava, TUNE, twice)
+    assert [artifact.metadata["fused_by"] for artifact in fused] == ["wise_ft and wise_ft"] * 2
+    for artifact in fused:
+        for name, tensor in artifact.tensors.items():
+            torch.testing.assert_close(tensor, base[name] + 0.2 * (tuned[name] - base[name]), rtol=1e-5, atol=1e-6)
+
+
+def test_each_component_may_have_a_fusion_of_its_own(tiny_llava: Path) -> None:
+    own = [
+        {"method": "wise_ft", "alpha": 0.5, "components": ["connector"]},
+        {"method": "wise_ft", "alpha": 0.25, "components": ["llm"]},
+    ]
+    base, tuned, fused = fused_by(tiny_llava, TUNE, own)
+    for artifact in fused:
+        alpha = {"connector": 0.5, "llm": 0.25}[artifact.component]
+        for name, tensor in artifact.tensors.items():
+            torch.testing.assert_close(tensor, base[name] + alpha * (tuned[name] - base[name]), rtol=1e-5, atol=1e-6)
+
+
+def test_a_fusion_of_one_component_leaves_what_cannot_be_merged_beside_it(tiny_llava: Path) -> None:
+    tune = {"connector": {"method": "full", "lr": 1e-2}, "llm": {"method": "adapter", "bottleneck": 4, "lr": 1e-2}}
+    with pytest.raises(HoldfastError, match=r"'adapter' on 'llm' changes none.*components: \[connector\]"):
+        Recipe(load_config({"tune": tune, "fuse": {"method": "wise_ft", "components": ["connector", "llm"]}}))
+    base, tuned, fused = fused_by(tiny_llava, tune, {"method": "wise_ft", "components": ["connector"]})
+    connector, llm = fused
+    assert (connector.method, llm.method) == ("full", "adapter")
+    for name, tensor in connector.tensors.items():
+        torch.testing.assert_close(tensor, (base[name] + tuned[name]) / 2, rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(tensor, tuned[name]) for name, tensor in llm.tensors.items())
 
 
 def test_missing_data_are_refused_before_step_one(tiny_llava: Path) -> None:

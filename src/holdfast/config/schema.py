@@ -61,17 +61,34 @@ class StabiliserSpec(BaseModel):
         return dict(self.model_extra or {})
 
 
+def _listed(value: Any) -> Any:
+    """Fusions one after the other, written as a list: the first with those that follow."""
+    value = [_method_name_as_recipe(item) for item in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return {**value[0], "then": [*value[0].get("then", []), *value[1:]]}
+    return _method_name_as_recipe(value)
+
+
 class FusionSpec(BaseModel):
-    """A fusion by name with its options."""
+    """A fusion by name with its options; a list of them is applied one after the other."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     method: str = Field(description="by name; its options stand beside it")
+    components: tuple[Literal["vision", "connector", "llm"], ...] | None = Field(
+        default=None, description="the components whose change is edited; default: all that are tuned"
+    )
+    then: tuple[FusionSpec, ...] = Field(default=(), description="what follows; the same as writing a list")
 
     @property
     def options(self) -> dict[str, Any]:
         """The keys that belong to the fusion."""
         return dict(self.model_extra or {})
+
+    @property
+    def all(self) -> list[FusionSpec]:
+        """This one and those that follow."""
+        return [self, *(later for spec in self.then for later in spec.all)]
 
 
 def _name_as_stabiliser(value: Any) -> Any:
@@ -200,8 +217,8 @@ class RunConfig(ConfigSection):
     keep: tuple[Annotated[StabiliserSpec, BeforeValidator(_name_as_stabiliser)], ...] = Field(
         default=(), description="stabilisers: terms or rules that keep general ability while training"
     )
-    fuse: Annotated[FusionSpec | None, BeforeValidator(_method_name_as_recipe)] = Field(
-        default=None, description="a fusion: an edit of tuned minus base after training"
+    fuse: Annotated[FusionSpec | None, BeforeValidator(_listed)] = Field(
+        default=None, description="a fusion, or a list of them: an edit of tuned minus base after training"
     )
     target: Task | None = Field(default=None, description="the task that is tuned for")
     sources: tuple[Task, ...] = Field(default=(), description="tasks that must be kept, asked before and after")

@@ -43,18 +43,27 @@ class Recipe:
         for place, item in enumerate(config.keep):
             with within("keep", place):
                 self.stabilisers.append(make_stabiliser(item.stabiliser, item.options))
-        self.fusion: Fusion | None = None
+        self.fusions: list[Fusion] = []
         if config.fuse is not None:
-            with within("fuse"):
-                self.fusion = make_fusion(config.fuse.method, config.fuse.options)
-            for component, method in self.methods.items():
-                if not method.card.mergeable:
-                    raise HoldfastError(
-                        f"fusion '{config.fuse.method}' edits weights, and method '{method.card.name}' on "
-                        f"'{component}' changes none that could be edited",
-                        remedy="fuse a mergeable method, or drop the fusion",
-                        key="fuse",
-                    )
+            for spec in config.fuse.all:
+                with within("fuse"):
+                    self.fusions.append(make_fusion(spec.method, spec.options))
+                    self.fusions[-1].components = spec.components or COMPONENTS
+                    self._check_fusible(self.fusions[-1])
+
+    def _check_fusible(self, fusion: Fusion) -> None:
+        name = fusion.card.name
+        for component in fusion.components:
+            method = self.methods[component]
+            if not method.card.mergeable:
+                others = [other for other, beside in self.active.items() if beside.card.mergeable]
+                raise HoldfastError(
+                    f"fusion '{name}' edits weights, and method '{method.card.name}' on '{component}' changes none "
+                    "that could be edited",
+                    remedy=f"fuse what can be merged (components: [{', '.join(others)}])"
+                    if others
+                    else "fuse a mergeable method, or drop the fusion",
+                )
 
     @property
     def active(self) -> dict[str, Method]:
@@ -69,7 +78,7 @@ class Recipe:
     def paradigm(self) -> str:
         """The paradigms in use; a fusion makes the recipe selective too."""
         found = {method.card.paradigm for method in self.active.values()}
-        if self.fusion is not None:
+        if self.fusions:
             found.add("selective")
         return " + ".join(sorted(found)) or "baseline"
 
@@ -113,9 +122,9 @@ class Recipe:
             generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
             with within("keep", position):
                 stabiliser.begin(self.active, Context(generator, batches, loss))
-        if self.fusion is not None and batches is not None:
+        for fusion in self.fusions if batches is not None else ():
             with within("fuse"):
-                self.fusion.require(Context(torch.Generator(), batches, loss))
+                fusion.require(Context(torch.Generator(), batches, loss))
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         """Every tensor the optimizer moves, as ``component/name``."""
@@ -256,8 +265,9 @@ def fuse(
     batches: Callable[..., Iterator[Batch]] | None = None,
     loss: Callable[[Batch], Tensor] | None = None,
 ) -> list[Artifact]:
-    """Apply a fusion to what training changed; the result is one dense artifact per component.
+    """Apply a fusion to what training changed in its components; the result is one dense artifact for each of them.
 
+    Artifacts of other components come back as they are, and the fusion sees the model without them.
     ``loaded`` must be the untouched base and is the untouched base again afterwards. ``batches`` and ``loss`` are for
     fusions that look at examples, see :class:`holdfast.methods.contract.Context`.
     """
@@ -266,8 +276,9 @@ def fuse(
     names = loaded.anatomy.names()
     base = {name: parameter.detach().clone() for name, parameter in names.items()}
     loaded.model.eval()
+    apart = [artifact for artifact in artifacts if artifact.component not in fusion.components]
     try:
-        for method in restore(loaded, artifacts):
+        for method in restore(loaded, [artifact for artifact in artifacts if artifact.component in fusion.components]):
             method.merge()
         tuned = {name: p.detach().clone() for name, p in names.items() if not torch.equal(p.detach(), base[name])}
         fusion.observe_tuned(loaded.model, base, list(tuned), context)
@@ -277,9 +288,27 @@ def fuse(
                 parameter.copy_(base[name])
     fusion.observe_base(loaded.model, list(tuned), context)
     fused = fusion.fuse({name: base[name].cpu() for name in tuned}, {n: t.cpu() for n, t in tuned.items()}, generator)
-    results = []
+    before = {artifact.component: artifact.metadata.get("fused_by") for artifact in artifacts}
+    results = apart
     for component in loaded.anatomy:
         own = {name: tensor for name, tensor in fused.items() if name in component.parameters}
         if own:
-            results.append(Artifact(component.name, "full", {}, own, {"fused_by": fusion.card.name}))
-    return results
+            said = " and ".join(filter(None, (before.get(component.name), fusion.card.name)))
+            results.append(Artifact(component.name, "full", {}, own, {"fused_by": said}))
+    return sorted(results, key=lambda artifact: COMPONENTS.index(artifact.component))
+
+
+def fuse_all(
+    loaded: Loaded,
+    artifacts: Sequence[Artifact],
+    fusions: Sequence[Fusion],
+    seed: int,
+    batches: Callable[..., Iterator[Batch]] | None = None,
+    loss: Callable[[Batch], Tensor] | None = None,
+) -> list[Artifact]:
+    """Apply fusions one after the other, each to what the one before left; see :func:`fuse`."""
+    fused = list(artifacts)
+    for place, fusion in enumerate(fusions):
+        # Two of a kind would otherwise make the same draws.
+        fused = fuse(loaded, fused, fusion, seed + 7919 * place, batches, loss)
+    return fused

@@ -32,7 +32,7 @@ from holdfast.events import (
 from holdfast.inference.predict import predict
 from holdfast.methods.guard import check_restored, look_at, starts_elsewhere
 from holdfast.methods.ledger import check_moved, write_ledger
-from holdfast.methods.recipe import Recipe, fuse, restore
+from holdfast.methods.recipe import Recipe, fuse_all, restore
 from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
@@ -215,8 +215,8 @@ class Runner:
         if train.gradient_checkpointing:
             loaded.model.activation_checkpointing_disable()  # type: ignore[operator]
         check_restored(base, loaded)
-        if recipe.fusion is not None:
-            artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
+        if recipe.fusions:
+            artifacts = fuse_all(loaded, artifacts, recipe.fusions, self.config.seed, pools, pools.loss)
         self.folder.write_json(
             "training.json",
             {"steps": outcome.steps, "seconds": outcome.seconds, "stopped_early": outcome.stopped_early},
@@ -237,14 +237,14 @@ class Runner:
 
     def _take_over(self, parent: RunFolder, loaded: Loaded, recipe: Recipe, tasks: Tasks) -> None:
         """Fuse what another run has trained; its seconds count, for without them there were nothing to fuse."""
-        assert recipe.fusion is not None, "only a fusion builds on another run"
+        assert recipe.fusions, "only a fusion builds on another run"
         artifacts, record = load_artifacts(parent.artifact)
         check_base(loaded, record, parent.artifact)
         begun = time.perf_counter()
         assert tasks.target is not None
         sources = Joined(tuple(task.train for task in tasks.sources))
         pools = Pools(loaded, self.config.train, self.config.seed, tasks.target.train, tasks.target.validation, sources)
-        artifacts = fuse(loaded, artifacts, recipe.fusion, self.config.seed, pools, pools.loss)
+        artifacts = fuse_all(loaded, artifacts, recipe.fusions, self.config.seed, pools, pools.loss)
         training = parent.read_json("training.json", "seconds")
         seconds = training["seconds"] + time.perf_counter() - begun
         self.folder.write_json("ledger.json", record["ledger"])

@@ -83,4 +83,5 @@ def method_name(recipe: Recipe) -> str:
         words = list(parts)
     text = ", ".join(words) or "nothing"
     text += "".join(f" + {stabiliser.card.name}" for stabiliser in recipe.stabilisers)
-    return text + (f", fused by {recipe.fusion.card.name}" if recipe.fusion else "")
+    fusions = " and ".join(fusion.card.name for fusion in recipe.fusions)
+    return text + (f", fused by {fusions}" if fusions else "")

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Options
+from holdfast.models.anatomy import COMPONENTS
 
 Tensors = Mapping[str, Tensor]
 
@@ -85,6 +86,8 @@ class Fusion:
     experts: ClassVar[int | None] = 1
     needs_data: ClassVar[bool] = False
     Settings: ClassVar[type[Options]]
+    components: Sequence[str] = COMPONENTS
+    """In a recipe: those whose changes it edits."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
