@@ -30,8 +30,8 @@ def recipe_scores(
         before, after, n, learned, forgot, verdict, blind_floor), ``E``, ``F``, ``O``, ``H`` with ``intervals``,
         ``verdicts``, ``rule`` and ``left_out`` (tasks that cannot show what E or F measures), ``learned`` and
         ``forgot`` over all tasks, ``start`` (``E`` and ``F`` before step 1, of methods that do not begin at the base),
-        ``seconds`` of training, ``leaks`` and ``still_learning`` (a sentence, or nothing), ``seed``, ``versions``. Scores
-        are in points.
+        ``seconds`` of training, ``leaks`` and ``still_learning`` (a sentence, or nothing), ``seed``, ``versions``.
+        Scores are in points.
     """
     comparison = compare_run(folder, target)
     ledger = folder.read_json("ledger.json", "trainable", "trainable_percent")
