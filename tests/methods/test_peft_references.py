@@ -101,7 +101,7 @@ def test_lora_is_its_product(options: dict[str, Any], scale: float) -> None:
         ("ia3", {"feedforward_modules": ["first"]}, "has no option 'feedforward_modules'"),
         ("oft", {"block": 5}, "block 5 does not divide the width 24 of layer 'first'. Choose a divisor such as 4"),
         ("boft", {"block": 3}, "block 3 does not divide the width 16 of layer 'second'"),
-        ("boft", {"block": 4, "factors": 4}, "4 butterfly factors and block 4 do not fit the width 24"),
+        ("boft", {"boft_n_butterfly_factor": 2}, "has no option 'boft_n_butterfly_factor'"),
         ("fourierft", {"n": 200}, "200 frequencies exceed the 128 values of layer 'second'"),
         ("hra", {"r": 20}, "rank 20 is above the width 16"),
     ],

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options, Paradigm
+from holdfast.methods.selective.dense import layers_in_scope
 from holdfast.models.anatomy import Component
 
 
@@ -22,6 +23,7 @@ class PeftOptions(Options):
     """
 
     modules: tuple[str, ...] | None = Field(default=None, description="attention, mlp, all, or names such as q_proj")
+    layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
 
 
 def peft_card(
@@ -71,7 +73,7 @@ class PeftMethod(Method):
     def _config(self, component: Component) -> Any:
         import peft
 
-        self.layers = component.linears(self._kinds(component))
+        self.layers = layers_in_scope(component, self._kinds(component), self.options.layers)
         try:
             return getattr(peft, self.config_type)(**self._values(component))
         except (TypeError, ValueError) as error:

@@ -33,7 +33,8 @@ class FisherAveraging(Fusion):
 
     Information comes from files, from :meth:`inform`, or in a recipe from examples: the base's from the sources, the
     tuned model's from the target. The floor acts on tuned models only, as in the official code: where nobody knows
-    anything the tuned weight stays. A value that no tuned model changed stays as it is.
+    anything the tuned weight stays. A value that no tuned model changed stays as it is. ``F`` squares the gradient of
+    an example's mean loss a token; the official code leaves the choice to who gives the files.
     """
 
     card = Card(

@@ -19,7 +19,10 @@ class Smallest(Options):
 
 
 class Magnitude(Fusion):
-    """Drops the ``drop`` share of smallest ``|w - w0|`` in every tensor: the baseline of DARE (arXiv 2311.03099)."""
+    """Drops the ``drop`` share of smallest ``|w - w0|`` in every tensor: the baseline of DARE (arXiv 2311.03099).
+
+    The share is rounded to the nearest number of entries; the release drops one entry more or less.
+    """
 
     card = Card(
         name="magnitude",

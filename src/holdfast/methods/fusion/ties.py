@@ -23,7 +23,8 @@ class Ties(Fusion):
     the mean of the changes with that sign, times ``strength``, joins the base.
 
     A sum of exactly zero elects the sign that most weights elected, as in the official code. With one expert this is
-    trimming and scaling: signs have nobody to be elected against. Shares count the tensors that the expert changed.
+    trimming and scaling: signs have nobody to be elected against. Shares count the tensors that the expert changed, and
+    are rounded to the nearest number of entries; the release keeps one entry more or less.
     """
 
     card = Card(

@@ -19,7 +19,6 @@ class OftOptions(PeftOptions):
         validation_alias=AliasChoices("block", "oft_block_size"),
         description="inputs that are rotated among each other; divides the layer's width",
     )
-    module_dropout: float = Field(default=0.0, ge=0, lt=1, description="chance that a block stays as it is")
     coft: bool = Field(default=False, description="keep the rotation within eps of none")
     eps: float = Field(default=6e-5, gt=0, description="how far, with coft")
     block_share: bool = Field(default=False, description="one rotation for all blocks of a layer")
@@ -49,19 +48,13 @@ class Oft(PeftMethod):
 
 
 class BoftOptions(PeftOptions):
-    """Blocks and the depth of the butterfly."""
+    """The size of the blocks."""
 
     block: int = Field(
         default=4,
         gt=0,
         validation_alias=AliasChoices("block", "boft_block_size"),
         description="size of a block; divides the layer's width",
-    )
-    factors: int = Field(
-        default=1,
-        gt=0,
-        validation_alias=AliasChoices("factors", "boft_n_butterfly_factor"),
-        description="butterfly factors; with 1 it is OFT with scales",
     )
     dropout: float = Field(
         default=0.0,
@@ -73,7 +66,11 @@ class BoftOptions(PeftOptions):
 
 
 class Boft(PeftMethod):
-    """``R_m ... R_1 W`` with permuted block-diagonal rotations, and a trained scale of every output."""
+    """``s R W``: a block-diagonal rotation and a trained scale of every output.
+
+    One factor of the butterfly: without its CUDA extension PEFT sets their number to 1 and goes on in silence, so that
+    number is no option.
+    """
 
     card = peft_card(
         name="boft", family="orthogonal", summary="butterfly product of rotations", paper="arXiv 2311.06243", year=2024
@@ -82,16 +79,11 @@ class Boft(PeftMethod):
     config_type = "BOFTConfig"
     peft_names: ClassVar[dict[str, str]] = {
         "block": "boft_block_size",
-        "factors": "boft_n_butterfly_factor",
         "dropout": "boft_dropout",
     }
 
     def check(self, layer: nn.Linear) -> str | None:
-        block, depth = self.options.block, self.options.factors - 1
-        if depth and (block % 2 or layer.in_features % (block * 2**depth)):
-            what = f"{depth + 1} butterfly factors and block {block} do not fit the width {layer.in_features}"
-            return f"{what}; choose fewer factors, or an even block that divides the width {2**depth} times over"
-        return _undivided(block, layer)
+        return _undivided(self.options.block, layer)
 
 
 class HraOptions(PeftOptions):

@@ -93,7 +93,7 @@ class ChildTuningD(_Fisher):
     """``F = mean over batches of clip(g)^2``, a threshold over all matrices, fixed; no rescaling (release).
 
     The release averages over the whole training set; here ``batches`` says over how much. Its weight decay also
-    shrinks the frozen entries, which is mended.
+    shrinks the frozen entries, which is mended. Only matrices take part: norms and biases stay as they are.
     """
 
     card = Card(
@@ -134,7 +134,8 @@ class FishDip(_Fisher):
     the highest over all tensors train until the next selection.
 
     Entries that stay keep their Adam moments; those that come begin with none; those that go keep their value (in the
-    release they drift on with what momentum they had). The release scans its whole training set each time.
+    release they drift on with what momentum they had). The release scans its whole training set each time; here the
+    pool is the same each time.
     """
 
     card = Card(

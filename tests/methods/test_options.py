@@ -1,0 +1,102 @@
+"""Every option of a method beside the weights changes something or is refused; the cases come from the options."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any, Literal
+
+import annotated_types
+import pytest
+import torch
+from pydantic.fields import FieldInfo
+
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Context, Method
+from holdfast.methods.low_rank import LowRank
+from holdfast.methods.peft_bridge import PeftMethod
+from holdfast.methods.registry import METHODS, make_method
+
+from .test_low_rank import DECAY, LR, data, plain
+
+SMALL: dict[str, dict[str, Any]] = {
+    "melora": {"minis": 4, "dropout": 0.0},
+    "oplora": {"keep": 3},
+    "oft": {"block": 4},
+    "fourierft": {"n": 9},
+    "lorasculpt": {"warmup": 1, "conflict": ["first", "second"]},
+}
+NEEDED: dict[tuple[str, str], dict[str, Any]] = {
+    ("oft", "eps"): {"coft": True},
+    ("lokr", "decompose_both"): {"r": 1},
+    ("lorasculpt", "conflict"): {"conflict": ["first", "second"]},
+}
+"""What else an option needs to have an effect."""
+
+ELSEWHERE = {"modules", "layers", "share"}
+"""What two linear layers of different names do not have; other tests try them."""
+
+KINDS: dict[str, type[Method]] = {
+    name: kind for name, kind in METHODS.all().items() if issubclass(kind, LowRank | PeftMethod) and name != "corda"
+}
+
+
+def small(name: str) -> dict[str, Any]:
+    fields = KINDS[name].Settings.model_fields
+    return ({"r": 2} if "r" in fields else {}) | SMALL.get(name, {})
+
+
+def another(field: FieldInfo, now: Any) -> Any:
+    """A value within the bounds that is not the one at hand."""
+    kinds = {field.annotation, *typing.get_args(field.annotation)}
+    if typing.get_origin(field.annotation) is Literal:
+        return next(value for value in typing.get_args(field.annotation) if value != now)
+    if bool in kinds:
+        return not now
+    below = [limit.lt for limit in field.metadata if isinstance(limit, annotated_types.Lt)]
+    if float in kinds:
+        return 0.5 if below else 2.0 * (now or 1.5)
+    return now + 1 if isinstance(now, int) else ["second"]
+
+
+CASES = [
+    (name, option)
+    for name, kind in KINDS.items()
+    for option, field in kind.Settings.model_fields.items()
+    if option not in ELSEWHERE and typing.get_args(field.annotation) != (True,)
+]
+
+
+def outcome(name: str, options: dict[str, Any]) -> torch.Tensor:
+    """What the model answers after four steps of training."""
+    component, method = plain(), make_method(name, options)
+    method.attach(component, Context(torch.Generator().manual_seed(2), lr=LR))
+    x, y = data()
+    optimizer = torch.optim.AdamW(method.parameter_groups(LR, DECAY))
+    torch.manual_seed(3)
+    component.model.train()
+    for step in range(4):
+        loss = (component.model(x) - y).square().mean()
+        term = method.penalty(step)
+        optimizer.zero_grad()
+        if loss.requires_grad:  # not where every layer's change was dropped
+            (loss if term is None else loss + term).backward()
+            optimizer.step()
+            method.after_step(step)
+    component.model.eval()
+    with torch.no_grad():
+        answer: torch.Tensor = component.model(x)
+    return answer
+
+
+@pytest.mark.parametrize(("name", "option"), CASES)
+def test_an_option_changes_something_or_is_refused(name: str, option: str) -> None:
+    base = small(name) | NEEDED.get((name, option), {})
+    field = KINDS[name].Settings.model_fields[option]
+    value = another(field, base.get(option, field.default))
+    before = outcome(name, base)
+    assert torch.equal(outcome(name, base), before), "the same options give the same bits"
+    try:
+        after = outcome(name, base | {option: value})
+    except HoldfastError:
+        return
+    assert not torch.equal(after, before), f"{option}: {value} does nothing"
