@@ -23,7 +23,7 @@ def methods(
     import json
 
     from holdfast.errors import HoldfastError, nearest
-    from holdfast.methods.absent import ABSENT
+    from holdfast.methods.absent import ABSENT, NOT_BUILT
     from holdfast.methods.describe import broken, catalogue, describe
 
     entries = [describe(name)] if name else catalogue()
@@ -36,7 +36,7 @@ def methods(
         found: dict[str, Any] = {"methods": [entry.to_json() for entry in entries]}
         found["broken"] = [str(fault) for fault in broken()]
         if everything:
-            found["absent"] = [vars(absent) for absent in ABSENT]
+            found["absent"] = [vars(absent) for absent in (*ABSENT, *NOT_BUILT)]
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return
     from holdfast.cli.terminal import console
@@ -48,9 +48,10 @@ def methods(
     for fault in broken():
         console.print(f"[red]broken[/] {fault}", highlight=False)
     if everything:
-        console.print("\n[bold]Not here, and why[/]")
-        for absent in ABSENT:
-            console.print(f"{absent.name} ({absent.family}): {absent.reason}.", highlight=False)
+        for title, group in (("Of no use to a model that answers in words", ABSENT), ("Not here", NOT_BUILT)):
+            console.print(f"\n[bold]{title}[/]")
+            for absent in group:
+                console.print(f"{absent.name} ({absent.family}): {absent.reason}.", highlight=False)
     console.print("[dim]Papers are arXiv numbers. holdfast methods NAME shows options, formula and an example.[/]")
 
 
@@ -90,7 +91,9 @@ def _page(entry: Description) -> None:
 
     kind = entry.kind if card.paradigm == "any" else f"{card.paradigm} {entry.kind}"
     console.print(f"[bold]{card.name}[/]: {kind}, {card.family}", highlight=False)
-    say(f"\n{entry.text}\n")
+    for paragraph in entry.text.split("\n\n"):
+        say("\n" + " ".join(paragraph.split()))
+    say("")
     year = f" ({card.year})" if card.year else ""
     facts = {
         "paper": f"{card.paper}{year}",

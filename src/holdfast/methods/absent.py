@@ -1,4 +1,4 @@
-"""What the survey of arXiv 2406.05130's field lists and Holdfast does not have, each with its reason."""
+"""What the literature lists and Holdfast does not have, each with its reason."""
 
 from __future__ import annotations
 
@@ -37,3 +37,40 @@ ABSENT = (
     ),
 )
 """The 15 of the survey's list that make no sense for a model that answers in words."""
+
+_STRUCTURE, _CALIBRATION, _ITERATIVE, _POSTERIOR = "structure", "calibration", "iterative", "posterior"
+_UNSURE = "no released code, and a formula that could not be verified"
+
+NOT_BUILT = (
+    Absent("AsymLoRA", _STRUCTURE, "one B a task: examples carry no task ids"),
+    Absent("MTLoRA", _STRUCTURE, "one LoRA a task in some stages: examples carry no task ids"),
+    Absent("MixLoRA", _STRUCTURE, "its conditional router was known from descriptions alone"),
+    Absent("LoRAMoE", _STRUCTURE, "its balance loss needs to know which examples are world knowledge"),
+    Absent("TeamLoRA", _STRUCTURE, _UNSURE),
+    Absent("PRoLoRA", _STRUCTURE, "not built yet; its rotations fit the engine of low-rank changes"),
+    Absent("LoraHub", _STRUCTURE, "needs a library of adapters and a search without gradients"),
+    Absent("LoRA.rar", _STRUCTURE, "needs a hypernetwork trained on pairs of adapters of diffusion models"),
+    Absent("REMEDY", _STRUCTURE, _UNSURE),
+    Absent("CLoRA", _CALIBRATION, _UNSURE),
+    Absent("PEGO", _CALIBRATION, "not built yet; its sums of entries are one matrix product a layer and step"),
+    Absent("O-LoRA", _CALIBRATION, "needs the adapters of earlier tasks; oplora keeps the weight's own directions"),
+    Absent("EVA", _CALIBRATION, "not built yet; ranks are spread over layers by explained variance"),
+    Absent("AdaLoRA", _CALIBRATION, "not built yet; PEFT's rank schedule wants to be called at every step"),
+    Absent("HiddenKey", _CALIBRATION, "drops columns of attention logits, inside the library's attention functions"),
+    Absent("BiLoRA", _CALIBRATION, "trains in two levels on two splits, through an unrolled step"),
+    Absent("Laplace-LoRA", _CALIBRATION, "a predictive distribution after training; it changes no weight"),
+    Absent("FLoRA", _CALIBRATION, "an optimizer with projected moments; the loop's optimizer is AdamW"),
+    Absent("SPU", _ITERATIVE, "not built yet; fits the sparse engine"),
+    Absent("AlphaEdit", _ITERATIVE, "not built yet; a projector of gradients onto a null space"),
+    Absent("LoSparse", _ITERATIVE, "not built yet; it compresses and does not protect"),
+    Absent("ROSE", _ITERATIVE, "not built yet; its first form needs dropout, which llama-type models do not have"),
+    Absent("PST", _ITERATIVE, "prunes the base itself, which destroys what is to be kept"),
+    Absent("Model-Dowser", _ITERATIVE, "not built yet; needs Jacobian norms over prompts that the model writes itself"),
+    Absent("Grafting", _POSTERIOR, "not built yet; trains a mask over the change after training"),
+    Absent("CART", _POSTERIOR, "not built yet; needs fusions that see whole matrices"),
+    Absent("PCB", _POSTERIOR, "not built yet; needs quantiles over all changes at once"),
+    Absent("EMR", _POSTERIOR, "its result is a mask and a scale a task, and a fusion returns weights"),
+    Absent("Twin-Merging", _POSTERIOR, "its result depends on the input, and a fusion returns weights"),
+    Absent("AdaDARE-gamma", _POSTERIOR, "known from a reproduction alone, which collapsed"),
+)
+"""What would make sense and is not here."""
