@@ -19,6 +19,7 @@ from holdfast.methods.ledger import write_ledger
 from holdfast.methods.recipe import Recipe, restore
 from holdfast.methods.registry import METHODS, STABILISERS, make_stabiliser
 from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.models.batch import Batch
 from holdfast.speed.sharing.supports import supports
 from holdfast.training.batches import Stream
 from holdfast.training.loss import answer_logits
@@ -230,6 +231,71 @@ def test_l2_sp_of_a_product_of_factors_is_that_of_its_dense_change(llm: dict[str
         method.merge()
     total = sum(float((p - base[n]).detach().double().square().sum()) for n, p in merged.anatomy.names().items())
     assert penalty.item() == pytest.approx(0.25 * total, rel=1e-3) and total > 0
+
+
+@pytest.mark.parametrize("tune", [CONNECTOR, MASK])
+def test_l2_sp_as_a_mean(tune: dict[str, Any], tiny_llava: Path) -> None:
+    keep = [{"stabiliser": "l2_sp", "strength": 0.5, "form": "mean"}]
+    trained = run(tiny_llava, tune, keep=keep, steps=2)
+    base, means = fresh(tiny_llava).anatomy.names(), []
+    for method in trained.recipe.active.values():
+        index = {key: entry[0].long() for key, entry in method.changed_entries().items()}
+        for key in method.moves():
+            change = (trained.loaded.anatomy.names()[key] - base[key]).detach().double().view(-1)
+            means.append(float((change[index[key]] if key in index else change).square().mean()))
+    penalty = trained.recipe.penalty(0)
+    assert penalty is not None and penalty.item() == pytest.approx(0.5 * float(np.mean(means)), rel=1e-4)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.25])
+def test_prograd_takes_out_what_goes_against_the_base(strength: float, tiny_llava: Path) -> None:
+    trained = run(tiny_llava, LORA, steps=3)
+    recipe, model = trained.recipe, trained.loaded.model.eval()
+    batch = Batch.of(trained.loaded.chat.encode(examples()[:4], with_answers=True))
+    stabiliser = make_stabiliser("prograd", {"strength": strength, "temperature": 2.0})
+    stabiliser.begin(recipe.active, Context(torch.Generator()))
+    tensors = recipe.named_trainable()
+
+    def base() -> torch.Tensor:
+        with recipe.suspended(), torch.no_grad():
+            return answer_logits(model, batch)[0]
+
+    def gradients(loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        for tensor in tensors.values():
+            tensor.grad = None
+        loss.backward()
+        return {name: tensor.grad.clone() for name, tensor in tensors.items() if tensor.grad is not None}
+
+    logits, targets = answer_logits(model, batch)
+    p, q = (base() / 2).softmax(-1), (logits / 2).softmax(-1)
+    near = gradients((p * (p.log() - q.log())).sum())
+    logits, targets = answer_logits(model, batch)
+    task = gradients(-torch.nn.functional.cross_entropy(logits, targets))  # uphill: against the base for some tensors
+    logits, targets = answer_logits(model, batch)
+    assert stabiliser.batch_penalty(Seen(batch, logits, targets, base, base)) is None
+    for name, tensor in tensors.items():
+        tensor.grad = -task[name]
+    stabiliser.before_step(0, tensors)
+    turned = 0
+    for name, tensor in tensors.items():
+        g, k = -task[name], near[name]
+        along = float((g * k).sum())
+        wanted = g - strength * along / float((k * k).sum()) * k if along < 0 else g
+        turned += along < 0
+        torch.testing.assert_close(tensor.grad, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()) + 1e-9)
+    assert turned > 0
+
+
+def test_prograd_refuses_methods_of_single_entries(tiny_llava: Path) -> None:
+    recipe, context = attached(fresh(tiny_llava), MASK)
+    with pytest.raises(HoldfastError, match=r"'prograd' takes a second gradient.*Use a_gem"):
+        make_stabiliser("prograd", {}).begin(recipe.active, context)
+
+
+def test_prograd_runs_in_a_recipe(tiny_llava: Path) -> None:
+    plain = run(tiny_llava, LORA, steps=3)
+    turned = run(tiny_llava, LORA, keep=["prograd"], steps=3)
+    assert turned.losses[0] == plain.losses[0] and turned.losses[-1] < turned.losses[0]
 
 
 def test_the_ledger_names_what_a_distance_does_not_hold(tiny_llava: Path) -> None:

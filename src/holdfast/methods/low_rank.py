@@ -214,6 +214,8 @@ class LowRank(Method):
         return sum(tensor.numel() for name, tensor in self._tensors().items() if ":start." not in name)
 
     def squares(self) -> list[Tensor]:
+        if not self.card.mergeable:
+            return []  # what depends on the input is no change of a weight
         return [_square(beside) for beside in self.sites.values()]
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -14,11 +15,16 @@ from holdfast.methods.stabilisers.base import Stabiliser, added, trained_weights
 class Strength(Options):
     """How hard the pull is."""
 
-    strength: float = Field(default=1e-3, ge=0)
+    source: ClassVar[str] = "NRCA's code, whose form is the mean"
+    strength: float = Field(default=1e-3, ge=0, description="lambda")
+    form: Literal["sum", "mean"] = Field(
+        default="sum", description="sum: half the squared distance; mean: its mean a tensor, averaged (far weaker)"
+    )
 
 
 class L2SP(Stabiliser):
-    """``strength / 2 * sum (w - w0)^2`` over the trained base weights (arXiv 1802.01483).
+    """``strength / 2 * sum (w - w0)^2`` over the trained base weights (arXiv 1802.01483); or, as NRCA has it,
+    ``strength * mean over tensors of mean (w - w0)^2``.
 
     Where a method changes weights by a product of factors, as LoRA does, the squared norm of that product counts; it
     is computed from the factors.
@@ -35,9 +41,14 @@ class L2SP(Stabiliser):
     Settings = Strength
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.held = trained_weights(self.card.name, methods, products=True)
+        # The mean form counts entries, and a product of factors has none of its own.
+        self.held = trained_weights(self.card.name, methods, products=self.options.form == "sum")
 
     def penalty(self, step: int) -> Tensor | None:
+        if self.options.form == "mean":
+            pairs = [pair for method in self.held or () for pair in method.anchors() if pair[1].numel()]
+            means = [(now - base).square().mean() for now, base in pairs]
+            return added(means) * float(self.options.strength / len(means))
         terms = [(now - base).square().sum() for method in self.held or () for now, base in method.anchors()]
         terms += [square for method in self.held or () for square in method.squares()]
         return added(terms) * float(self.options.strength / 2)
