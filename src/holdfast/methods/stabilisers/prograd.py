@@ -48,9 +48,9 @@ class ProGrad(Stabiliser):
         self.methods, self.towards = methods, dict[nn.Parameter, Tensor]()
         for method in methods.values():
             if method.changed_entries():
+                name = method.card.name
                 raise HoldfastError(
-                    f"stabiliser 'prograd' takes a second gradient, and method '{method.card.name}' of single entries has "
-                    "none",
+                    f"stabiliser 'prograd' takes a second gradient, and method '{name}' of single entries has none",
                     remedy="use a_gem, or a method that trains whole tensors",
                 )
             with method.suspended():
