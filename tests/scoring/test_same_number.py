@@ -367,11 +367,65 @@ def chair(folder: Path, asked: Sequence[Asked]) -> Made:
     return Made(document(folder / "chair.json", {"sentences": rows}), "chair", share(asked))
 
 
+def mmmu_rows(asked: Sequence[Asked], subject: str) -> list[dict[str, Any]]:
+    return [
+        {"id": f"validation_{subject}_{a.number}", "question_type": "multiple-choice", "answer": "AB"[a.gold],
+         "response": "AB"[a.said], "all_choices": ["A", "B"], "index2ans": dict(zip("AB", a.options, strict=True))}
+        for a in asked
+    ]  # fmt: skip
+
+
+def mmmu_output(folder: Path, asked: Sequence[Asked]) -> Made:
+    return Made(document(folder / "said.json", mmmu_rows(asked, "Art")), "mmmu", share(asked))
+
+
+def mmmu_outputs(folder: Path, asked: Sequence[Asked]) -> Made:
+    for subject, part in (("Art", asked[:4]), ("Music", asked[4:])):
+        (folder / "out" / subject).mkdir(parents=True)
+        document(folder / "out" / subject / "output.json", mmmu_rows(part, subject))
+    return Made(folder / "out", "mmmu", share(asked))
+
+
+def mathvista(folder: Path, asked: Sequence[Asked]) -> Made:
+    """The choices hold a NaN, as published outputs do where a field is empty."""
+    content = {
+        str(a.number): {"pid": str(a.number), "question_type": "multi_choice", "answer_type": "text",
+                        "unit": float("nan"), "choices": list(a.options), "answer": a.options[a.gold], "response": a.options[a.said]}
+        for a in asked
+    }  # fmt: skip
+    return Made(document(folder / "output.json", content), "mathvista", share(asked))
+
+
+def ocrbench(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [
+        {"dataset_name": "IIIT5K", "id": a.number, "type": "Regular Text Recognition", "question": "what?",
+         "answers": [a.options[a.gold]], "image_path": f"{a.number}.png", "predict": a.options[a.said]}
+        for a in asked
+    ]  # fmt: skip
+    return Made(document(folder / "model.json", rows), "ocrbench", share(asked))
+
+
+def hallusionbench(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [
+        {"category": "VD", "subcategory": "figure", "set_id": "0", "figure_id": "1", "question_id": str(a.number),
+         "visual_input": "1", "question": "Is it?", "gt_answer": str(1 - a.gold), "gt_answer_details": "",
+         "filename": "1.png", "model_prediction": ("Yes.", "No.")[a.said], "gpt4v_output_gpt_check": str(int(a.right))}
+        for a in asked
+    ]  # fmt: skip
+    return Made(document(folder / "result.json", rows), "hallusionbench", share(asked))
+
+
+def mmvet(folder: Path, asked: Sequence[Asked]) -> Made:
+    grades = {f"v1_{a.number}": {"model": ["judge"], "content": ["x"], "score": [float(a.right)]} for a in asked}
+    gold = {key: {"imagename": "1.png", "question": "q", "answer": "a", "capability": ["ocr"]} for key in grades}
+    return Made(document(folder / "grades.json", grades), "mmvet", share(asked), document(folder / "mm-vet.json", gold))
+
+
 MAKERS = (
     *(own, run_folder, plain_lines, plain_list, readme_fields, plain_csv, python_lists, plain_xlsx, id_map, record_map),
     *(llava, lmms_eval, vlmevalkit, mmbench_table, mmbench_rounds, mme_file, mme_folder, pope_answers, pope_table),
     *(scienceqa_result, scienceqa_output, iconqa_subtasks, iconqa_numbers, vqa_results, vizwiz_results, docvqa),
-    *(chartqa, captions, mmhal, chair),
+    *(chartqa, captions, mmhal, chair, mmmu_output, mmmu_outputs, mathvista, ocrbench, hallusionbench, mmvet),
 )
 
 
