@@ -150,7 +150,7 @@ def test_starting_ends_where_it_says(tmp_path: Path) -> None:
     for name, period in (("base", 3), ("tuned", 4)):
         startup.write_predictions(tmp_path / f"{name}.jsonl", 12, period)
     (tmp_path / "recipe.json").write_text(json.dumps(startup.RECIPE), encoding="utf-8")
-    found = {arm: startup.run_arm(arm, tmp_path, 1) for arm in ("help", "compare", "tune")}
+    found = {arm: startup.run_arm(arm, tmp_path, 1) for arm in ("help", "compare", "tune", "json")}
     assert all(one["seconds"] > 0 for one in found.values())
     assert "mine" in (tmp_path / "compare.txt").read_text(encoding="utf-8")
     assert not (tmp_path / "run").exists()

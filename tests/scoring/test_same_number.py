@@ -390,7 +390,8 @@ def mathvista(folder: Path, asked: Sequence[Asked]) -> Made:
     """The choices hold a NaN, as published outputs do where a field is empty."""
     content = {
         str(a.number): {"pid": str(a.number), "question_type": "multi_choice", "answer_type": "text",
-                        "unit": float("nan"), "choices": list(a.options), "answer": a.options[a.gold], "response": a.options[a.said]}
+                        "unit": float("nan"), "choices": list(a.options), "answer": a.options[a.gold],
+                        "response": a.options[a.said]}
         for a in asked
     }  # fmt: skip
     return Made(document(folder / "output.json", content), "mathvista", share(asked))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.metrics.registry import METRICS, metric_names
@@ -24,15 +25,24 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted({*official_names(), *metric_names()}))
 
 
+class Options(TypedDict, total=False):
+    """What may be said beside the task and the two files.
+
+    Attributes:
+        metric: Another metric than the task's own.
+        variant: Another variant of the metric than the task's default.
+        intersect: Keep only ids that both sides have, instead of refusing different sets.
+        columns: Field -> column, for plain tables.
+    """
+
+    metric: str | None
+    variant: str | None
+    intersect: bool
+    columns: Mapping[str, str]
+
+
 def score_reading(
-    task: str,
-    predictions: str | Path,
-    references: str | Path | None = None,
-    *,
-    metric: str | None = None,
-    variant: str | None = None,
-    intersect: bool = False,
-    columns: Mapping[str, str] | None = None,
+    task: str, predictions: str | Path, references: str | Path | None = None, **options: Unpack[Options]
 ) -> Reading:
     """Read a prediction file and score it.
 
@@ -40,10 +50,7 @@ def score_reading(
         task: A task's name (``scienceqa``, ``vqav2``...), or a metric's for records of any task.
         predictions: The answers, in any layout that is known.
         references: The official references, where the predictions hold none; a file, or a folder that holds them.
-        metric: Another metric than the task's own.
-        variant: Another variant of the metric than the task's default.
-        intersect: Keep only ids that both sides have, instead of refusing different sets.
-        columns: Field -> column, for plain tables.
+        **options: See :class:`Options`.
 
     Returns:
         The one task, with its total.
@@ -51,33 +58,22 @@ def score_reading(
     Raises:
         HoldfastError: Anything wrong with either file, or a name that is unknown.
     """
-    ask = _ask(task, references, metric=metric, variant=variant, intersect=intersect, columns=columns)
-    reading = judged(_one_task(task, predictions, ask), ask)
-    return reading
+    ask = _ask(task, references, options)
+    return judged(_one_task(task, predictions, ask), ask)
 
 
 def score(
-    task: str,
-    predictions: str | Path,
-    references: str | Path | None = None,
-    *,
-    metric: str | None = None,
-    variant: str | None = None,
-    intersect: bool = False,
-    columns: Mapping[str, str] | None = None,
+    task: str, predictions: str | Path, references: str | Path | None = None, **options: Unpack[Options]
 ) -> Score:
     """The total of :func:`score_reading`."""
-    reading = score_reading(
-        task, predictions, references, metric=metric, variant=variant, intersect=intersect, columns=columns
-    )
-    return reading.totals[task]
+    return score_reading(task, predictions, references, **options).totals[task]
 
 
 def load_items(
     task: str, predictions: str | Path, references: str | Path | None = None, *, intersect: bool = False
 ) -> list[Prediction]:
     """A prediction file paired with the task's references, by id, and not yet judged; see :func:`score_reading`."""
-    ask = _ask(task, references, intersect=intersect)
+    ask = _ask(task, references, {"intersect": intersect})
     return with_references(_one_task(task, predictions, ask), ask).tasks[task]
 
 
@@ -103,23 +99,15 @@ def write_scored(path: str | Path, reading: Reading) -> None:
     )
 
 
-def _ask(
-    task: str,
-    references: str | Path | None,
-    *,
-    metric: str | None = None,
-    variant: str | None = None,
-    intersect: bool = False,
-    columns: Mapping[str, str] | None = None,
-) -> Ask:
-    spec = _spec(task, metric, variant)
+def _ask(task: str, references: str | Path | None, options: Options) -> Ask:
+    spec = _spec(task, options.get("metric"), options.get("variant"))
     metric_of(spec)  # an unknown variant is told before large files are read
     return Ask(
         task=None if find_benchmark(task) is None else task,
         metric=spec,
         references=None if references is None else Path(references),
-        intersect=intersect,
-        columns=columns or {},
+        intersect=options.get("intersect", False),
+        columns=options.get("columns", {}),
     )
 
 
