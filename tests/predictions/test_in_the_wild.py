@@ -225,6 +225,27 @@ def test_two_files_are_named_by_what_they_share(tmp_path: Path) -> None:
     rows = [{"id": i, "prediction": "a", "score": 1} for i in range(3)]
     one, two = lines(tmp_path / "alpha_8b_MMStar.jsonl", *rows), lines(tmp_path / "beta_MMStar.jsonl", *rows)
     assert list(compare(one, two).tasks) == ["MMStar"]
+    base, tuned = lines(tmp_path / "base.jsonl", *rows), lines(tmp_path / "tuned.jsonl", *rows)
+    assert list(compare(base, tuned).tasks) == ["items"]
+    assert compare(base, tuned, target="mine").targets == ("mine",)
+
+
+def test_files_called_after_their_folder(tmp_path: Path) -> None:
+    rows = [{"id": i, "prediction": "a", "score": 1} for i in range(3)]
+    for model, name in (("alpha", "alpha_{}"), ("beta", "{}_beta")):
+        for data in ("vqa", "gqa"):
+            lines(tmp_path / model / f"{name.format(data)}.jsonl", *rows)
+    assert sorted(compare(tmp_path / "alpha", tmp_path / "beta").tasks) == ["gqa", "vqa"]
+
+
+def test_a_first_variant_by_name_is_the_metric_itself(tmp_path: Path) -> None:
+    rows = [{"id": i, "prediction": "a", "score": 1, "task": "t"} for i in range(3)]
+    named = lines(tmp_path / "a.jsonl", *({**row, "metric": "exact_match:normalised"} for row in rows))
+    bare = lines(tmp_path / "b.jsonl", *({**row, "metric": "exact_match"} for row in rows))
+    assert compare(named, bare).tasks["t"].metric == "exact_match"
+    other = lines(tmp_path / "c.jsonl", *({**row, "metric": "exact_match:strict"} for row in rows))
+    with pytest.raises(HoldfastError, match=r"scored with 'exact_match' in .* and 'exact_match:strict'"):
+        compare(named, other)
 
 
 # lmms-eval

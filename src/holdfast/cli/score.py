@@ -20,7 +20,7 @@ _ROWS = 14
 
 def score(
     task: Annotated[str, typer.Argument(help="Task, such as scienceqa, vqav2, pope, coco_captions; or a metric.")],
-    predictions: Annotated[Path, typer.Argument(help="Answers, in the task's official layout or as plain records.")],
+    predictions: Annotated[Path, typer.Argument(help="Answers, in any layout that compare reads.")],
     references: Annotated[
         Path | None, typer.Option("--references", "-r", help="Official references: a file, or a folder of them.")
     ] = None,

@@ -249,6 +249,11 @@ def lettered(values: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(cells) if len(cells) > 1 else ()
 
 
+def as_index(identity: str) -> int | None:
+    """The whole number that an id is, where it is one."""
+    return int(identity) if len(identity) < 19 and identity.isdecimal() else None
+
+
 def as_id(value: Any, name: str, file: Path, line: int | None) -> str:
     """An id as text; whole numbers are ids too."""
     if isinstance(value, str) and value:

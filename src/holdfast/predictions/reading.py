@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.files import Form, Record, form_of, read_json, records
+from holdfast.files import Form, Record, form_of, read, records
 from holdfast.predictions.record import Prediction, Score
 
 _FEW = 2
@@ -105,16 +105,16 @@ class Look:
 
     def _open_json(self) -> None:
         try:
-            content = read_json(self.path)
+            content = read(self.path)
         except HoldfastError as error:
             if "NaN" not in error.problem:
                 raise
-            content, self.had_nan = read_json(self.path, nan_is_none=True), error
+            content, self.had_nan = read(self.path, nan_is_none=True), error
         if isinstance(content, dict):
             self.content = content
             self._rows = iter([Record(1, content)])
         else:
-            self._rows = records(self.path, nan_is_none=self.had_nan is not None)
+            self._rows = iter(content)
 
     @cached_property
     def keys(self) -> frozenset[str]:

@@ -129,10 +129,16 @@ def recorded(reading: Reading) -> Reading:
                 known[row.metric] = recorded_metric(row.metric)
             metric = known[row.metric]
             _check_range(row, 1.0 if metric is None else metric.top, reading)
-            kept.setdefault(row.id if metric is None else metric.unit(row), row)
-        if len(kept) < len(rows):
-            reading.tasks[task] = [row if row.id == key else replace(row, id=key) for key, row in kept.items()]
+            unit, name = (row.id, row.metric) if metric is None else (metric.unit(row), _bare(row.metric, metric))
+            if unit not in kept:
+                kept[unit] = row if unit == row.id and name == row.metric else replace(row, id=unit, metric=name)
+        reading.tasks[task] = list(kept.values())
     return reading
+
+
+def _bare(name: str | None, metric: Metric) -> str | None:
+    """The recorded name, without a variant that is the metric's first anyway."""
+    return metric.name if name == f"{metric.name}:{metric.variants[0]}" else name
 
 
 def recorded_metric(name: str | None) -> Metric | None:

@@ -118,10 +118,13 @@ def _read_files(path: Path, ask: Ask) -> Reading:
     readings = [_read_file(file, ask) for file in files]
     merged = Reading(name=str(path), recognised="", tasks={}, roots=(path, path / "images"))
     short = _without_model([name for one in readings if one.after_model for name in one.tasks], path)
+    short |= _without_folder(
+        [name for one in readings if not one.named for name in one.tasks if name not in short], path
+    )
     for file, reading in zip(files, readings, strict=True):
         merged.notes += reading.notes
         for name, predictions in reading.tasks.items():
-            task = short.get(name, name) if reading.after_model else name
+            task = name if reading.named else short.get(name, name)
             if task in merged.tasks:
                 raise HoldfastError(f"the task '{task}' stands in two files of the folder", file=file)
             merged.tasks[task] = predictions
@@ -146,3 +149,9 @@ def _without_model(names: Sequence[str], folder: Path) -> dict[str, str]:
     most = min((len(one) - 1 for one in words), default=0) if len(names) > 1 else 0
     shared = next((at for at in range(most) if len({one[at] for one in words}) > 1), most)
     return {name: "_".join(one[shared:]) for name, one in zip(names, words, strict=True)}
+
+
+def _without_folder(names: Sequence[str], folder: Path) -> dict[str, str]:
+    """Names of files that do not say their task, without the folder's name before or behind, which is the model's."""
+    bare = {name: name.removeprefix(f"{folder.name}_").removesuffix(f"_{folder.name}") for name in names}
+    return bare if all(bare[name] not in ("", name) for name in names) else {}

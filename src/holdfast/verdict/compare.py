@@ -86,7 +86,7 @@ def compare(base: Source, tuned: Source, **settings: Unpack[Settings]) -> Compar
     ask = _ask(settings)
     before, after = _open(base, "base", ask), _open(tuned, "tuned", ask)
     names = _names(before, after)
-    base_tasks, tuned_tasks = _same_names(before, after)
+    base_tasks, tuned_tasks = _same_names(before, after, settings.get("target"))
     pairs, notes = pair_tasks(base_tasks, tuned_tasks, names=names, intersect=ask.intersect)
     targets = _targets(settings.get("target"), after, pairs)
     ordered = [*(name for name in pairs if name in targets), *(name for name in pairs if name not in targets)]
@@ -192,19 +192,20 @@ def _names(before: Reading, after: Reading) -> tuple[str, str]:
 
 
 def _same_names(
-    before: Reading, after: Reading
+    before: Reading, after: Reading, target: str | Sequence[str] | None
 ) -> tuple[Mapping[str, Sequence[Prediction]], Mapping[str, Sequence[Prediction]]]:
-    """Two lone files that do not both name their task are of one task."""
+    """Two lone files that do not both name their task are of one task; a target that is named is that one."""
     if len(before.tasks) == len(after.tasks) == 1 and not (before.named and after.named):
         (first,), (second,) = before.tasks, after.tasks
-        name = first if before.named else second if after.named else _shared_words(first, second)
+        asked = target if isinstance(target, str) else target[0] if target and len(target) == 1 else None
+        name = first if before.named else second if after.named else asked or _shared_words(first, second)
         return {name: next(iter(before.tasks.values()))}, {name: next(iter(after.tasks.values()))}
     return before.tasks, after.tasks
 
 
 def _shared_words(first: str, second: str) -> str:
-    """What the names of two files have in common at their ends or beginnings, since the rest names the models; the
-    second name where that is nothing."""
+    """What the names of two files have in common at their ends or beginnings, since the rest names the models;
+    ``items`` where that is nothing."""
     if first == second:
         return first
     for cut in (lambda words: words[::-1], list):
@@ -212,7 +213,7 @@ def _shared_words(first: str, second: str) -> str:
         shared = [a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False))]
         if shared:
             return "_".join(cut(shared))
-    return second
+    return "items"
 
 
 def _targets(target: str | Sequence[str] | None, after: Reading, pairs: Mapping[str, object]) -> set[str]:

@@ -101,12 +101,15 @@ def _same_item(task: str, pair: Pair, names: tuple[str, str]) -> None:
     before, after = pair.before, pair.after
     for side, name in ((before, names[0]), (after, names[1])):
         if side.score is None:
+            from holdfast.metrics.registry import metric_names  # imports every metric
+
             raise HoldfastError(
                 f"task '{task}': the item has no score",
                 file=name,
                 line=side.line,
                 item=side.id,
-                remedy="name --metric (and --references where the file has none), or an official --task",
+                remedy="name an official --task or a --metric, and --references where the file has none; metrics: "
+                + ", ".join(metric_names()),
             )
     both = before.references and after.references and before.references != after.references
     if both and sorted(before.references) != sorted(after.references):

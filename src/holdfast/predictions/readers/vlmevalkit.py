@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from holdfast.files import Record
-from holdfast.predictions.columns import Columns
+from holdfast.predictions.columns import Columns, as_index
 from holdfast.predictions.layout import Layout, reading_of, stem
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
@@ -56,15 +56,11 @@ def _answered(row: Record) -> Record:
 
 def _together(rows: list[Prediction]) -> Iterator[Prediction]:
     """Turns of one question belong together, as questions about one image do; names of groups without dashes."""
-    turned = any(_index(row) >= TURN for row in rows)
+    turned = any((as_index(row.id) or 0) >= TURN for row in rows)
     for row in rows:
         extra = {name.replace("-", "_"): value for name, value in row.extra.items()}
-        image = f"question {_index(row) % TURN}" if turned and not row.image else row.image
+        image = f"question {(as_index(row.id) or 0) % TURN}" if turned and not row.image else row.image
         yield replace(row, image=image, extra=extra) if extra or image != row.image else row
-
-
-def _index(row: Prediction) -> int:
-    return int(row.id) if row.id.isdecimal() and len(row.id) < 19 else 0
 
 
 def passes_over(name: str, beside: Collection[str], judges: bool) -> bool:

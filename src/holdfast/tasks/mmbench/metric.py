@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, check_items, points
 from holdfast.metrics.multiple_choice import MultipleChoice
+from holdfast.predictions.columns import as_index
 from holdfast.predictions.record import ItemScore, Prediction, Score
 
 ROTATION = 1_000_000
@@ -43,8 +44,9 @@ class MMBench(ItemMetric):
         return self.assembled(task, scores, points(each.score for each in scores), details)
 
     def unit(self, item: Prediction) -> str:
-        """The question."""
-        return str(_index(item) % ROTATION)
+        """The question, where the id is an index."""
+        index = as_index(str(item.extra.get("index", item.id)))
+        return item.id if index is None else str(index % ROTATION)
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
         """One rotation by itself."""
@@ -61,10 +63,10 @@ def _groups(items: Sequence[Prediction]) -> dict[str, list[Prediction]]:
 
 def _index(item: Prediction) -> int:
     """The id, or the table's index where a tool that numbers items anew (lmms-eval) logs it beside."""
-    index = str(item.extra.get("index", item.id))
-    if not index.isdecimal():
+    index = as_index(str(item.extra.get("index", item.id)))
+    if index is None:
         raise HoldfastError("the id is not an MMBench index", item=item.id)
-    return int(index)
+    return index
 
 
 def _together(key: str, verdicts: Sequence[ItemScore], group: Sequence[Prediction]) -> ItemScore:

@@ -10,7 +10,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.files import Record, records
-from holdfast.predictions.columns import as_id, as_text
+from holdfast.predictions.columns import as_id, as_index, as_text
 from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
@@ -34,10 +34,11 @@ def _round(look: Look, row: Record) -> Prediction:
     values = row.values
     base = as_id(values.get("question_id"), "question_id", look.path, row.line)
     turn = values.get("round_id")
-    if not isinstance(turn, int) or not base.isdecimal():
+    number = as_index(base)
+    if not isinstance(turn, int) or number is None:
         raise HoldfastError("the row has no number of a question or a round", file=look.path, line=row.line, item=base)
     return Prediction(
-        str(int(base) + turn * ROTATION),
+        str(number + turn * ROTATION),
         as_text(values.get("text"), "text", look.path, row.line, base),
         question=str(values.get("prompt") or ""),
         image=base,
@@ -70,7 +71,7 @@ def _reference(file: Path, row: Record) -> Prediction:
         None,
         (gold,),
         question=str(record.get("question", "")),
-        image=str(int(key) % ROTATION) if key.isdecimal() else "",
+        image="" if (index := as_index(key)) is None else str(index % ROTATION),
         choices=options(record),
         extra={name: record[column] for name, column in fields.items() if record.get(column)},
         line=row.line,

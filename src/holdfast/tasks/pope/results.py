@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.files import Record, records
-from holdfast.predictions.columns import OTHERS, Columns
+from holdfast.predictions.columns import OTHERS, Columns, as_index
 from holdfast.predictions.gold import Gold, gold_of
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
@@ -101,7 +101,7 @@ def _by_id(
 ) -> list[Prediction]:
     splits = {str(item.extra["category"]) for item in labels.values()}
     texts = {(str(i.extra["category"]), i.image, i.question): key for key, i in labels.items()}
-    llava = len(splits) > 1 or any(one.id.isdecimal() and int(one.id) > _STEP for one in said)
+    llava = len(splits) > 1 or any((as_index(one.id) or 0) > _STEP for one in said)
     made: dict[str, Prediction] = {}
     for one in said:
         key = _from_questions(one, questions, texts) or _from_number(one, splits, llava=llava)
@@ -134,8 +134,8 @@ def _from_number(one: Prediction, splits: set[str], *, llava: bool) -> str:
     category = one.extra.get("category", one.extra.get("split"))
     if isinstance(category, str) and category:
         return f"{category}/{one.id}"
-    if llava and one.id.isdecimal():
-        number = int(one.id)
+    number = as_index(one.id)
+    if llava and number is not None:
         split = next((name for name, offset in LLAVA_OFFSET.items() if offset < number < offset + _STEP), None)
         return f"{split}/{number % _STEP}" if split else one.id
     if len(splits) == 1:
