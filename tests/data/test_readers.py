@@ -63,6 +63,7 @@ def test_several_answers_images_and_synonyms(root: Path) -> None:
     assert many.messages(with_answer=True)[1]["content"][0]["text"] == "red"
     assert (synonyms.id, synonyms.answers, len(synonyms.images)) == ("7", ("a", "b"), 1)
     assert (numbers.id, numbers.answers) == ("8", ("12",))
+    assert numbers.extra == {"question_id": 8}, "metrics may ask for it"
 
 
 def test_whole_number_and_text_ids_are_the_same_id(root: Path) -> None:

@@ -287,7 +287,7 @@ def _text_or_nothing(value: Any, name: str) -> str:
 
 
 def _form(name: str, needs: Iterable[str], more: Iterable[str], read: Any) -> Form:
-    common = ("id", "question_id", "image", "images", "system", "choices")
+    common = ("id", "image", "images", "system", "choices")
     return Form(name, frozenset(needs), frozenset((*needs, *more, *common)), read)
 
 
