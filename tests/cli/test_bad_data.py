@@ -74,6 +74,13 @@ def test_paths_that_leave_the_data_root(desk: Desk, name: str, tmp_path_factory:
     desk.tune_on(rows).refused("line 3, item q2", f"image path '{name}' leaves the data root", "root")
 
 
+def test_a_link_that_leads_back_to_itself(desk: Desk) -> None:
+    (desk.folder / "loop.png").symlink_to("loop.png")
+    rows = records()
+    rows[2] = changed(rows[2], image="loop.png")
+    desk.tune_on(rows).refused("line 3, item q2", "loop.png")
+
+
 def test_a_link_inside_the_root_is_fine(desk: Desk) -> None:
     (desk.folder / "again.png").symlink_to(desk.folder / "0.png")
     write_lines(desk.data, [changed(row, image="again.png") for row in records()])

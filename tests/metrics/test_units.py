@@ -293,6 +293,12 @@ def test_anls_boundary_by_name() -> None:
     assert scores == {"challenge": 0.5, "paper": 0.0, "m4c": 0.5, "pix2struct": 0.0}
 
 
+def test_anls_of_endless_texts_is_known_or_refused() -> None:
+    assert one("anls", "word " * 200_000, "word") == 0.0  # the lengths alone say so
+    with pytest.raises(HoldfastError, match="too long to be compared"):
+        one("anls", "word " * 200_000, "drow " * 200_000)
+
+
 def test_anls_raw_length_divides_by_uncollapsed_text() -> None:
     assert one("anls", "a  b", "a c") == pytest.approx(2 / 3)
     assert one("anls", "a  b", "a c", variant="raw_length") == pytest.approx(3 / 4)
