@@ -8,7 +8,6 @@ from holdfast.metrics.text.edit_distance import edit_distance
 from holdfast.metrics.text.normalise import says
 from holdfast.predictions.record import ItemScore, Prediction
 
-
 WORK = 4_000_000_000
 """Pairs of characters that a distance may take; two texts of 63,000 characters take so many, and a few seconds."""
 
