@@ -21,6 +21,9 @@ from holdfast.files.writing import write_json, writing
 _POLL = 0.2
 """Seconds between two looks at a lock that another process holds."""
 
+_PATIENCE = 5.0
+"""Seconds for which the name of a holder that has just begun is waited for."""
+
 
 @contextmanager
 def locked(
@@ -37,19 +40,17 @@ def locked(
     Raises:
         HoldfastError: Another process holds it and ``wait`` is not given, or the file cannot be written.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     file = Path(path)
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
+        if not _taken(lock, _PATIENCE if named and not _note(file).exists() else 0.0):
             if wait is None:
                 raise HoldfastError(
                     f"{what} is in use by {holder(file)}", remedy="wait until that has ended, or stop it"
-                ) from None
+                )
             wait(holder(file))
             lock.acquire(poll_interval=_POLL)
     note = _note(file)
@@ -61,6 +62,20 @@ def locked(
         if named:
             note.unlink(missing_ok=True)
         lock.release()
+
+
+def _taken(lock: Any, patience: float) -> bool:
+    """Whether the lock could be had at once; who holds it may need a moment to write its name down."""
+    from filelock import Timeout
+
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        end = time.monotonic() + patience
+        while time.monotonic() < end and not _note(Path(lock.lock_file)).exists():
+            time.sleep(_POLL / 10)
+        return False
+    return True
 
 
 def holder(path: str | Path) -> str:

@@ -1,0 +1,242 @@
+"""Two at once and killed at any moment: is anything lost, double, damaged, or said wrongly?
+
+Overlaps: several processes are started together, round after round, in three ways: on run folders below one parent,
+which share the base's answers; on one run folder, where one may work and the others must name it; and on one feature
+cache. Kills: a run is killed at a random moment (one in four by SIGTERM), the same command is given again until it
+ends, and what it leaves is compared byte for byte with a run that nobody disturbed.
+
+    python benchmarks/faults.py                          # 50 rounds of each overlap, 200 kills: about an hour
+    python benchmarks/faults.py --rounds 2 --kills 5     # a look
+
+Processes are forked after the libraries are there, so a round takes seconds. Everything is drawn from ``--seed``; when
+the system runs which process is not, and need not be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from common import machine, progress, table
+
+RECIPE = """\
+model: pocket
+tune: {{llm: {{method: lora, r: 2}}}}
+target: {{data: "pocket:digits", limit: 40, test_limit: 10}}
+sources: ["pocket:count"]
+train: {{steps: {steps}, batch_size: 2, trackers: [], checkpoint_every: 2, log_every: 1}}
+evaluate: {{source_limit: 10, batch_size: 4}}
+speed: {{feature_cache: "{cache}"}}
+"""
+KINDS = ("folders", "folder", "cache")
+
+
+def start(words: list[str], said: Path) -> int:
+    """The number of a new process that runs the command line, its output in ``said``."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        sink = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        from holdfast import stopping
+        from holdfast.cli.main import run
+
+        stopping.raise_when_asked()
+        code = run(words)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def ended(process: int) -> int:
+    """Its exit code, once it has ended; negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def left(run: Path) -> dict[str, str]:
+    """What must be the same however often a run was disturbed: digests of files, and the log without its clock."""
+    found = {}
+    for file in sorted(run.rglob("*")):
+        name = str(file.relative_to(run))
+        if file.is_file() and name.startswith(("artifact/", "base/", "predictions/")):
+            found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    rows = [json.loads(line) for line in (run / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    found["log"] = json.dumps([{key: value for key, value in row.items() if key != "seconds"} for row in rows])
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))["recipes"]
+    found["scores"] = json.dumps(
+        [{k: v for k, v in s.items() if k not in ("seconds", "name")} for s in scores.values()]
+    )
+    return found
+
+
+def litter(folder: Path) -> list[str]:
+    """Unfinished files that nobody can still be writing."""
+    return [str(file) for file in folder.rglob("*.partial")]
+
+
+class Bench:
+    """One folder, one recipe, and the counts."""
+
+    def __init__(self, folder: Path, *, processes: int, steps: int, seed: int) -> None:
+        self.folder, self.processes, self.random = folder, processes, random.Random(seed)
+        self.counts: dict[str, Counter[str]] = {}
+        self.wrong: list[str] = []
+        for cache in ("off", "on"):
+            (folder / f"{cache}.yaml").write_text(RECIPE.format(steps=steps, cache=cache), encoding="utf-8")
+        os.environ["HOLDFAST_CACHE"] = str(folder / "cache")
+        begun = time.monotonic()
+        self.reference = {cache: self.undisturbed(cache) for cache in ("off", "on")}
+        self.seconds = (time.monotonic() - begun) / 2
+
+    def command(self, out: Path, cache: str = "off") -> list[str]:
+        return ["tune", str(self.folder / f"{cache}.yaml"), "--out", str(out)]
+
+    def undisturbed(self, cache: str) -> dict[str, str]:
+        run, said = self.folder / f"reference-{cache}" / "run", self.folder / "said"
+        code = ended(start(self.command(run, cache), said))
+        if code:
+            raise SystemExit(f"the undisturbed run ended with {code}: {said.read_text(encoding='utf-8')[-2000:]}")
+        return left(run)
+
+    def fault(self, what: str, said: Path | None = None) -> None:
+        self.wrong.append(what + ("" if said is None else f": {said.read_text(encoding='utf-8')[-300:]!r}"))
+
+    def overlap(self, kind: str, number: int) -> None:
+        """One round: all processes together, then a look at everything they left."""
+        place = self.folder / f"{kind}-{number}"
+        cache = "on" if kind == "cache" else "off"
+        if kind == "cache":
+            shutil.rmtree(self.folder / "cache", ignore_errors=True)
+        count = self.counts.setdefault(kind, Counter())
+        runs, saids, running = [], [], []
+        for index in range(self.processes):
+            below = {"folders": f"run-{index}", "folder": "run", "cache": f"{index}/run"}[kind]
+            runs.append(place / below)
+            saids.append(self.folder / f"said-{index}")
+            saids[-1].unlink(missing_ok=True)
+            running.append(start(self.command(runs[-1], cache), saids[-1]))
+        for process, said in zip(running, saids, strict=True):
+            code, text = ended(process), ""
+            text = said.read_text(encoding="utf-8") if said.exists() else ""
+            refused = kind == "folder" and code == 2 and "is in use by process" in text and text.count("\n") == 1
+            count["finished" if code == 0 else "refused" if refused else "wrong"] += 1
+            if (code and not refused) or "Traceback" in text:
+                self.fault(f"{kind} round {number}: exit code {code}", said)
+        if kind == "folder" and not (place / "run" / "scores.json").exists():
+            self.fault(f"folder round {number}: nobody finished")
+            return
+        for run in dict.fromkeys(runs):
+            if (run / "scores.json").exists() and left(run) != self.reference[cache]:
+                self.fault(f"{kind} round {number}: {run.name} differs from an undisturbed run")
+                count["different"] += 1
+        count["left unfinished"] += len(litter(place)) + len(litter(self.folder / "cache"))
+        shutil.rmtree(place)
+
+    def kill(self, number: int) -> None:
+        """One run, disturbed until it ends by itself."""
+        cache = self.random.choice(("off", "on"))
+        place = self.folder / f"kill-{number}"
+        said, run = self.folder / "said-kill", place / "run"
+        said.unlink(missing_ok=True)
+        if cache == "on":
+            shutil.rmtree(self.folder / "cache", ignore_errors=True)
+        count = self.counts.setdefault("kills", Counter())
+        for attempt in range(4):
+            process = start(self.command(run, cache), said)
+            if attempt < 3:
+                time.sleep(self.random.uniform(0, 1.2 * self.seconds))
+                number_of = signal.SIGTERM if self.random.random() < 0.25 else signal.SIGKILL
+                stage = "evaluating" if (run / "artifact").exists() else "training"
+                stage = stage if (run / "checkpoint").exists() or stage == "evaluating" else "before a checkpoint"
+                with suppress(ProcessLookupError):
+                    os.kill(process, number_of)
+            code = ended(process)
+            if code == 0:
+                break
+            count[f"{signal.Signals(number_of).name} while {stage}"] += 1
+            if code not in (-signal.SIGKILL, 143, -signal.SIGTERM):
+                self.fault(f"run {number}: exit code {code}", said)
+                count["wrong"] += 1
+                break
+        if not (run / "scores.json").exists():
+            self.fault(f"run {number} was not finished", said)
+        elif left(run) != self.reference[cache]:
+            self.fault(f"run {number} differs from an undisturbed run")
+            count["different"] += 1
+        else:
+            count["the same bytes"] += 1
+        if "Traceback" in said.read_text(encoding="utf-8"):
+            self.fault(f"run {number}: a traceback", said)
+        shutil.rmtree(place)
+
+
+def main() -> None:
+    """Run what is asked for and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=50, help="of each kind of overlap (default 50)")
+    parser.add_argument("--processes", type=int, default=8, help="started together (default 8)")
+    parser.add_argument("--kills", type=int, default=200, help="runs that are killed up to three times (default 200)")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="of overlaps")
+    parser.add_argument("--steps", type=int, default=6, help="of a run (default 6)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+    begun = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-faults-"))
+    try:
+        bench = Bench(folder, processes=given.processes, steps=given.steps, seed=given.seed)
+        work: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        for number in range(given.rounds):
+            work += [(bench.overlap, (kind, number)) for kind in given.kinds.split(",") if kind]
+        work += [(bench.kill, (number,)) for number in range(given.kills)]
+        for do, arguments in work:
+            do(*arguments)
+            if not given.json:
+                progress(f"{do.__name__} {arguments}: {time.monotonic() - begun:.0f} s, {len(bench.wrong)} wrong")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    report = {
+        "rounds": given.rounds,
+        "processes": given.processes,
+        "kills": given.kills,
+        "seed": given.seed,
+        "seconds": round(time.monotonic() - begun, 1),
+        "counts": {kind: dict(count) for kind, count in bench.counts.items()},
+        "wrong": bench.wrong,
+        "machine": machine(1),
+    }
+    if given.json:
+        print(json.dumps(report, indent=1))
+    else:
+        rows = [[kind, what, str(n)] for kind, count in bench.counts.items() for what, n in sorted(count.items())]
+        print("\n".join(table(["kind", "what", "times"], rows)))
+        for line in bench.wrong:
+            print("wrong:", line)
+    sys.exit(bool(bench.wrong))
+
+
+if __name__ == "__main__":
+    main()
