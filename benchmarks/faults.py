@@ -139,7 +139,7 @@ class Bench:
         for process, said in zip(running, saids, strict=True):
             code, text = ended(process), ""
             text = said.read_text(encoding="utf-8") if said.exists() else ""
-            refused = kind == "folder" and code == 2 and "is in use by process" in text and text.count("\n") == 1
+            refused = kind == "folder" and code == 2 and "is in use by process" in text and "\n" not in text.strip()
             count["finished" if code == 0 else "refused" if refused else "wrong"] += 1
             if (code and not refused) or "Traceback" in text:
                 self.fault(f"{kind} round {number}: exit code {code}", said)

@@ -45,7 +45,7 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_second_process_on_a_run_folder_is_told_who_the_first_is(
     tmp_path: Path, other: subprocess.Popen[str]
 ) -> None:
-    said = f"{tmp_path / 'run'} is in use by process {other.pid} on .* since 20"
+    said = f"{tmp_path / 'run'}: this is in use by process {other.pid} on .* since 20"
     with pytest.raises(HoldfastError, match=said), RunFolder(tmp_path / "run").held():
         raise AssertionError
     (tmp_path / "link").symlink_to(tmp_path)

@@ -33,7 +33,7 @@ def locked(
 
     Args:
         path: The lock's own file, made where it is missing; it stays.
-        what: What it guards, for the message.
+        what: The file or folder that it guards, for the message.
         wait: Called once with who holds it, when another process does; then wait for that one. Without it, refuse.
         named: Write down who holds it; not worth its time where a lock is held for a moment.
 

@@ -101,7 +101,7 @@ class RunFolder:
         """
         place = self.path.absolute()
         place = place.parent.resolve() / place.name
-        with files.locked(place.parent / ".base" / "locks" / f"{place.name}.lock", what=f"the folder {self.path}"):
+        with files.locked(place.parent / ".base" / "locks" / f"{place.name}.lock", what=str(self.path)):
             if place.is_dir():
                 files.sweep(place)
             yield
