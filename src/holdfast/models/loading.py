@@ -19,6 +19,7 @@ from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
 from holdfast.models.identity import joined, model_identity, setup_parts
+from holdfast.models.size import check_size, memory_of
 
 POCKET = Path(__file__).with_name("pocket")
 """The folder of the shipped model."""
@@ -93,6 +94,7 @@ def load_model(
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+        check_size(config, name, width=dtype.itemsize, memory=memory_of(device))
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(type(config), None)  # imports its file while there are no weights
         importing.done()
         model, found = AutoModelForImageTextToText.from_pretrained(
