@@ -12,6 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.shapes import model_config
+from holdfast.models.size import check_size
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def sketch_model(name: str, dtype: torch.dtype, *, trust_remote_code: bool = Fal
     from transformers import AutoModelForImageTextToText
 
     config = model_config(name, trust_remote_code=trust_remote_code)
+    check_size(config, name, width=dtype.itemsize, memory=None)  # nothing is stored, but every layer is built
     try:
         with torch.device("meta"):
             model = AutoModelForImageTextToText.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
