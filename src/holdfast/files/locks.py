@@ -49,7 +49,7 @@ def locked(
         if not _taken(lock, _PATIENCE if named and not _note(file).exists() else 0.0):
             if wait is None:
                 raise HoldfastError(
-                    f"{what} is in use by {holder(file)}", remedy="wait until that has ended, or stop it"
+                    f"this is in use by {holder(file)}", file=what, remedy="wait until that has ended, or stop it"
                 )
             wait(holder(file))
             lock.acquire(poll_interval=_POLL)
