@@ -325,4 +325,6 @@ def test_pools_give_the_same_batches_every_time(tiny_llava: Path) -> None:
         two = list(given.look("me", 50 if size else 3, of=of, size=size))  # type: ignore[arg-type]
         assert len(one) == len(two) == {None: 3, 3: 3, 2: 2, 1: 8}[size]
         for first, second in zip(one, two, strict=True):
-            assert all(torch.equal(first[name], second[name]) for name in first)
+            assert first.text.keys() == second.text.keys()
+            assert all(torch.equal(first.text[name], second.text[name]) for name in first.text)
+            assert torch.equal(first.labels, second.labels)  # type: ignore[arg-type]

@@ -107,6 +107,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         # scaled by the container such a picture is nearly black.
         if low >= 0 and high <= 255:
             low, high = 0.0, 255.0
+        elif low == high and 0 <= low <= 65535:  # a flat picture uses no range: its brightness is the container's
+            low, high = 0.0, 65535.0
         grey = np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
