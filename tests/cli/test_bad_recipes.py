@@ -234,7 +234,7 @@ def test_a_checkpoint_of_another_model_or_of_other_data(desk: Desk) -> None:
     assert "checkpoint/tensors.safetensors" in before
     kept = desk.data.read_text("utf-8")
     desk.data.write_text(kept.replace('"red"', '"violet"'), encoding="utf-8")
-    desk.tune(config=config).refused("the examples of 'data' have changed since the run began", "another --out")
+    desk.tune(config=config).refused("the questions or answers of 'data' have changed since the run began", "another --out")
     desk.data.write_text(kept, encoding="utf-8")
     weights = (folder / "model.safetensors").read_bytes()
     other_weights(folder)
@@ -257,7 +257,7 @@ def test_a_damaged_artifact(desk: Desk) -> None:
     file = desk.folder / "run/artifact/llm.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     said = desk.run("eval", desk.folder / "run", "--tasks", desk.data, "--out", desk.folder / "e")
-    said.refused("artifact", "damaged", "train it again")
+    said.refused("artifact", "damaged", "trains it again")
 
 
 def test_an_out_of_another_configuration(desk: Desk) -> None:
@@ -274,7 +274,7 @@ def test_an_out_that_is_no_run(desk: Desk) -> None:
     before = snapshot(desk.folder / "run")
     desk.tune().refused("this exists and is not a Holdfast run", "choose another --out")
     desk.tune(out="data.jsonl").refused("this exists and is not a Holdfast run")
-    desk.tune(out="data.jsonl/below").refused("Not a directory", "a file stands where a folder is needed")
+    desk.tune(out="data.jsonl/below").refused("a file stands where a folder is needed")
     said = desk.run("eval", desk.model, "--tasks", desk.data, "--out", desk.folder / "run")
     said.refused("not the folder of an evaluation", "another --out")
     assert snapshot(desk.folder / "run") == before
