@@ -234,11 +234,13 @@ def test_a_checkpoint_of_another_model_or_of_other_data(desk: Desk) -> None:
     assert "checkpoint/tensors.safetensors" in before
     kept = desk.data.read_text("utf-8")
     desk.data.write_text(kept.replace('"red"', '"violet"'), encoding="utf-8")
-    desk.tune(config=config).refused("the questions or answers of 'data' have changed since the run began", "another --out")
+    desk.tune(config=config).refused(
+        "the questions or answers of 'data' have changed since the run began", "another --out"
+    )
     desk.data.write_text(kept, encoding="utf-8")
     weights = (folder / "model.safetensors").read_bytes()
     other_weights(folder)
-    desk.tune(config=config).refused("the run began on other weights", "another --out")
+    desk.tune(config=config).refused("the weights of the model have changed", "another --out")
     assert snapshot(desk.folder / "run") == before
     (folder / "model.safetensors").write_bytes(weights)
     assert desk.tune(config=config).code == 0

@@ -25,7 +25,7 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted({*official_names(), *metric_names()}))
 
 
-class Options(TypedDict, total=False):
+class ScoreSettings(TypedDict, total=False):
     """What may be said beside the task and the two files.
 
     Attributes:
@@ -42,7 +42,7 @@ class Options(TypedDict, total=False):
 
 
 def score_reading(
-    task: str, predictions: str | Path, references: str | Path | None = None, **options: Unpack[Options]
+    task: str, predictions: str | Path, references: str | Path | None = None, **options: Unpack[ScoreSettings]
 ) -> Reading:
     """Read a prediction file and score it.
 
@@ -50,7 +50,7 @@ def score_reading(
         task: A task's name (``scienceqa``, ``vqav2``...), or a metric's for records of any task.
         predictions: The answers, in any layout that is known.
         references: The official references, where the predictions hold none; a file, or a folder that holds them.
-        **options: See :class:`Options`.
+        **options: See :class:`ScoreSettings`.
 
     Returns:
         The one task, with its total.
@@ -63,7 +63,7 @@ def score_reading(
 
 
 def score(
-    task: str, predictions: str | Path, references: str | Path | None = None, **options: Unpack[Options]
+    task: str, predictions: str | Path, references: str | Path | None = None, **options: Unpack[ScoreSettings]
 ) -> Score:
     """The total of :func:`score_reading`."""
     return score_reading(task, predictions, references, **options).totals[task]
@@ -99,7 +99,7 @@ def write_scored(path: str | Path, reading: Reading) -> None:
     )
 
 
-def _ask(task: str, references: str | Path | None, options: Options) -> Ask:
+def _ask(task: str, references: str | Path | None, options: ScoreSettings) -> Ask:
     spec = _spec(task, options.get("metric"), options.get("variant"))
     metric_of(spec)  # an unknown variant is told before large files are read
     return Ask(
