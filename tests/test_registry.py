@@ -19,6 +19,20 @@ from tests.support.desk import picture, records, write_lines
 
 SRC = Path(__file__).resolve().parents[1] / "src"
 
+CARD = """
+        name: {name}
+        version: 1
+        title: Colours
+        layout: own
+        prompt: "{{question}}"
+        splits: {{test: test}}
+        metric: acme_length
+        variant: default
+        max_new_tokens: 4
+        origin: {{site: none, homepage: none, licence: none, tree: [rows.json]}}
+        roles: {{peft_mllm: {{role: absent}}, keeping_yourself: {{role: absent}}}}
+"""
+
 PACKAGE = {
     "acme/__init__.py": "",
     "acme/largest.py": """
@@ -69,19 +83,7 @@ PACKAGE = {
                 return verdict(item, float(len(text) == len(item.references[0])), text)
     """,
     "acme/colours/__init__.py": "",
-    "acme/colours/card.yaml": """
-        name: acme_colours
-        version: 1
-        title: Colours
-        layout: own
-        prompt: "{question}"
-        splits: {test: test}
-        metric: exact_match
-        variant: normalised
-        max_new_tokens: 4
-        origin: {site: none, homepage: none, licence: none, tree: [rows.json]}
-        roles: {peft_mllm: {role: absent}, keeping_yourself: {role: absent}}
-    """,
+    "acme/colours/card.yaml": CARD.format(name="acme_colours"),
     "acme/colours/download.py": """
         import json
         from holdfast.tasks.preparing.draft import Draft
@@ -90,6 +92,9 @@ PACKAGE = {
             for row in json.loads((source.root / "rows.json").read_text()):
                 yield Draft(id=row["id"], question=row["question"], answers=(row["answer"],), image=row["image"])
     """,
+    "acme/torn/__init__.py": "",
+    "acme/torn/card.yaml": CARD.format(name="acme_torn"),
+    "acme/torn/results.py": "raise RuntimeError('no such luck')",
     "acme-1.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: acme\nVersion: 1.2\n",
     "acme-1.2.dist-info/entry_points.txt": """
         [holdfast.methods]
@@ -104,6 +109,8 @@ PACKAGE = {
         acme_length = acme.length
         [holdfast.tasks]
         acme_colours = acme.colours
+        acme_torn = acme.torn
+        scienceqa = acme.colours
     """,
 }
 
@@ -195,6 +202,56 @@ def test_an_installed_package_adds_one_of_each(site: Path, tiny_llava: Path, tmp
     assert "broken_one" in doctor["out"]
     (gone,) = calls(["eval", "plain", "--tasks", "data.jsonl", "--out", "later"], cwd=tmp_path, site=None)
     assert gone["rc"] == 2 and "comes from the package acme 1.2" in gone["err"] and "acme==1.2" in gone["err"]
+
+
+def test_a_task_of_a_package_is_scored_tuned_and_evaluated_as_a_shipped_one(
+    site: Path, tiny_llava: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for index in range(12):
+        picture(tmp_path / "in" / f"{index}.png", index)
+        picture(tmp_path / f"{index}.png", index)
+    write_lines(tmp_path / "data.jsonl", records())
+    (tmp_path / "in" / "rows.json").write_text(json.dumps(records(3)), "utf-8")
+    answers = {"q0": "its", "q1": "blue", "q2": "grey"}  # lengths of red and blue, and not of green
+    write_lines(tmp_path / "p.jsonl", [{"id": key, "prediction": text} for key, text in answers.items()])
+    recipe = {
+        "model": str(tiny_llava),
+        "tune": {"llm": {"method": "lora", "r": 2}},
+        "target": {"data": "data.jsonl", "test": 0.3},
+        "sources": ["out", {"data": "acme_colours", "root": "out", "name": "again"}],
+        "train": {"steps": 1, "batch_size": 2, "trackers": []},
+        "evaluate": {"max_new_tokens": 2},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe), "utf-8")
+    gold = ["--references", "out/test.jsonl"]
+    prepared, scored, compared, torn, contested, other, tuned, asked = calls(
+        ["data", "prepare", "acme_colours", "--from", "in", "--out", "out"],
+        ["score", "acme_colours", "p.jsonl", *gold, "--json"],
+        ["compare", "p.jsonl", "p.jsonl", "--task", "acme_colours", *gold, "--json"],
+        ["score", "acme_torn", "p.jsonl", *gold],
+        ["score", "scienceqa", "p.jsonl", *gold],
+        ["score", "exact_match", "p.jsonl", *gold, "--json"],
+        ["tune", "recipe.yaml", "--out", "run"],
+        ["eval", "run", "--tasks", "acme_colours", "--root", "out", "--out", "asked", "--json"],
+        cwd=tmp_path,
+        site=site,
+    )
+    for said in (prepared, scored, compared, other, tuned, asked):
+        assert said["rc"] == 0, said["err"]
+    score = json.loads(scored["out"])
+    assert (score["task"], score["metric"], score["variant"]) == ("acme_colours", "acme_length", "default")
+    assert score["score"] == pytest.approx(200 / 3) and score["n"] == 3
+    assert json.loads(compared["out"])["tasks"]["acme_colours"]["before"] == pytest.approx(200 / 3)
+    assert json.loads(other["out"])["score"] == pytest.approx(100 / 3), "what is broken in a package hinders no other"
+    assert torn["rc"] == 2 and "acme_torn" in torn["err"] and "no such luck" in torn["err"]
+    assert contested["rc"] == 2 and "provided by holdfast" in contested["err"] and "acme 1.2" in contested["err"]
+    sources = json.loads((tmp_path / "run/scores.json").read_text())["recipes"]["run"]["sources"]
+    assert sources.keys() == {"acme_colours", "again"}
+    for place in ("run/predictions/acme_colours.jsonl", "run/predictions/again.jsonl"):
+        lines = [json.loads(line) for line in (tmp_path / place).read_text().splitlines()]
+        assert {line["metric"] for line in lines} == {"acme_length:default"} and len(lines) == 3
+    assert json.loads(asked["out"])["tasks"]["acme_colours"]["metric"] == "acme_length"
 
 
 @pytest.mark.parametrize("registry", [METHODS, STABILISERS, FUSIONS, METRICS], ids=lambda r: str(r.kind))

@@ -7,23 +7,40 @@ a ``results`` module of the same contract, and without one its card's metric sco
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from holdfast.errors import HoldfastError
 from holdfast.predictions.layout import Benchmark
-from holdfast.registry import offers
+from holdfast.registry import Offer, offers
 
+TASKS = "holdfast.tasks"
+"""The group of entry points."""
 FOLDER = Path(__file__).parents[1] / "tasks"
 
 
 def find_benchmark(task: str | None) -> Benchmark | None:
-    """The benchmark that serves a task; imports those alone whose files hold its name."""
+    """The benchmark that serves a task; imports those alone whose files hold its name.
+
+    Raises:
+        HoldfastError: Two provide the task, or the package that does is broken.
+    """
     if task is None:
         return None
     own = next((found for found in _holding(task) if task in found.metrics), None)
-    return own if own is not None else _theirs().get(task)
+    theirs = [offer for offer in offers(TASKS) if offer.name == task]
+    if own is not None and not theirs:
+        return own
+    if theirs:
+        from holdfast.tasks.cards import home_of  # cards need pydantic
+
+        home_of(task)  # refuses what two provide
+        return _of(theirs[0])
+    return next((found for found in _theirs() if task in found.metrics), None)
 
 
 def benchmark_for(metric: str | None) -> Benchmark | None:
@@ -34,9 +51,8 @@ def benchmark_for(metric: str | None) -> Benchmark | None:
 
 
 def all_benchmarks() -> list[Benchmark]:
-    """Every benchmark; imports them all."""
-    theirs = {id(found): found for found in _theirs().values()}
-    return [*map(_benchmark, _files()), *theirs.values()]
+    """Every benchmark; imports them all. What is broken in somebody's package is left out."""
+    return [*map(_benchmark, _files()), *_theirs()]
 
 
 def task_names() -> tuple[str, ...]:
@@ -66,20 +82,33 @@ def _benchmark(file: Path) -> Benchmark:
 
 
 @cache
-def _theirs() -> dict[str, Benchmark]:
-    found: dict[str, Benchmark] = {}
-    for offer in offers("holdfast.tasks"):
-        name = f"{offer.value}.results"
-        try:
-            there = find_spec(name) is not None
-        except ImportError:
-            continue  # the list of tasks names what is broken
-        if there:
-            made: Benchmark = import_module(name).BENCHMARK
-            found |= dict.fromkeys((*made.metrics, offer.name), made)
-        else:
-            from holdfast.tasks.cards import find_card  # cards need pydantic
+def _theirs() -> tuple[Benchmark, ...]:
+    """Those of installed packages that can be used; ``broken_tasks`` names the others."""
+    found: list[Benchmark] = []
+    for offer in offers(TASKS):
+        with suppress(HoldfastError):
+            found.append(_of(offer))
+    return tuple(found)
 
-            card = find_card(offer.name)
-            found[offer.name] = Benchmark(metrics={offer.name: f"{card.metric}:{card.variant}"})
-    return found
+
+@cache
+def _of(offer: Offer) -> Benchmark:
+    """The benchmark of a task of somebody's package.
+
+    Raises:
+        HoldfastError: Its card or its ``results`` cannot be used.
+    """
+    from holdfast.tasks.cards import find_card
+
+    card = find_card(offer.name)
+    name, metric = f"{offer.value}.results", f"{card.metric}:{card.variant}"
+    try:
+        made = import_module(name).BENCHMARK if find_spec(name) is not None else Benchmark(metrics={})
+    except Exception as error:  # somebody else's code may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise HoldfastError(
+            f"task '{offer.name}' of the package {offer.provider} cannot be scored: importing {name} fails with "
+            f"{reason}",
+            remedy=f"mend or uninstall {offer.provider.package}",
+        ) from error
+    return replace(made, metrics={offer.name: metric, **made.metrics})
