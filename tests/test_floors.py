@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
-    {"errors"},
+    {"errors", "values"},
     {"importing", "machine", "files", "events", "stopping"},
     {"config", "registry"},
     {"data", "predictions"},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from holdfast.errors import HoldfastError
 from holdfast.events import Listener, silence
+from holdfast.values import JSON
 from holdfast.verdict.compare import compare
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Run:
     """
 
     folder: Path
-    scores: dict[str, Any]
+    scores: JSON
     _loaded: list[Loaded] = field(default_factory=list, repr=False, compare=False)
 
     def ask(self, image: ImageSource | str | None, question: str, *, max_new_tokens: int = 256) -> str:

@@ -5,10 +5,11 @@ An event whose values belong to one room stands in that room (:class:`holdfast.s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from holdfast.values import JSON
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ class LedgerRow:
 
     component: str
     method: str
-    options: dict[str, Any]
+    options: Mapping[str, object]
     trainable: int
     total: int
     lr: float | None
     checkpoint_bytes: int
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Ledger:
         """Trained values among base and added ones, in percent."""
         return 100 * self.trainable / (self.base + self.added)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """Plain values for ``ledger.json``."""
         return {
             "components": {
@@ -212,4 +213,4 @@ class RecipeBegun(Event):
 class RecipeDone(Event):
     """A recipe of a study is finished; ``entry`` is its entry of ``scores.json``."""
 
-    entry: dict[str, Any]
+    entry: JSON

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from holdfast.errors import HoldfastError
 from holdfast.files import write_json
+from holdfast.values import JSON
 
 if TYPE_CHECKING:
     from holdfast.verdict.runs import RunsComparison
@@ -132,7 +133,7 @@ def columns_of(settings: list[str]) -> dict[str, str]:
     return columns
 
 
-def _write(out: Path, runs: RunsComparison, data: dict[str, Any], images: list[Path]) -> None:
+def _write(out: Path, runs: RunsComparison, data: JSON, images: list[Path]) -> None:
     from holdfast.reports.explorer import write_report
 
     last = list(runs.runs.values())[-1]

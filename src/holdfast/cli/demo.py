@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from holdfast.events import Event, FinishedBefore, Listener, RecipeBegun, RecipeDone
+from holdfast.values import JSON
 
 
 def demo(
@@ -64,7 +65,7 @@ class _Narrator:
                 self.terminal(event)
 
 
-def conclusions(entries: list[dict[str, Any]]) -> list[str]:
+def conclusions(entries: list[JSON]) -> list[str]:
     """What the table says: what full tuning did, and which recipe gains most of it at the least loss."""
     by_name = {entry["name"]: entry for entry in entries}
     full = by_name.get("full")

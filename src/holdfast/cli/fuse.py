@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from holdfast.values import JSON
 
 
 def fuse(
@@ -34,7 +36,7 @@ def fuse(
     from holdfast.models.loading import POCKET
 
     importing.done()
-    options: dict[str, Any] = {}
+    options: JSON = {}
     if set_:
         section = load_config({"fuse": {"method": method}}, [f"fuse.{item}" for item in set_]).fuse
         assert section is not None

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.values import JSON
+
 if TYPE_CHECKING:
     from holdfast.methods.describe import Description
 
@@ -33,7 +35,7 @@ def methods(
             raise HoldfastError(f"there is no {word} '{wanted}'", remedy=nearest(wanted, known))
         entries = [entry for entry in entries if wanted is None or getattr(entry.card, word) == wanted]
     if as_json:
-        found: dict[str, Any] = {"methods": [entry.to_json() for entry in entries]}
+        found: JSON = {"methods": [entry.to_json() for entry in entries]}
         found["broken"] = [str(fault) for fault in broken()]
         if everything:
             found["absent"] = [vars(absent) for absent in (*ABSENT, *NOT_BUILT)]

@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from holdfast.errors import HoldfastError
+from holdfast.values import JSON
 
 
-def read_mapping(file: Path) -> dict[str, Any]:
+def read_mapping(file: Path) -> JSON:
     """The mapping that a YAML file holds.
 
     Raises:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from holdfast.config.documents import read_document
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, cut, nearest
+from holdfast.values import JSON
 
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
@@ -49,7 +50,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         raise _explain(error, file, text, overrides) from error
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def _override(raw: JSON, override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise HoldfastError(f"'--set {override}' is not key=value", remedy="write --set train.steps=100")

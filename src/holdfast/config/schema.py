@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from holdfast.values import JSON
+
 AS_IT_IS = "{question}"
 """The prompt that changes no question."""
 
@@ -31,7 +33,7 @@ class ComponentRecipe(BaseModel):
     )
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> JSON:
         """The keys that belong to the method."""
         return dict(self.model_extra or {})
 
@@ -56,7 +58,7 @@ class StabiliserSpec(BaseModel):
     stabiliser: str = Field(description="by name; its options stand beside it")
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> JSON:
         """The keys that belong to the stabiliser."""
         return dict(self.model_extra or {})
 
@@ -81,7 +83,7 @@ class FusionSpec(BaseModel):
     then: tuple[FusionSpec, ...] = Field(default=(), description="what follows; the same as writing a list")
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> JSON:
         """The keys that belong to the fusion."""
         return dict(self.model_extra or {})
 

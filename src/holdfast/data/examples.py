@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.data.stored import StoredImage
+from holdfast.values import JSON
 
 IMAGE_MARK = "<image>"
 
@@ -53,7 +54,7 @@ class Example:
         """The reference answers of the last turn."""
         return self.turns[-1].answers
 
-    def messages(self, *, with_answer: bool) -> list[dict[str, Any]]:
+    def messages(self, *, with_answer: bool) -> list[JSON]:
         """The conversation in the chat-template form of transformers.
 
         Images stand where their marks are; without marks they open the first turn.
@@ -62,11 +63,11 @@ class Example:
             with_answer: Whether the last answer is part of it (training) or is to be generated.
         """
         marked = any(IMAGE_MARK in turn.question for turn in self.turns)
-        messages: list[dict[str, Any]] = []
+        messages: list[JSON] = []
         if self.system:
             messages.append({"role": "system", "content": [{"type": "text", "text": self.system}]})
         for position, turn in enumerate(self.turns):
-            content: list[dict[str, Any]] = []
+            content: list[JSON] = []
             if not marked and position == 0:
                 content += [{"type": "image"} for _ in self.images]
             for index, piece in enumerate(turn.question.split(IMAGE_MARK)):

@@ -28,6 +28,7 @@ from holdfast.data.images import resolve_inside
 from holdfast.data.stored import DataURI, Encoded, StoredImage, is_data_uri
 from holdfast.errors import HoldfastError
 from holdfast.files import form_of, parse_json, scan
+from holdfast.values import JSON
 
 LISTS = frozenset(("image", "images", "answer", "answers", "choices", "conversations", "messages", "history"))
 """Fields whose cell in a table may hold a list as JSON."""
@@ -116,9 +117,9 @@ def read_examples(
     return ExamplesRead(tuple(examples), tuple(problems), dict(forms))
 
 
-def _cells(record: Mapping[str, Any]) -> dict[str, Any]:
+def _cells(record: Mapping[str, Any]) -> JSON:
     """A row of a table: empty cells are absent, and a cell that holds a JSON list is a list."""
-    found: dict[str, Any] = {}
+    found: JSON = {}
     for name, cell in record.items():
         if cell is None or cell == "":
             continue
@@ -129,7 +130,7 @@ def _cells(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"image": None, **found} if "image" in record or "images" in record else found
 
 
-def _renamed(record: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(record: Mapping[str, Any], columns: Mapping[str, str]) -> JSON:
     """The record with the user's columns under the names of the simple form."""
     for name, column in columns.items():
         if column not in record and name in ("question", "answer"):

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from holdfast.values import JSON
+
 DEPTH_LIMIT = 64
 NUMBER_LIMIT = 100
 """Digits of a whole number; beyond 308 it is no float, and beyond 4,300 Python itself refuses."""
@@ -67,7 +69,7 @@ def _nan_is_none(token: str) -> None:
         _refuse(token)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> JSON:
     made = dict(pairs)
     if len(made) != len(pairs):
         seen: set[str] = set()

@@ -13,6 +13,7 @@ from holdfast.files import json_text, tables
 from holdfast.files.content import PEEK, all_of, as_text, decoded, open_content, read_text, reading, refuse_wide
 from holdfast.files.json_text import Mistake
 from holdfast.files.tables import Entry
+from holdfast.values import JSON
 
 Form = Literal["json", "jsonl", "csv", "tsv", "xlsx", "text"]
 """``json`` is one value (a list of records too), ``text`` anything that is none of the others."""
@@ -35,7 +36,7 @@ class Record:
     """
 
     line: int
-    values: dict[str, Any]
+    values: JSON
 
 
 def form_of(path: str | Path) -> Form:
@@ -72,7 +73,7 @@ def _strict(entries: Iterable[Entry], file: Path) -> Iterator[Record]:
         yield Record(line, entry)
 
 
-def read(path: str | Path, *, nan_is_none: bool = False) -> dict[str, Any] | list[Record]:
+def read(path: str | Path, *, nan_is_none: bool = False) -> JSON | list[Record]:
     """A JSON object that fills its file as it is, and anything else as a list of records.
 
     Raises:
@@ -198,7 +199,7 @@ def _lines_or_whole(start: bytes, named_lines: bool) -> Form:
     return "jsonl" if named_lines or rest.strip() else "json"
 
 
-def _value_or_lines(text: str, file: Path, nan: bool) -> dict[str, Any] | Iterator[Entry]:
+def _value_or_lines(text: str, file: Path, nan: bool) -> JSON | Iterator[Entry]:
     """The object that fills a text, or the entries of its list or lines."""
     if not _nonempty(text, file).lstrip().startswith("{"):
         return _json_list(text, file, nan)
@@ -212,7 +213,7 @@ def _value_or_lines(text: str, file: Path, nan: bool) -> dict[str, Any] | Iterat
     if not text[end:].isspace() and end < len(text):
         line = text.count("\n", 0, end) + 1
         raise HoldfastError("something follows after the JSON object", file=file, line=line)
-    return cast("dict[str, Any]", value)
+    return cast("JSON", value)
 
 
 def _json_lines(lines: Iterable[tuple[int, str]], file: Path, nan: bool) -> Iterator[Entry]:
@@ -258,9 +259,9 @@ def _json_list(text: str, file: Path, nan: bool) -> Iterator[Entry]:
         raise HoldfastError("the list in the file is empty", file=file, remedy="check that what writes it has run")
 
 
-def _object(value: Any, what: str) -> dict[str, Any] | HoldfastError:
+def _object(value: Any, what: str) -> JSON | HoldfastError:
     if isinstance(value, dict):
-        return cast("dict[str, Any]", value)
+        return cast("JSON", value)
     kind = _KINDS.get(type(value), "a number")
     return HoldfastError(f"{what} is {kind}, not a JSON object", remedy="write one {...} an item")
 

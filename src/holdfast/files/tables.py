@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from holdfast.errors import HoldfastError
 from holdfast.files.content import LINE_LIMIT, within
+from holdfast.values import JSON
 
 EXCEL_CELL_LIMIT = 32_767
 """Characters that a cell of a workbook can hold; a text of exactly this length has passed through one and been cut."""
@@ -20,7 +21,7 @@ _EXCEL_ROWS = 1_048_576
 _COLUMNS = 1_000
 _PARTS = 10_000
 
-Entry = tuple[int, dict[str, Any] | HoldfastError]
+Entry = tuple[int, JSON | HoldfastError]
 
 
 def delimited(lines: Iterable[tuple[int, str]], delimiter: str, file: Path) -> Iterator[Entry]:
@@ -60,7 +61,7 @@ def _header(names: list[str], file: Path, line: int) -> list[str]:
     return names
 
 
-def _uncut(row: dict[str, Any]) -> dict[str, Any] | HoldfastError:
+def _uncut(row: JSON) -> JSON | HoldfastError:
     for name, cell in row.items():
         if isinstance(cell, str) and len(cell) == EXCEL_CELL_LIMIT:
             return HoldfastError(

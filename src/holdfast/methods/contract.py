@@ -19,9 +19,13 @@ from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Component
 from holdfast.models.batch import Batch as Batch
 from holdfast.registry import Provider, ours
+from holdfast.values import JSON, Keywords
 
 Paradigm = Literal["selective", "additive", "reparameterization", "baseline", "any"]
 Pool = Literal["train", "validation", "sources"]
+
+ParameterGroup = dict[str, Any]
+"""What ``torch.optim`` calls a parameter group: ``params``, and the settings that hold for them alone."""
 
 _POOLS: dict[Pool, tuple[str, str]] = {
     "train": ("training examples of the target", "give a target"),
@@ -125,7 +129,7 @@ class Context:
         Raises:
             HoldfastError: There are no such examples.
         """
-        wanted: dict[str, Any] = {} if of == "train" else {"of": of}
+        wanted: Keywords = {} if of == "train" else {"of": of}
         if size is not None:
             wanted["size"] = size
         found = False
@@ -172,7 +176,7 @@ class Artifact:
     method: str
     options: Mapping[str, Any]
     tensors: dict[str, Tensor]
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: JSON = field(default_factory=dict)
     provider: Provider = field(default_factory=ours)
 
     def bytes(self) -> int:
@@ -221,7 +225,7 @@ class Method:
         """Names of the base parameters that training may change; all others stay bit-identical."""
         return set()
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
         """Optimizer groups; weight decay acts on matrices only."""
         trainable = self.named_trainable().values()
         matrices = [tensor for tensor in trainable if tensor.ndim >= 2]
@@ -287,7 +291,7 @@ class Method:
             remedy="choose another method, or a stabiliser that needs no answers of the base",
         )
 
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> JSON:
         """What the method decided when it attached, for the ledger; plain values."""
         return {}
 

@@ -17,6 +17,7 @@ from holdfast.errors import HoldfastError, nearest
 from holdfast.methods.contract import Card, Options
 from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS
 from holdfast.registry import Broken, Provider, Registry
+from holdfast.values import JSON
 
 ORDER = ("baseline", "selective", "additive", "reparameterization", "any")
 """Paradigms as they are listed."""
@@ -46,7 +47,7 @@ class Description:
     options: tuple[Option, ...]
     example: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """Plain values."""
         card = asdict(self.card)
         return card | {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -12,6 +10,7 @@ from holdfast.events import Ledger, LedgerRow
 from holdfast.methods.contract import Method
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy
+from holdfast.values import JSON
 
 
 def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
@@ -43,7 +42,7 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
     return Ledger(tuple(rows), base, added_total)
 
 
-def _notes(recipe: Recipe, method: Method) -> dict[str, Any]:
+def _notes(recipe: Recipe, method: Method) -> JSON:
     """What the method decided, and which stabilisers do not hold what it changes."""
     left_out = [stabiliser.card.name for stabiliser in recipe.stabilisers if stabiliser.leaves_out(method)]
     return method.notes() | ({"not_held_by": left_out} if left_out else {})

@@ -15,6 +15,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options, Paradigm
 from holdfast.methods.selective.dense import layers_in_scope
 from holdfast.models.anatomy import Component
+from holdfast.values import Keywords
 
 
 class PeftOptions(Options):
@@ -82,7 +83,7 @@ class PeftMethod(Method):
     def _kinds(self, component: Component) -> tuple[str, ...]:
         return self.options.modules or (("all",) if component.name == "connector" else self.default_modules)
 
-    def _values(self, component: Component) -> dict[str, Any]:
+    def _values(self, component: Component) -> Keywords:
         """What PEFT's configuration is made of."""
         own = self.options.model_dump(exclude=set(PeftOptions.model_fields))
         named = {self.peft_names.get(key, key): value for key, value in own.items()}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, within
-from holdfast.methods.contract import Artifact, Batch, Context, Method, Seen
+from holdfast.methods.contract import Artifact, Batch, Context, Method, ParameterGroup, Seen
 from holdfast.methods.fusion.base import Fusion
 from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
 from holdfast.methods.stabilisers.base import Stabiliser, added
@@ -134,7 +133,7 @@ class Recipe:
             for name, parameter in method.named_trainable().items()
         }
 
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+    def parameter_groups(self, weight_decay: float) -> list[ParameterGroup]:
         """Optimizer groups of all components with their own learning rates."""
         return [
             group

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import fsum
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.predictions.record import ItemScore, Prediction, Score
+from holdfast.values import JSON
 
 
 class Metric(Protocol):
@@ -96,7 +97,7 @@ class ItemMetric(ABC):
         """The headline figure; the mean in points unless the metric says otherwise."""
         return points(v.score for v in verdicts)
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         """Sub-scores beside the headline figure."""
         return {}
 
@@ -107,7 +108,7 @@ class ItemMetric(ABC):
         details = self.details(ordered, verdicts)
         return self.assembled(task, verdicts, self.total(ordered, verdicts), details)
 
-    def assembled(self, task: str, verdicts: Sequence[ItemScore], total: float, details: dict[str, Any]) -> Score:
+    def assembled(self, task: str, verdicts: Sequence[ItemScore], total: float, details: JSON) -> Score:
         """The :class:`Score` with its counts; ``details['lenient']`` is the lenient mean where any item has one."""
         unjudged = sum(v.status == "unjudged" for v in verdicts)
         if unjudged:
@@ -166,8 +167,8 @@ def breakdown(
 
 
 def add_breakdowns(
-    details: dict[str, Any], items: Sequence[Prediction], verdicts: Sequence[ItemScore], keys: Mapping[str, str]
-) -> dict[str, Any]:
+    details: JSON, items: Sequence[Prediction], verdicts: Sequence[ItemScore], keys: Mapping[str, str]
+) -> JSON:
     """Add a ``by_...`` table to ``details`` for each key of ``extra`` that occurs."""
     for title, key in keys.items():
         table = breakdown(items, verdicts, key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, check_items
@@ -14,6 +13,7 @@ from holdfast.metrics.cider import cider
 from holdfast.metrics.rouge import rouge_l
 from holdfast.metrics.text.ptb import words
 from holdfast.predictions.record import ItemScore, Prediction, Score
+from holdfast.values import JSON
 
 Tokens = list[str]
 
@@ -93,7 +93,7 @@ class Captions(ItemMetric):
             else:
                 status = "truncated" if item.truncated else "ok"
                 verdicts.append(ItemScore(item.id, score, " ".join(caption), status))  # type: ignore[arg-type]
-        details: dict[str, Any] = dict(measures.corpus())
+        details: JSON = dict(measures.corpus())
         details["document_frequency"] = f"references of the {len(ordered)} images scored"
         details |= _lengths(measures)
         return self.assembled(task, verdicts, 100.0 * self.headline(measures), details)
@@ -140,12 +140,12 @@ class BLEU(Captions):
         return bleu(measures.bleu)[self.order - 1]
 
 
-def _lengths(measures: Measures) -> dict[str, Any]:
+def _lengths(measures: Measures) -> JSON:
     """Mean lengths, and a warning where CIDEr's length penalty, not the content, decides."""
     said = fsum(map(len, measures.captions)) / len(measures.captions)
     sizes = [len(reference) for group in measures.references for reference in group]
     wanted = fsum(sizes) / len(sizes)
-    details: dict[str, Any] = {"mean_words": said, "mean_reference_words": wanted}
+    details: JSON = {"mean_words": said, "mean_reference_words": wanted}
     if said > 2 * wanted:
         details["warning"] = "captions are more than twice as long as the references: CIDEr's length penalty rules"
     return details

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import fsum
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.normalise import normalise, says
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 _FORMS: dict[str, Callable[[str], str]] = {
     "normalised": normalise,
@@ -41,7 +41,7 @@ class ExactMatch(ItemMetric):
         lenient = hit or any(normalise(text) == normalise(ref) or says(text, ref) for ref in item.references)
         return verdict(item, float(hit), parsed, float(lenient))
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         keys = {"by_answer_type": "answer_type", "by_question_type": "question_type", "by_category": "category"}
         details = add_breakdowns({}, items, verdicts, keys)
         types = details.get("by_question_type")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.metrics.base import ItemMetric, UnjudgeableError, add_breakdowns, verdict
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 
 def leading_letter(text: str, choices: Sequence[str]) -> int | None:
@@ -48,7 +48,7 @@ class MultipleChoice(ItemMetric):
             return leading_letter(text, choices) if exact is None else exact
         return infer(text, choices, article_a=self.variant == "infer")
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         keys = {"by_category": "category", "by_subject": "subject", "by_split": "split"}
         return add_breakdowns({}, items, verdicts, keys)
 

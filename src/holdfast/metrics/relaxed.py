@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, breakdown, verdict
 from holdfast.metrics.text.normalise import normalise, says
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 TOLERANCE = 0.05
 
@@ -59,7 +59,7 @@ class RelaxedAccuracy(ItemMetric):
         loose = hit or any(loose_match(text, reference) for reference in item.references if reference.strip())
         return verdict(item, float(hit), text.strip(), float(loose))
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         halves = breakdown(items, verdicts, "split")
         if not halves:
             return {}

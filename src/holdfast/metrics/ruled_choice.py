@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.choosing import Rule
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 UNSEEN = 4
 """Options of an item whose texts are not known (they stand in its question): A to D."""
@@ -31,7 +32,7 @@ class RuledChoice(ItemMetric):
         loose = choice if choice is not None or not item.choices else named(text, item.choices)
         return verdict(item, float(choice == gold), None if choice is None else letter(choice), float(loose == gold))
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         return add_breakdowns({}, items, verdicts, self.tables)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from holdfast.models.chat import per_token
+from holdfast.values import Keywords
 
 
 class ImageFeatures(Protocol):
@@ -18,7 +19,7 @@ class ImageFeatures(Protocol):
     def to(self, device: torch.device | str) -> ImageFeatures:
         """The same on another device."""
 
-    def inputs(self, model: nn.Module) -> dict[str, Any]:
+    def inputs(self, model: nn.Module) -> Keywords:
         """What ``forward`` takes in place of pixels."""
 
 
@@ -61,7 +62,7 @@ class Batch:
             owner=None if self.owner is None else self.owner.to(device),
         )
 
-    def inputs(self, model: nn.Module) -> dict[str, Any]:
+    def inputs(self, model: nn.Module) -> Keywords:
         """What ``forward`` takes; with features, the connector may run here, so call it once a forward."""
         return {**self.text, **self.images, **({} if self.features is None else self.features.inputs(model))}
 

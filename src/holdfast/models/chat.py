@@ -12,6 +12,7 @@ from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
 from holdfast.models.expansion import BLANK, Expansion, expansions, listening, replaying
 from holdfast.models.template import ChatTemplate, Rendered, choose_template
+from holdfast.values import Keywords
 
 IGNORED = -100
 """The label of a token that is not trained on."""
@@ -95,7 +96,7 @@ class ChatProcessor:
         rendered = [self.render(example, with_answer=with_answers) for example in examples]
         texts = [item.text for item in rendered]
         bos = self.tokenizer.bos_token
-        options: dict[str, Any] = {
+        options: Keywords = {
             "padding": True,
             "padding_side": "right" if with_answers else "left",
             "return_tensors": "pt",
@@ -132,9 +133,9 @@ class ChatProcessor:
         self,
         texts: list[str],
         examples: Sequence[Example],
-        options: dict[str, Any],
+        options: Keywords,
         known: Sequence[Expansion] | None,
-    ) -> dict[str, Any]:
+    ) -> Keywords:
         if known is not None:
             blank = [[BLANK] * len(example.images) for example in examples]
             with replaying(self.processor, known):
@@ -143,7 +144,7 @@ class ChatProcessor:
             texts, [[open_image(source) for source in example.images] for example in examples], options
         )
 
-    def _process(self, texts: list[str], images: list[list[Any]], options: dict[str, Any]) -> dict[str, Any]:
+    def _process(self, texts: list[str], images: list[list[Any]], options: Keywords) -> Keywords:
         if not any(images) or self.processor is self.tokenizer:
             return dict(self.tokenizer(texts, **options))
         if self._is("PaliGemma"):
@@ -157,7 +158,7 @@ class ChatProcessor:
             )
         return data | {"text_replacement_offsets": heard[-1] if heard else None}
 
-    def _expand(self, texts: list[str], images: list[list[Any]], options: dict[str, Any]) -> dict[str, Any]:
+    def _expand(self, texts: list[str], images: list[list[Any]], options: Keywords) -> Keywords:
         """Image tokens by hand, for a processor that would rewrite the text: PaliGemma's adds a begin token behind
         the images and a line break at the end, behind the answer.
         """

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.files import read_json
+from holdfast.values import JSON
 
 DTYPES = {
     "F64": torch.float64,
@@ -120,7 +120,7 @@ def read_header(file: Path) -> tuple[bytes, dict[str, Entry]]:
             raw += stream.read(length)
     except Exception as error:  # safetensors raises its own type, which it does not export
         raise HoldfastError(f"the file is damaged ({error})", file=file, remedy="download or write it again") from error
-    header: dict[str, Any] = json.loads(raw[8:])
+    header: JSON = json.loads(raw[8:])
     header.pop("__metadata__", None)
     entries = {}
     for name, about in sorted(header.items(), key=lambda item: (item[1]["data_offsets"], item[0])):

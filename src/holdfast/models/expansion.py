@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from holdfast.values import Keywords
+
 Expansion = tuple[str, ...]
 """What stands in a text for each of its images."""
 
@@ -48,7 +50,7 @@ def replaying(processor: Any, expansions: Sequence[Expansion]) -> Iterator[None]
     # Not for any forward: InternVL's processor puts pixels into the order of the text, so there must be some to order.
     nothing = {"pixel_values": np.zeros((0, 1)), "num_patches": [0] * len(texts)}
 
-    def replay(*_: Any, **__: Any) -> tuple[dict[str, Any], list[str]]:
+    def replay(*_: Any, **__: Any) -> tuple[Keywords, list[str]]:
         return dict(nothing), list(texts)
 
     processor._process_images = replay

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from holdfast.models.chat import ChatProcessor
+from holdfast.values import JSON
 
 SAMPLED = 1 << 20
 """Older runs knew larger tensors by shape and 2^16 evenly spaced values; theirs are still recognised."""
@@ -59,7 +60,7 @@ def joined(*parts: str) -> str:
     return _digits(list(parts))
 
 
-def processor_facts(found: Any) -> dict[str, Any]:
+def processor_facts(found: Any) -> JSON:
     """Every setting of a processor and of its image part, the chat template and the tokenizer apart."""
     images = getattr(found, "image_processor", found)
     own = {key: value for key, value in vars(found).items() if isinstance(value, bool | int | float | str | list)}
@@ -71,7 +72,7 @@ def processor_facts(found: Any) -> dict[str, Any]:
     }
 
 
-def _tokenizer(tokenizer: Any) -> dict[str, Any]:
+def _tokenizer(tokenizer: Any) -> JSON:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     core = {"vocabulary": tokenizer.get_vocab()} if backend is None else json.loads(backend.to_str())
     for passing in ("padding", "truncation"):  # as the last call left them

@@ -15,6 +15,7 @@ from typing import Any
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
+from holdfast.values import JSON
 
 REASONING = (
     ("<think>", "</think>"),
@@ -28,7 +29,7 @@ REASONING = (
 BREAK = "\N{WORD JOINER}"
 """Stands inside a reserved token that a question or an answer quotes, so that it stays text."""
 
-Message = dict[str, Any]
+Message = JSON
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -16,6 +15,7 @@ from holdfast.planning.memory import Memory, estimate_memory
 from holdfast.planning.meta import attach_recipe, sketch_model
 from holdfast.planning.sites import find_sites
 from holdfast.planning.workload import Precision, Workload, make_workload
+from holdfast.values import JSON
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Plan:
     flops: Flops
     workload: Workload
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """Plain values; bytes and operations are whole numbers, ``flops`` those of one optimizer step."""
         ledger = self.ledger.to_json()
         work = self.workload

@@ -12,6 +12,7 @@ from holdfast.files import Record, read
 from holdfast.predictions.columns import NAMES, Columns
 from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def inside(folder: Path, *patterns: str) -> Path:
     raise HoldfastError(f"the folder has no {' or '.join(patterns)}", file=folder, remedy="name the file")
 
 
-def the_list(content: Any, file: Path, *names: str) -> list[dict[str, Any]]:
+def the_list(content: Any, file: Path, *names: str) -> list[JSON]:
     """The records of references that may be a list, or an object that holds the list under one of some names.
 
     Raises:

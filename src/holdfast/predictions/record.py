@@ -8,6 +8,8 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from holdfast.values import JSON
+
 Status = Literal["ok", "missing", "unparsed", "truncated", "unjudged"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The ``extra`` of items that have none; one object for all of them."""
@@ -54,9 +56,9 @@ class Prediction:
     status: str | None = None
     line: int | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """The line of the prediction file, without what is not set."""
-        record: dict[str, Any] = {"id": self.id, "task": self.task, "image": self.image or None}
+        record: JSON = {"id": self.id, "task": self.task, "image": self.image or None}
         record |= {
             "question": self.question,
             "references": list(self.references),
@@ -134,9 +136,9 @@ class Score:
         mean = self.mean_of_items
         return math.isclose(mean, self.score, abs_tol=0.005) or math.isclose(mean / 100, self.score, abs_tol=5e-5)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """The public form, without the items."""
         names = ("task", "metric", "variant", "score", "n", "missing", "unparsed", "truncated")
-        record: dict[str, Any] = {name: getattr(self, name) for name in names}
+        record: JSON = {name: getattr(self, name) for name in names}
         record["details"] = dict(self.details)
         return record

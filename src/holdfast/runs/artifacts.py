@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file, save_file
 
@@ -15,13 +14,12 @@ from holdfast.files.digest import sealed, sha256
 from holdfast.methods.contract import Artifact
 from holdfast.models.loading import Loaded
 from holdfast.registry import Provider
+from holdfast.values import JSON
 
 FORMAT = 1
 
 
-def save_artifacts(
-    folder: Path, artifacts: Sequence[Artifact], *, model: str, identity: str, ledger: dict[str, Any]
-) -> None:
+def save_artifacts(folder: Path, artifacts: Sequence[Artifact], *, model: str, identity: str, ledger: JSON) -> None:
     """Write ``artifact.json`` and one safetensors file a component, beside the final name, then rename."""
     parts = []
     with files.folder_beside(folder, replace=True, durable=True) as partial:
@@ -43,7 +41,7 @@ def save_artifacts(
         files.write_json(partial / "artifact.json", record | {"sha256": sealed(record)})
 
 
-def load_artifacts(folder: Path) -> tuple[list[Artifact], dict[str, Any]]:
+def load_artifacts(folder: Path) -> tuple[list[Artifact], JSON]:
     """The artifacts of a run and the record beside them.
 
     Raises:
@@ -81,7 +79,7 @@ def damaged(what: str, folder: Path) -> HoldfastError:
     return HoldfastError(f"the artifact is damaged ({what})", file=folder, remedy=remedy)
 
 
-def check_base(loaded: Loaded, record: dict[str, Any], folder: Path) -> None:
+def check_base(loaded: Loaded, record: JSON, folder: Path) -> None:
     """Refuse an artifact that was trained on other weights.
 
     Raises:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from holdfast.config.schema import Speed, TaskSpec
 from holdfast.errors import HoldfastError
@@ -20,6 +19,7 @@ from holdfast.scoring.scorecard import score_file
 from holdfast.speed.decision import to_json
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
+from holdfast.values import JSON
 
 FILE = "evaluation.json"
 
@@ -87,7 +87,7 @@ def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tok
     identity = model_identity(loaded.model)  # with what was restored on the base
     way = "" if options == "generate" else f"-{options}"
     asked = {task.name: f"{task.key()}-{task.max_new_tokens or max_new_tokens}{way}" for task in tasks}
-    record: dict[str, Any] = {
+    record: JSON = {
         "identity": identity,
         "model": loaded.name,
         "setup": loaded.setup,

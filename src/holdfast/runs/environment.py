@@ -12,6 +12,7 @@ import torch
 from holdfast.machine import bits, processor
 from holdfast.runs.folder import RunFolder
 from holdfast.speed.decision import Report, to_json
+from holdfast.values import JSON
 
 PACKAGES = ("holdfast", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
 
@@ -27,7 +28,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def environment(**engaged: Any) -> dict[str, Any]:
+def environment(**engaged: Any) -> JSON:
     """Plain values for ``environment.json``; ``engaged`` are the speed-ups and what came of them."""
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return {
@@ -48,13 +49,13 @@ def warn_of_other_bits(device: torch.device) -> None:
         warnings.warn(f"two equal runs may differ in their last bits here: {found.why}", stacklevel=2)
 
 
-def with_evaluation(folder: RunFolder, task: str, who: str, report: Report) -> dict[str, Any]:
+def with_evaluation(folder: RunFolder, task: str, who: str, report: Report) -> JSON:
     """``environment.json`` of a run with what engaged while ``who`` (base or tuned) answered ``task``.
 
     What training wrote there is kept; a run that took its training over from another one has no such file yet.
     """
     file = folder.path / "environment.json"
-    record: dict[str, Any] = folder.read_json(file.name) if file.exists() else environment()
+    record: JSON = folder.read_json(file.name) if file.exists() else environment()
     evaluation = record.setdefault("engaged", {}).setdefault("evaluation", {})
     evaluation.setdefault(task, {})[who] = to_json(report)
     return record

@@ -21,6 +21,7 @@ from holdfast.models.processor_files import copy_processor
 from holdfast.runs.artifacts import check_base, load_artifacts
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.model_card import model_card
+from holdfast.values import JSON
 
 
 def export_model(run: Path, out: Path) -> float:
@@ -85,7 +86,7 @@ def export_adapter(run: Path, out: Path) -> None:
             remedy="export a merged model instead",
         )
     tensors = dict(adapters[0].tensors)
-    config: dict[str, Any] = dict(adapters[0].metadata["peft_config"])
+    config: JSON = dict(adapters[0].metadata["peft_config"])
     if whole:
         full = {name: tensor for artifact in whole for name, tensor in artifact.tensors.items()}
         config["modules_to_save"] = _modules_of(full, record["model"], folder)
@@ -127,7 +128,7 @@ def _run_folder(run: Path) -> RunFolder:
     return folder
 
 
-def _base_of(run: Path) -> tuple[Loaded, list[Any], dict[str, Any]]:
+def _base_of(run: Path) -> tuple[Loaded, list[Any], JSON]:
     folder = _run_folder(run)
     artifacts, record = load_artifacts(folder.artifact)
     trusted = load_config(folder.config).trust_remote_code

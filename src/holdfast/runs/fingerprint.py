@@ -13,6 +13,7 @@ from holdfast.models.loading import Loaded
 from holdfast.runs.folder import RunFolder
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.task import Task, contents_of
+from holdfast.values import JSON
 
 FILE = "begun.json"
 FORMAT = 2
@@ -25,7 +26,7 @@ def check_fingerprint(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task]) 
     Raises:
         HoldfastError: The weights, something else that answers depend on, or the examples of a task have changed.
     """
-    now: dict[str, Any] = {
+    now: JSON = {
         "format": FORMAT,
         "base_identity": loaded.identity,
         "model": loaded.setup,
@@ -54,7 +55,7 @@ def _check_form(then: Any, file: Path) -> None:
         )
 
 
-def _changed(then: dict[str, Any], now: dict[str, Any], loaded: Loaded, tasks: Sequence[Task]) -> str | None:
+def _changed(then: JSON, now: JSON, loaded: Loaded, tasks: Sequence[Task]) -> str | None:
     """What is another than it was, as a clause; None if nothing is."""
     if not loaded.known_as(then["base_identity"]):
         return f"the weights of the model have changed ({then['base_identity']}, now {loaded.identity})"

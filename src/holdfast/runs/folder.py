@@ -12,6 +12,7 @@ from holdfast import files
 from holdfast.config.loading import dump_config, load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
+from holdfast.values import JSON
 
 _AGAIN = "delete this file and give the same command again"
 _AFTER_DAMAGE = {
@@ -123,7 +124,7 @@ class RunFolder:
             problem = error.problem
         raise HoldfastError(f"the file is damaged ({problem})", file=self.path / name, remedy=_AFTER_DAMAGE.get(name))
 
-    def append(self, name: str, record: dict[str, Any]) -> None:
+    def append(self, name: str, record: JSON) -> None:
         """Add one line to a JSON Lines file."""
         finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
         files.append_line(self.path / name, finite)

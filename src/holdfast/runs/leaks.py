@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from holdfast.data.examples import Example, ImageSource
 from holdfast.data.stored import StoredImage
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.task import Task
+from holdfast.values import JSON
 
 FILE = "leaks.json"
 
@@ -52,7 +52,7 @@ class Leak:
             f"{trained})."
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """Plain values."""
         return asdict(self) | {"example": list(self.example), "sentence": self.sentence()}
 

@@ -10,6 +10,7 @@ import yaml
 
 from holdfast.config.schema import RunConfig
 from holdfast.runs.folder import RunFolder
+from holdfast.values import JSON
 
 
 def model_card(folder: RunFolder, config: RunConfig, base: str, *, adapter: bool) -> str:
@@ -21,7 +22,7 @@ def model_card(folder: RunFolder, config: RunConfig, base: str, *, adapter: bool
         base: Name of the base, as others can load it.
         adapter: Whether the folder holds a PEFT adapter instead of a whole model.
     """
-    about: dict[str, Any] = {
+    about: JSON = {
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "image-text-to-text",
     }
@@ -62,7 +63,7 @@ def _verdict(entry: Mapping[str, Any]) -> Iterator[str]:
     yield f"Mean change on the target (E), on the sources (F), and their sum (O): {', '.join(figures) or 'undefined'}."
 
 
-def _recipe(config: RunConfig) -> dict[str, Any]:
+def _recipe(config: RunConfig) -> JSON:
     """The settings that say how it was made, without those that stand at nothing."""
     whole = config.model_dump(mode="json", exclude_defaults=True)
     return {key: value for key, value in whole.items() if key not in ("target", "sources", "trust_remote_code")}

@@ -54,6 +54,7 @@ from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Outcome, Trainer
 from holdfast.training.pools import Pools
+from holdfast.values import JSON
 
 
 @dataclass
@@ -133,7 +134,7 @@ class Runner:
         self.parent = None if parent is None else RunFolder(parent)
         self.folder = RunFolder(out)
 
-    def execute(self) -> dict[str, Any]:
+    def execute(self) -> JSON:
         """Tune, evaluate and score; returns the entry of ``scores.json``.
 
         Raises:
@@ -150,7 +151,7 @@ class Runner:
         with self.folder.held():
             return self._execute(recipe, tasks)
 
-    def _execute(self, recipe: Recipe, tasks: Tasks) -> dict[str, Any]:
+    def _execute(self, recipe: Recipe, tasks: Tasks) -> JSON:
         self.folder.begin(self.config)
         if self.folder.scores.exists():
             self.listen(FinishedBefore(self.folder.path))

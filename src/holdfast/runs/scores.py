@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.config.schema import RunConfig
 from holdfast.methods.recipe import Recipe
@@ -11,6 +10,7 @@ from holdfast.runs.environment import versions
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.leaks import FILE as LEAKS
 from holdfast.runs.still_learning import still_learning
+from holdfast.values import JSON
 from holdfast.verdict.compare import compare
 from holdfast.verdict.records import Comparison
 
@@ -20,9 +20,7 @@ def compare_run(folder: RunFolder, target: str | None) -> Comparison:
     return compare(folder.path / "base", folder.path, target=target, seed=0)
 
 
-def recipe_scores(
-    folder: RunFolder, config: RunConfig, recipe: Recipe, target: str, sources: Sequence[str]
-) -> dict[str, Any]:
+def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: str, sources: Sequence[str]) -> JSON:
     """Compare and write down.
 
     Returns:
@@ -65,7 +63,7 @@ def recipe_scores(
     }
 
 
-def _start(folder: RunFolder, target: str) -> dict[str, Any]:
+def _start(folder: RunFolder, target: str) -> JSON:
     """What attaching alone did, where a method does not begin at the base; nothing where it does."""
     if not folder.start_predictions(target).exists():
         return {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from holdfast.errors import HoldfastError
 from holdfast.events import Event
+from holdfast.values import JSON
 
 Switch = Literal["auto", "on", "off"]
 
@@ -74,6 +75,6 @@ def insist(setting: str, switch: Switch, decision: Decision) -> Decision:
     return decision
 
 
-def to_json(report: Mapping[str, Decision | str]) -> dict[str, Any]:
+def to_json(report: Mapping[str, Decision | str]) -> JSON:
     """Plain values for ``environment.json``."""
     return {name: fact.to_json() if isinstance(fact, Decision) else fact for name, fact in report.items()}

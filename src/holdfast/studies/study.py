@@ -14,6 +14,7 @@ from holdfast.errors import HoldfastError
 from holdfast.events import Listener, RecipeBegun, RecipeDone
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.run import Runner
+from holdfast.values import JSON
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def read_study(file: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     """
     try:
         raw = read_mapping(file)
-        common: dict[str, Any] = dict(raw["common"])
+        common: JSON = dict(raw["common"])
         rows = dict(raw["recipes"])
     except (KeyError, TypeError, ValueError) as error:
         raise HoldfastError(f"the study cannot be read ({error})", file=file) from error
@@ -70,7 +71,7 @@ def read_study(file: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     return Study(str(raw.get("title", file.stem)), tuple(recipes))
 
 
-def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[dict[str, Any]]:
+def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[JSON]:
     """Run what is not finished yet; returns the entries of ``scores.json`` in the order of the study.
 
     Raises:
@@ -80,8 +81,8 @@ def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[
         return _run_in_order(study, out, base=base, listen=listen)
 
 
-def _run_in_order(study: Study, out: Path, *, base: Path, listen: Listener) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = []
+def _run_in_order(study: Study, out: Path, *, base: Path, listen: Listener) -> list[JSON]:
+    entries: list[JSON] = []
     for number, recipe in enumerate(study.recipes, start=1):
         listen(RecipeBegun(recipe.name, number, len(study.recipes)))
         parent = out / recipe.of if recipe.of else None

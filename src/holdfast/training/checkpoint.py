@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -74,7 +73,7 @@ def load_checkpoint(
         raise
     except Exception as error:  # safetensors raises its own type, which it does not export
         raise _damaged(folder) from error
-    groups: dict[str, dict[str, Any]] = {"trainable": {}, "optimizer": {}, "state": {}, "random": {}}
+    groups: dict[str, dict[str, Tensor]] = {"trainable": {}, "optimizer": {}, "state": {}, "random": {}}
     for key, tensor in tensors.items():
         group, _, name = key.partition(":")
         if group not in groups:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 from holdfast.verdict.floors import BlindFloor
 from holdfast.verdict.rule import Claim, Verdict, in_words
 
@@ -40,7 +41,7 @@ class Estimate:
     interval: Interval | None = None
     claim: Claim | None = None
 
-    def to_json(self, scale: float = 100.0) -> dict[str, Any]:
+    def to_json(self, scale: float = 100.0) -> JSON:
         """Value and interval, in points by default."""
         return {"value": _scaled(self.value, scale), "interval": _interval(self.interval, scale)}
 
@@ -191,7 +192,7 @@ class TaskComparison:
         right = self.forgot + self.counts["kept"]
         return self.forgot / right if right else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """The public form, in points."""
         split = self.format_split
         return {
@@ -270,7 +271,7 @@ class Summary:
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     claims: int = 1
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """``E``..``H`` in points, with ``intervals`` and ``ratios`` beside them."""
         raw = {"E": self.E, "F": self.F, "O": self.O, "H": self.H}
         return {
@@ -329,7 +330,7 @@ class Comparison:
         """The verdict in plain words, the most important first."""
         return list(self.words)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """The public form; scores and differences in points."""
         return {
             "tasks": {name: task.to_json() for name, task in self.tasks.items()},

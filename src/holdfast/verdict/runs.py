@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from holdfast.values import JSON
 from holdfast.verdict.records import Comparison
 from holdfast.verdict.sequence import SequenceMeasures
 
@@ -29,7 +29,7 @@ class RunsComparison:
             lines += [f"{name}: {sentence}" for sentence in comparison.sentences()[:1]]
         return lines
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """``runs`` by name and ``sequence``; beside them the tasks and E, F, O, H of the last run."""
         *_, last = self.runs.values()
         return {

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
+from holdfast.values import JSON
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SequenceMeasures:
     forgetting: float
     forward: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """All in points, with the divisors spelt out."""
         divisor = len(self.tasks) - 1
         return {

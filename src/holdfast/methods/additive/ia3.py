@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from holdfast.methods.peft_bridge import PeftMethod, peft_card
 from holdfast.models.anatomy import Component
 from holdfast.models.kinds import MLP_LAST
+from holdfast.values import Keywords
 
 
 class Ia3(PeftMethod):
@@ -28,6 +27,6 @@ class Ia3(PeftMethod):
         present = {name.rsplit(".", 1)[-1] for name in component.linears(("attention", "mlp"))}
         return "k_proj", "v_proj", *sorted(present & MLP_LAST)
 
-    def _values(self, component: Component) -> dict[str, Any]:
+    def _values(self, component: Component) -> Keywords:
         inside = [name for name in self.layers if name.rsplit(".", 1)[-1] in MLP_LAST]
         return {**super()._values(component), "feedforward_modules": inside}

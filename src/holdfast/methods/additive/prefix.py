@@ -20,6 +20,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.additive.attention import MARK, with_prefix
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options
 from holdfast.models.anatomy import Component
+from holdfast.values import Keywords
 
 
 class PrefixOptions(Options):
@@ -129,7 +130,7 @@ class PrefixTuning(Method):
         flat: Tensor = self.prefix().view(self.options.tokens, layers, 2, self.heads, self.head_width)
         return flat.permute(1, 2, 3, 0, 4)
 
-    def _before(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _before(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: Keywords) -> Any:
         self.current, self.used = self.keys_and_values(), set[int]()
         if not _rotates(decoder):
             return args, kwargs

@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from holdfast.files import folder_beside, read_json, write_json
 from holdfast.methods.fusion.base import PIECE, Fusion, check_experts, generator_of, pieces
 from holdfast.models.checkpoint import Checkpoint, Entry
 from holdfast.models.stored_names import same_names
+from holdfast.values import JSON
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".msgpack", ".h5", ".npz")
 """Files that hold weights; every other file of the base's folder is copied."""
@@ -36,7 +36,7 @@ def fuse_folders(
     *,
     seed: int = 0,
     advance: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
+) -> JSON:
     """Write the fused model.
 
     Args:
@@ -175,7 +175,7 @@ def check_same(base: Checkpoint, tuned: Checkpoint) -> None:
             )
 
 
-def _config(place: Path) -> dict[str, Any]:
+def _config(place: Path) -> JSON:
     file = place / "config.json"
     if not file.is_file():
         return {}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from holdfast.methods.contract import Card
+from holdfast.methods.contract import Card, ParameterGroup
 from holdfast.methods.low_rank import LowRank, LowRankOptions
 
 
@@ -34,7 +34,7 @@ class LoraPlus(LowRank):
     )
     Settings = TwoRates
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
         factors: dict[str, list[Any]] = {"A": [], "B": []}
         for name, parameter in self.named_trainable().items():
             factors[name[-1]].append(parameter)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from holdfast.methods.contract import Options
 from holdfast.methods.peft_bridge import PeftMethod, PeftOptions, peft_card
+from holdfast.values import Keywords
 
 
 def _start(value: Any) -> Any:
@@ -86,7 +87,7 @@ class Lora(PeftMethod):
         scales = [x.scaling[self._adapter] ** 2 for x in wrapped]
         return [s * ((b.T @ b) * (a @ a.T)).sum() for s, (b, a) in zip(scales, products, strict=True)]
 
-    def _values(self, component: Any) -> dict[str, Any]:
+    def _values(self, component: Any) -> Keywords:
         values = super()._values(component)
         if values["init_lora_weights"] == "kaiming":
             values["init_lora_weights"] = True

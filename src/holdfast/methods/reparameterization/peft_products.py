@@ -8,6 +8,7 @@ from pydantic import AliasChoices, Field
 from torch import nn
 
 from holdfast.methods.peft_bridge import PeftMethod, PeftOptions, peft_card
+from holdfast.values import Keywords
 
 
 class SpectrumOptions(PeftOptions):
@@ -63,7 +64,7 @@ class FourierFt(PeftMethod):
             else None
         )
 
-    def _values(self, component: Any) -> dict[str, Any]:
+    def _values(self, component: Any) -> Keywords:
         values = super()._values(component)
         return values | {"init_weights": values["init_weights"] == "zero"}
 

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Context
+from holdfast.methods.contract import Card, Context, ParameterGroup
 from holdfast.models.anatomy import Component
+from holdfast.values import JSON
 
 
 class Selecting(Protocol):
@@ -27,12 +28,12 @@ class Selecting(Protocol):
 
     def release(self) -> None: ...
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]: ...
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]: ...
 
     def after_step(self, step: int) -> None: ...
 
 
-def pick_ratio(method: Selecting, context: Context) -> tuple[float, dict[str, Any]]:
+def pick_ratio(method: Selecting, context: Context) -> tuple[float, JSON]:
     """Try every candidate for a few steps and compare the validation losses batch by batch.
 
     Each candidate chooses its entries, trains them with AdamW at the component's own rate on the first training

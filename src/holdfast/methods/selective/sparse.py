@@ -18,12 +18,13 @@ from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Context, Method, Options
+from holdfast.methods.contract import Artifact, Context, Method, Options, ParameterGroup
 from holdfast.methods.selective.auto import pick_ratio
 from holdfast.methods.selective.dense import Scope, in_scope
 from holdfast.methods.selective.scores import share
 from holdfast.methods.selective.selection import Selected
 from holdfast.models.anatomy import Component
+from holdfast.values import JSON
 
 
 def _share(value: Any) -> Any:
@@ -80,7 +81,7 @@ class Sparse(Method):
     Settings: ClassVar[type[Options]] = SparseScope
     selected: dict[str, Selected]
     ratio: float
-    trial: dict[str, Any] | None = None
+    trial: JSON | None = None
     _optimizer: torch.optim.Optimizer | None = None
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
@@ -156,7 +157,7 @@ class Sparse(Method):
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return {name: entry.values for name, entry in self.selected.items()}
 
-    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
         # The value vectors are entries of matrices, so decay acts on them, and on nothing else.
         return [{"params": list(self.named_trainable().values()), "lr": lr, "weight_decay": weight_decay}]
 
@@ -169,7 +170,7 @@ class Sparse(Method):
     def changed_entries(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {name: entry.ever() for name, entry in self.selected.items()}
 
-    def notes(self) -> dict[str, Any]:
+    def notes(self) -> JSON:
         return {} if self.trial is None else {"auto_ratio": self.trial}
 
     def bind(self, optimizer: torch.optim.Optimizer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.files import read_json
+from holdfast.values import JSON
 
 FOLDER = Path(__file__).parent
 
@@ -20,7 +21,7 @@ def shape_names() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob("*.json"))
 
 
-def read_shape(name: str) -> dict[str, Any]:
+def read_shape(name: str) -> JSON:
     """The file of a shipped shape.
 
     Raises:
@@ -28,7 +29,7 @@ def read_shape(name: str) -> dict[str, Any]:
     """
     if name not in shape_names():
         raise HoldfastError(f"unknown model shape '{name}'", remedy=nearest(name, [*shape_names(), "pocket"]))
-    shape: dict[str, Any] = read_json(FOLDER / f"{name}.json")
+    shape: JSON = read_json(FOLDER / f"{name}.json")
     return shape
 
 
@@ -68,14 +69,14 @@ def model_config(name: str, *, trust_remote_code: bool = False) -> Any:
         ) from error
 
 
-def _built(plain: dict[str, Any]) -> Any:
+def _built(plain: JSON) -> Any:
     from transformers import AutoConfig
 
     kind = plain["model_type"]
     return AutoConfig.for_model(kind).from_dict(plain)
 
 
-def _overlaid(plain: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def _overlaid(plain: JSON, other: JSON) -> JSON:
     merged = dict(plain)
     for key, value in other.items():
         merged[key] = _overlaid(merged.get(key, {}), value) if isinstance(value, dict) else value

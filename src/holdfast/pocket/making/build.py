@@ -13,6 +13,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.files import beside, read_json, write_json
 from holdfast.pocket.making.plan import FULL, QUICK, BuildPlan, Stage
+from holdfast.values import JSON, Keywords
 
 Report = Callable[[str, int, int, str], None]
 """Called with (stage, step, steps, text) every few steps."""
@@ -26,7 +27,7 @@ def silent(stage: str, step: int, steps: int, text: str) -> None:
 
 def build(
     out: Path, *, seed: int = 0, quick: bool = False, report: Callable[[str, int, int, str], None] = silent
-) -> dict[str, Any]:
+) -> JSON:
     """Make the model and write its folder; finished stages found in ``out/stages`` are not made again.
 
     Args:
@@ -51,7 +52,7 @@ def build(
         torch.set_num_threads(threads)
 
 
-def _build(out: Path, seed: int, plan: BuildPlan, report: Report) -> dict[str, Any]:
+def _build(out: Path, seed: int, plan: BuildPlan, report: Report) -> JSON:
     from holdfast.pocket.making.architecture import make_model
     from holdfast.pocket.making.card import write_model
     from holdfast.pocket.making.score import score_table
@@ -90,7 +91,7 @@ def _run(model: Any, name: str, plan: BuildPlan, seed: int, progress: Callable[[
 
     model.train()
     stage = _stage(plan, name)
-    options: dict[str, Any] = {"steps": stage.steps, "lr": stage.lr, "batch": stage.batch, "seed": seed}
+    options: Keywords = {"steps": stage.steps, "lr": stage.lr, "batch": stage.batch, "seed": seed}
     if name == "eye":
         progress(0, stage.steps, f"drawing {stage.pictures} pictures")
         pictures = draw_pool(stage.pictures, seed=seed, stream=1, most=6, per_picture=2, mix=TOWER_MIX)

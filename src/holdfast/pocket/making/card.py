@@ -13,13 +13,14 @@ from typing import Any
 from holdfast.files import read_json, write_json
 from holdfast.pocket.making.plan import BuildPlan
 from holdfast.pocket.making.score import ScoreRow, as_records, source_mean
+from holdfast.values import JSON
 
 CARD = "card.json"
 
 
 def write_model(
     out: Path, model: Any, *, rows: list[ScoreRow], seed: int, plan: BuildPlan, seconds: dict[str, float]
-) -> dict[str, Any]:
+) -> JSON:
     """Write configuration, weights, tokenizer, processor and ``card.json``; the card, last, makes it complete.
 
     Returns:
@@ -50,13 +51,13 @@ def write_model(
     return card
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> JSON:
     """The card of a model folder made by :func:`write_model`."""
-    card: dict[str, Any] = read_json(folder / CARD)
+    card: JSON = read_json(folder / CARD)
     return card
 
 
-def table_lines(card: dict[str, Any]) -> list[str]:
+def table_lines(card: JSON) -> list[str]:
     """The card's table as Markdown lines, the same in the terminal and in ``docs/pocket.md``."""
     lines = [
         "| task | role | accuracy % | blind floor % | any object % | n |",

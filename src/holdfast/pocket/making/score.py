@@ -9,6 +9,7 @@ import numpy as np
 
 from holdfast.pocket.making.language import exact_matches, tower_features
 from holdfast.pocket.tasks import SOURCES, TARGETS, Split, any_object_floor, blind_floor, draw
+from holdfast.values import JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def source_mean(rows: list[ScoreRow]) -> float:
     return float(np.mean([row.accuracy for row in rows if row.role == "source"]))
 
 
-def as_records(rows: list[ScoreRow]) -> list[dict[str, Any]]:
+def as_records(rows: list[ScoreRow]) -> list[JSON]:
     """Rows as plain data, rounded to hundredths of a point."""
     return [
         {key: round(value, 2) if isinstance(value, float) else value for key, value in asdict(row).items()}

@@ -12,6 +12,7 @@ from holdfast.predictions.columns import NAMES, as_id, as_key, as_list, as_score
 from holdfast.predictions.layout import Layout, reading_of, stem
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import NOTHING, Prediction
+from holdfast.values import JSON
 
 FRAMEWORK = {
     *("doc_id", "doc", "doc_hash", "target", "target_hash", "arguments", "resps", "filtered_resps", "filter", "input"),
@@ -83,16 +84,16 @@ def _sample(row: Record, look: Look, metric: str | None, scale: float) -> Predic
     )
 
 
-def _logged_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def _logged_fields(values: Mapping[str, Any]) -> JSON:
     """The fields of what a task's metrics logged as objects: newer versions leave the question itself out."""
     logged = [value for name, value in values.items() if name not in FRAMEWORK and isinstance(value, dict)]
-    fields: dict[str, Any] = {}
+    fields: JSON = {}
     for one in reversed(logged):
         fields |= one
     return fields
 
 
-def _scalars(doc: dict[str, Any]) -> Mapping[str, Any]:
+def _scalars(doc: JSON) -> Mapping[str, Any]:
     """What a metric may group by, names of groups without dashes; pictures and what stands in a field are left."""
     inner = doc.get("metadata")
     extra = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from holdfast.values import JSON
 from holdfast.verdict.records import Comparison, Estimate, TaskComparison
 from holdfast.verdict.sentences import probability
 
@@ -40,7 +40,7 @@ def number(value: float | None, *, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def overview(name: str, comparison: Comparison) -> dict[str, Any]:
+def overview(name: str, comparison: Comparison) -> JSON:
     """What the template shows of one comparison."""
     headline, *others = comparison.sentences()
     rows = [_row(task) for task in comparison.tasks.values()]
@@ -108,7 +108,7 @@ def _ratio(estimate: Estimate, letter: str) -> str:
     return f"{number(100 * estimate.value, sign=letter != 'H')} % of the base score"
 
 
-def _row(task: TaskComparison) -> dict[str, Any]:
+def _row(task: TaskComparison) -> JSON:
     split = task.format_split
     low, high = (100 * limit for limit in task.interval)
     share = None if split is None or split.format_share is None or task.verdict != "lost" else split.format_share

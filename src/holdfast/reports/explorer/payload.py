@@ -12,6 +12,7 @@ from typing import Any
 
 from holdfast.predictions.record import Prediction
 from holdfast.reports.explorer.thumbnails import Thumbnails
+from holdfast.values import JSON
 from holdfast.verdict.records import OUTCOMES, Comparison, Pair, TaskComparison
 
 LONGEST_TEXT = 1_500
@@ -34,7 +35,7 @@ class Payload:
         notes: Caps that were reached, for people.
     """
 
-    index: dict[str, Any]
+    index: JSON
     blocks: dict[str, tuple[str, bool]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -144,9 +145,7 @@ def _beginning(texts: Sequence[str]) -> str:
     return first[:length]
 
 
-def _columns(
-    pairs: Sequence[Pair], thumbnails: Thumbnails, framed: tuple[int, int]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _columns(pairs: Sequence[Pair], thumbnails: Thumbnails, framed: tuple[int, int]) -> tuple[JSON, JSON]:
     """Columns that do not depend on the recipe, and those that do."""
 
     def question(pair: Pair) -> str:
@@ -165,7 +164,7 @@ def _columns(
     return shared, own | {"outcome": [OUTCOMES.index(pair.outcome) for pair in pairs]}
 
 
-def _side(answers: Sequence[Prediction]) -> dict[str, Any]:
+def _side(answers: Sequence[Prediction]) -> JSON:
     """The columns of one model's answers."""
     return {
         "answer": [_clip(answer.prediction or "", answer.parsed) for answer in answers],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -22,6 +21,7 @@ from holdfast.speed.features.images import CachedImages
 from holdfast.speed.features.tap import check_forward
 from holdfast.speed.features.towers import inside, towers
 from holdfast.speed.features.verify import verify
+from holdfast.values import Keywords
 
 
 class FeatureCache:
@@ -35,9 +35,7 @@ class FeatureCache:
         note: Why not everything could be stored, as a sentence; None while all is well.
     """
 
-    def __init__(
-        self, loaded: Loaded, stage: Stage, folder: Path, cap: int, name: str, autocast: dict[str, Any]
-    ) -> None:
+    def __init__(self, loaded: Loaded, stage: Stage, folder: Path, cap: int, name: str, autocast: Keywords) -> None:
         self.stage: Stage = stage
         self.note: str | None = None
         self._loaded, self._folder, self._cap = loaded, folder, cap

@@ -53,7 +53,7 @@ class Extractor:
                 spec = packer.pack(self._after_tower(made, self.read))
         return FeatureRecord(spec, tuple(packer.tensors))
 
-    def _after_tower(self, made: Call, read: tuple[str, ...]) -> dict[str, Any]:
+    def _after_tower(self, made: Call, read: tuple[str, ...]) -> dict[str, object]:
         """What the towers said that reached the features, and the call that the connector's live run will need."""
         with torch.enable_grad(), listening(towers(self.model, self.anatomy)) as heard:
             said = heard.used(slim(call(self.model, made), read))

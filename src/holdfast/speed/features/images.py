@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +12,7 @@ from holdfast.speed.features.extract import Stage, restored
 from holdfast.speed.features.files import FeatureRecord
 from holdfast.speed.features.merge import merged
 from holdfast.speed.features.tap import FEATURES
+from holdfast.values import Keywords
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class CachedImages:
         moved = {id(record): record.to(place) for record in self.records}
         return CachedImages(self.stage, tuple(moved[id(record)] for record in self.records), place)
 
-    def inputs(self, model: nn.Module) -> dict[str, Any]:
+    def inputs(self, model: nn.Module) -> Keywords:
         """What stands in for pixels in ``model(**without_pixels(batch), **inputs)``.
 
         At stage ``tower`` the connector runs here, live and with its graph: call it once a forward, in the precision

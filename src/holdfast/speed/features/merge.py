@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from holdfast.speed.decision import NotPossible
+from holdfast.values import Keywords
 
 _SAME_FOR_ALL = ("visual_indicator_features",)
 """Ovis2 hands on embeddings of special tokens beside those of the images."""
@@ -26,7 +27,7 @@ def merged(parts: Sequence[Any]) -> Any:
     """
     if len(parts) == 1:
         return parts[0]
-    found: dict[str, Any] = {}
+    found: Keywords = {}
     for field in fields(parts[0]):
         values = [getattr(part, field.name) for part in parts]
         if field.name in _SAME_FOR_ALL or all(value is None for value in values):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from holdfast.speed.decision import NotPossible
 from holdfast.speed.features.tree import is_output, tensors_of
+from holdfast.values import Keywords
 
 FEATURES = "mm_encoder_outputs"
 """The argument of ``forward`` that takes features instead of pixels."""
@@ -34,7 +35,7 @@ class Call:
     """
 
     owner: str
-    arguments: dict[str, Any]
+    arguments: Keywords
 
 
 class _Heard(Exception):  # noqa: N818
@@ -68,7 +69,7 @@ def overhear(model: nn.Module, inputs: Inputs) -> Call:
     """
     heard: list[Call] = []
 
-    def stop(owner: str, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def stop(owner: str, method: Any, args: tuple[Any, ...], kwargs: Keywords) -> Any:
         heard.append(_named(owner, method, args, kwargs, inputs))
         raise _Heard
 
@@ -89,7 +90,7 @@ def consumed(model: nn.Module, inputs: Inputs) -> tuple[str, ...]:
     """The fields of the features that the forward reads, as one plain forward on ``inputs`` shows."""
     read: set[str] = set()
 
-    def watch(owner: str, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def watch(owner: str, method: Any, args: tuple[Any, ...], kwargs: Keywords) -> Any:
         return _watched(method(*args, **kwargs), read)
 
     with _around(model, watch), torch.no_grad():
@@ -120,11 +121,11 @@ def needs_llm(model: nn.Module, made: Call, llm: Mapping[str, nn.Parameter]) -> 
             parameter.requires_grad_(flag)
 
 
-def _named(owner: str, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: Inputs) -> Call:
+def _named(owner: str, method: Any, args: tuple[Any, ...], kwargs: Keywords, inputs: Inputs) -> Call:
     signature = inspect.signature(method)
     bound = dict(signature.bind(*args, **kwargs).arguments)
     rest = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
-    others: dict[str, Any] = bound.pop(rest, {}) if rest else {}
+    others: Keywords = bound.pop(rest, {}) if rest else {}
     words = {id(value) for key, value in inputs.items() if _of_words(key)}
     if any(id(value) in words for value in bound.values()):
         raise NotPossible("its image features depend on the question")

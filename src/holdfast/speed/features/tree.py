@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from holdfast.speed.decision import NotPossible
+from holdfast.values import JSON
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -48,7 +49,7 @@ class Packer:
             return {"is": type(value).__name__, "items": [self.pack(item) for item in value]}
         raise NotPossible(f"its vision encoder hands on a {type(value).__name__}, which cannot be stored")
 
-    def _tensor(self, value: Tensor) -> dict[str, Any]:
+    def _tensor(self, value: Tensor) -> JSON:
         if id(value) not in self._known:
             kept = value.detach()
             if kept.numel() and bool((kept == kept.flatten()[0]).all()):
@@ -59,7 +60,7 @@ class Packer:
         return {"is": "tensor", "index": self._known[id(value)]}
 
 
-def filled(shape: Sequence[int], dtype: torch.dtype, value: float) -> dict[str, Any]:
+def filled(shape: Sequence[int], dtype: torch.dtype, value: float) -> JSON:
     """The description of a tensor whose values are all ``value``; it takes no bytes."""
     return {"is": "filled", "shape": list(shape), "dtype": str(dtype).removeprefix("torch."), "value": value}
 

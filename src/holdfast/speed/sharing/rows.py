@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from holdfast.data.examples import Example
 from holdfast.models.chat import per_token
+from holdfast.values import Keywords
 
 Side = Literal["left", "right"]
 """On which side rows are padded."""
@@ -92,7 +93,7 @@ def positions_of(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
     takes = inspect.signature(index).parameters
     if not any(name.startswith("image_grid") for name in batch):
         return plain.expand(3, *plain.shape)
-    given: dict[str, Any] = {name: value for name, value in batch.items() if name in takes}
+    given: Keywords = {name: value for name, value in batch.items() if name in takes}
     positions: Tensor = index(**given)[0]
     return positions[-3:]
 

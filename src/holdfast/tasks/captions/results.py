@@ -15,6 +15,7 @@ from holdfast.predictions.gold import Gold, inside
 from holdfast.predictions.layout import Benchmark, rows_layout
 from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 
 _TOKEN_LINE = re.compile(r"^(\S+?)#\d+\t(.*)$")
 
@@ -78,7 +79,7 @@ def _record(file: Path, row: Record) -> tuple[str, tuple[str, ...]]:
     return item, captions
 
 
-def _karpathy(file: Path, images: list[dict[str, Any]], answered: Set[str]) -> Captions:
+def _karpathy(file: Path, images: list[JSON], answered: Set[str]) -> Captions:
     """The test split under whichever of its names the answers use."""
     test = [image for image in images if image.get("split") == "test"]
     best: dict[str, tuple[str, ...]] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source, read_objects, safe_part, take
+from holdfast.values import JSON
 
 # Steps whose mention does not lengthen the reasoning, in the official script.
 FREE_STEPS = ("exist", "query: name", "choose name")
@@ -24,7 +25,7 @@ def read(source: Source, split: str) -> Iterator[Draft]:
         yield Draft(key, question, (answer,), f"{folder}/{image}.jpg", extra=_extra(record, question))
 
 
-def _extra(record: Mapping[str, Any], question: str) -> dict[str, Any]:
+def _extra(record: Mapping[str, Any], question: str) -> JSON:
     types, groups, steps = record.get("types") or {}, record.get("groups") or {}, record.get("semantic")
     return {
         "structural": types.get("structural"),

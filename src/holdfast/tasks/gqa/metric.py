@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from math import fsum
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, check_items, points, verdict
 from holdfast.metrics.text.normalise import normalise, says
 from holdfast.predictions.record import ItemScore, Prediction, Score
+from holdfast.values import JSON
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -60,8 +60,8 @@ class GQA(ItemMetric):
             return score
         return replace(score, details={**score.details, "consistency": points(known)})
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
-        details: dict[str, Any] = {}
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
+        details: JSON = {}
         if all(item.extra.get("structural") for item in items):
             for title, is_open in (("binary", False), ("open", True)):
                 pairs = zip(items, verdicts, strict=True)

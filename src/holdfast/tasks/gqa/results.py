@@ -12,6 +12,7 @@ from holdfast.predictions.gold import Gold, inside
 from holdfast.predictions.layout import Benchmark
 from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 
 # Steps whose mention does not lengthen the reasoning, in the official script.
 _FREE_STEPS = ("exist", "query: name", "choose name")
@@ -31,7 +32,7 @@ def _item(file: Path, key: str, record: Mapping[str, Any]) -> Prediction:
         raise HoldfastError("the question has no answer, as test splits have none", file=file, item=key)
     types, groups = record.get("types") or {}, record.get("groups") or {}
     question = str(record.get("question", ""))
-    extra: dict[str, Any] = {
+    extra: JSON = {
         "structural": types.get("structural"),
         "semantic": types.get("semantic"),
         "balanced": record.get("isBalanced", True),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 
 LANGUAGE, VISION, MIXED = "LH", "VI", "Mixed"
 
 
-def diagnosis(places: Sequence[Mapping[str, str]], items: Sequence[Prediction]) -> dict[str, Any]:
+def diagnosis(places: Sequence[Mapping[str, str]], items: Sequence[Prediction]) -> JSON:
     """Shares of the causes among all failures in points (``get_eval_pair_all`` of tianyi-lab/HallusionBench, 744007c).
 
     Needs the judge's verdicts in ``extra['check']`` and, in ``extra['same']``, whether an answer says the same as the

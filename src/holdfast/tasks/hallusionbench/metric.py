@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, points, verdict
 from holdfast.metrics.text.vqa import drop_punctuation
 from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.hallusionbench.diagnosis import diagnosis
+from holdfast.values import JSON
 
 WRONG, RIGHT, UNCLEAR = 0, 1, 2
 _FIELDS = ("category", "subcategory", "set_id", "figure_id", "question_id")
@@ -81,7 +81,7 @@ class HallusionBench(ItemMetric):
             raise HoldfastError(f"the judge's verdict is {given!r}, not 0, 1 or 2", item=item.id)
         return int(given)
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         places = [place(item) for item in items]
         scores = [each.score for each in verdicts]
         details = self._three(places, scores)
@@ -102,7 +102,7 @@ class HallusionBench(ItemMetric):
             details |= diagnosis(places, items)
         return details
 
-    def _three(self, places: Sequence[Mapping[str, str]], scores: Sequence[float]) -> dict[str, Any]:
+    def _three(self, places: Sequence[Mapping[str, str]], scores: Sequence[float]) -> JSON:
         figures = self._figures(places, scores)
         return {
             "aAcc": points(scores),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.normalise import normalise, says
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 SUBTASKS = ("choose_img", "choose_txt", "fill_in_blank")
 
@@ -51,7 +51,7 @@ class IconQA(ItemMetric):
         loose = any(normalise(text) == normalise(ref) or says(text, ref) for ref in item.references)
         return verdict(item, float(hit), text.lower() if lower else text, float(loose))
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         keys = {"by_subtask": "subtask", "by_skill": "skills", "by_grade": "grade"}
         return add_breakdowns({}, items, verdicts, keys)
 

@@ -15,6 +15,7 @@ from holdfast.predictions.layout import Benchmark, Layout
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
 from holdfast.tasks.iconqa.metric import SUBTASKS
+from holdfast.values import JSON
 
 SUBTASK_OF = {"iconqa_txt": "choose_txt", "iconqa_img": "choose_img", "iconqa_blank": "fill_in_blank"}
 _INDEX = "predicted_index"
@@ -106,7 +107,7 @@ def _problems(place: Path, answered: set[str]) -> dict[str, Prediction]:
     }
 
 
-def _beside(file: Path, name: str) -> dict[str, Any]:
+def _beside(file: Path, name: str) -> JSON:
     path = file.with_name(name)
     content = read_json(path) if path.is_file() else {}
     return content if isinstance(content, dict) else {}
@@ -118,7 +119,7 @@ def _item(file: Path, key: str, record: Any, skills: Any) -> Prediction:
     subtask = str(record.get("ques_type") or "")
     choices = tuple(map(str, record.get("choices") or ()))
     subtask = subtask or ("choose_txt" if choices else "fill_in_blank")
-    extra: dict[str, Any] = {"subtask": subtask, "grade": record.get("grade")}
+    extra: JSON = {"subtask": subtask, "grade": record.get("grade")}
     if skills:
         extra["skills"] = list(skills)
     if choices:

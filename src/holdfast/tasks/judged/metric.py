@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, breakdown
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 HIGHEST = 6
 HALLUCINATES_BELOW = 3
@@ -46,14 +46,14 @@ class MMHal(ItemMetric):
     def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         return super().total(items, verdicts) * HIGHEST / 100
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         below = sum(v.score * HIGHEST < HALLUCINATES_BELOW for v in verdicts)
         judges = sorted({str(item.extra.get("judge", "not stated")) for item in items})
         table = {
             kind: {"score": row["score"] * HIGHEST / 100, "n": row["n"]}
             for kind, row in breakdown(items, verdicts, "question_type").items()
         }
-        details: dict[str, Any] = {"hallucination_rate": 100 * below / len(verdicts), "judge": ", ".join(judges)}
+        details: JSON = {"hallucination_rate": 100 * below / len(verdicts), "judge": ", ".join(judges)}
         return details | ({"by_question_type": table} if table else {})
 
 
@@ -75,10 +75,10 @@ class CHAIR(ItemMetric):
         names = ", ".join(str(o[-1] if isinstance(o, list | tuple) and o else o) for o in objects)
         return ItemScore(item.id, float(not objects), names, status)  # type: ignore[arg-type]
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         wrong = sum(len(item.extra.get("hallucinated", ())) for item in items)
         mentioned = sum(len(item.extra.get("mentioned", ())) for item in items)
-        details: dict[str, Any] = {"CHAIRs": 100 - super().total(items, verdicts)}
+        details: JSON = {"CHAIRs": 100 - super().total(items, verdicts)}
         if mentioned:
             details["CHAIRi"] = 100 * wrong / mentioned
         return details | {"hallucinated_objects": wrong, "mentioned_objects": mentioned}

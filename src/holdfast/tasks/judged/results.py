@@ -11,6 +11,7 @@ from holdfast.predictions.columns import NAMES, as_id, as_key, as_text, was_cut
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 
 # The 96 questions of MMHAL-Bench cycle through these eight types.
 MMHAL_TYPES = (*("attribute", "adversarial", "comparison", "counting", "relation", "environment", "holistic", "other"),)
@@ -52,7 +53,7 @@ def read_mmhal(look: Look, ask: Ask) -> Reading:
 def _mmhal_item(look: Look, row: Record, at: int) -> Prediction:
     record = row.values
     key = _key(record) or str(at)
-    extra: dict[str, Any] = {"question_type": record.get("question_type")}
+    extra: JSON = {"question_type": record.get("question_type")}
     if _is_completion(record):
         extra["judgement"] = record["choices"][0]["message"].get("content", "")
         extra["judge"] = record.get("model", "not stated")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, breakdown, verdict
@@ -12,6 +11,7 @@ from holdfast.metrics.ruled_choice import named
 from holdfast.metrics.text.choosing import vlmevalkit
 from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.mathvista.parsing import quick_extraction, value_of
+from holdfast.values import JSON
 
 TABLES = (*("question_type", "answer_type", "language", "source", "category"), *("task", "context", "grade", "skills"))
 """The fields by which the official script breaks its score down, in its order."""
@@ -70,9 +70,9 @@ class MathVista(ItemMetric):
             return None
         return str(number)
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         extracted = sum(recorded_extraction(item) is not None for item in items)
-        details: dict[str, Any] = {"extractions_read_in": extracted}
+        details: JSON = {"extractions_read_in": extracted}
         add_breakdowns(details, items, verdicts, {f"by_{name}": name for name in TABLES if name != "skills"})
         skills = breakdown(items, verdicts, skills_of)
         return details | ({"by_skills": skills} if skills else {})

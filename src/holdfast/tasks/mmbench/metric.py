@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, check_items, points
 from holdfast.metrics.multiple_choice import MultipleChoice
 from holdfast.predictions.columns import as_index
 from holdfast.predictions.record import ItemScore, Prediction, Score
+from holdfast.values import JSON
 
 ROTATION = 1_000_000
 """Rotation k of question i has the index i + k million."""
@@ -35,7 +35,7 @@ class MMBench(ItemMetric):
         first = [rotations[0] for rotations in groups.values()]
         chosen = {key: (group if self.variant == "circular" else group[:1]) for key, group in groups.items()}
         scores = [_together(key, [verdicts[item.id] for item in chosen[key]], group) for key, group in groups.items()]
-        details: dict[str, Any] = {
+        details: JSON = {
             "vanilla": points(verdicts[item.id].score for item in first),
             "rotations": len(items),
         }

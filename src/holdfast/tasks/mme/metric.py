@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from math import fsum
-from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.metrics.base import ItemMetric, points, verdict
 from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.pope.metric import lenient_parse
+from holdfast.values import JSON
 
 PERCEPTION = (
     "existence",
@@ -61,9 +61,9 @@ class MME(ItemMetric):
         names = {"total": SUBTASKS, "perception": PERCEPTION, "cognition": COGNITION}[self.variant]
         return fsum(tables[name]["score"] for name in names if name in tables)
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         tables = subtask_tables(items, verdicts)
-        details: dict[str, Any] = {}
+        details: JSON = {}
         for title, names in (("perception", PERCEPTION), ("cognition", COGNITION)):
             present = [tables[name]["score"] for name in names if name in tables]
             if present:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, breakdown, points, verdict
@@ -14,6 +14,7 @@ from holdfast.metrics.text.normalise import says
 from holdfast.metrics.text.options import letter
 from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.mmmu.parsing import open_match, open_values
+from holdfast.values import JSON
 
 DISCIPLINES: Mapping[str, tuple[str, ...]] = {
     "Art and Design": ("Art", "Art_Theory", "Design", "Music"),
@@ -105,8 +106,8 @@ class MMMU(ItemMetric):
         fits = chosen == 0 and not (len(gold) == 1 and gold.isascii() and gold.isupper())
         return verdict(item, float(fits), None if chosen is None else parsed, float(right))
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
-        details: dict[str, Any] = {}
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
+        details: JSON = {}
         by_subject = breakdown(items, verdicts, subject_of)
         if by_subject:
             details["by_discipline"] = breakdown(items, verdicts, lambda item: _DISCIPLINE_OF.get(subject_of(item)))

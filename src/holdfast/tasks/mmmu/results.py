@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.files import Record, read_json, records
@@ -14,6 +13,7 @@ from holdfast.predictions.layout import Benchmark, FolderLayout, Layout, reading
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
 from holdfast.tasks.mmmu.metric import DISCIPLINES
+from holdfast.values import JSON
 
 _OUTPUT = "output.json"
 _SUBJECTS = frozenset(subject for subjects in DISCIPLINES.values() for subject in subjects)
@@ -68,7 +68,7 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     return Gold(file, gold_of(file, (_answer(file, key, row) for key, row in content.items())))
 
 
-def _answer(file: Path, key: str, row: dict[str, Any]) -> Prediction:
+def _answer(file: Path, key: str, row: JSON) -> Prediction:
     if "ground_truth" not in row:
         raise HoldfastError("the question has no 'ground_truth'", file=file, item=key)
     gold = as_list(row["ground_truth"], "ground_truth", file, None, key)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from holdfast.metrics.base import breakdown
 from holdfast.metrics.ruled_choice import RuledChoice
 from holdfast.metrics.text.choosing import Rule, mmstar, ranked, vlmevalkit
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 AXES: Mapping[str, tuple[str, str, str]] = {
     "coarse perception": ("image scene and topic", "image style & quality", "image emotion"),
@@ -50,7 +51,7 @@ class MMStar(RuledChoice):
             return super().total(items, verdicts)
         return sum(axis["score"] for axis in axes.values()) / len(axes)
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         categories = breakdown(items, verdicts, capability)
         details = {"by_category": categories} if categories else {}
         return details | super().details(items, verdicts) | {"mean_of_items": super().total(items, verdicts)}

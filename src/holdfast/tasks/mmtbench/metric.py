@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from holdfast.metrics.base import breakdown
 from holdfast.metrics.ruled_choice import RuledChoice
 from holdfast.metrics.text.choosing import Rule, mmt_lmms_eval, vlmevalkit
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 
 class MMTBench(RuledChoice):
@@ -28,7 +29,7 @@ class MMTBench(RuledChoice):
         "by_split": "split",
     }
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         details = super().details(items, verdicts)
         subtasks = breakdown(items, verdicts, "category")
         members: dict[str, set[str]] = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import fsum, sqrt
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, breakdown, verdict
 from holdfast.metrics.text.normalise import says
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 CAPABILITIES = ("rec", "ocr", "know", "gen", "spat", "math")
 
@@ -41,14 +41,14 @@ class MMVet(ItemMetric):
         mean = fsum(grades) / len(grades)
         return ItemScore(item.id, mean, f"{mean:g}", "truncated" if item.truncated else "ok")
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         tables = {
             "by_capability": breakdown(items, verdicts, capabilities),
             "by_integration": breakdown(items, verdicts, lambda item: "_".join(capabilities(item))),
         }
         if self.variant == "mentions":
             return tables
-        details: dict[str, Any] = {"judge": ", ".join(sorted({name for item in items for name in judges(item)}))}
+        details: JSON = {"judge": ", ".join(sorted({name for item in items for name in judges(item)}))}
         runs = {len(grades_of(item)) for item in items}
         if len(runs) > 1:
             raise HoldfastError(

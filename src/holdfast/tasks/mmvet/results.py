@@ -12,6 +12,7 @@ from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark, Layout, known_by, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 
 GRADED = "(graded)"
 """Stands for the answer, which the grade file does not repeat."""
@@ -44,7 +45,7 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     return Gold(file, gold_of(file, (_question(key, row) for key, row in content.items())))
 
 
-def _question(key: str, row: dict[str, Any]) -> Prediction:
+def _question(key: str, row: JSON) -> Prediction:
     return Prediction(
         key,
         references=(str(row.get("answer", "")),),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
 from holdfast.metrics.text.normalise import says
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 FORMULAS = "Handwritten Mathematical Expression Recognition"
 FORMULA_SET = "HME100k"
@@ -67,7 +67,7 @@ class OCRBench(ItemMetric):
     def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         return super().total(items, verdicts) * FULL / 100
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         right: Counter[str] = Counter()
         asked: Counter[str] = Counter()
         for item, each in zip(items, verdicts, strict=True):
@@ -79,7 +79,7 @@ class OCRBench(ItemMetric):
             if any(asked[name] for name in names)
         }
         types = {name: {"score": right[name], "n": asked[name]} for name in sorted(asked) if name}
-        details: dict[str, Any] = {"right": right.total()}
+        details: JSON = {"right": right.total()}
         details |= {title: table for title, table in (("by_kind", kinds), ("by_type", types)) if table}
         return add_breakdowns(details, items, verdicts, {"by_dataset": "dataset_name"})
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, points, verdict
 from holdfast.metrics.text.normalise import normalise, says
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 _NOT_LETTERS = re.compile(r"[^a-z ]")
 
@@ -69,8 +69,8 @@ class PathVQA(ItemMetric):
     def _by_f1(self, item: Prediction) -> bool:
         return self.variant == "f1" and not is_binary(item)
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
-        details: dict[str, Any] = {}
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
+        details: JSON = {}
         for title, binary in (("yes_no", True), ("open", False)):
             chosen = [(i, v) for i, v in zip(items, verdicts, strict=True) if is_binary(i) is binary]
             if not chosen:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from math import fsum
-from typing import Any, Literal
+from typing import Literal
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, check_items, verdict
 from holdfast.metrics.text.normalise import words
 from holdfast.predictions.record import ItemScore, Prediction, Score
+from holdfast.values import JSON
 
 Answer = Literal["yes", "no"]
 _NEGATIVE = re.compile(r"n['’]t$")
@@ -108,7 +109,7 @@ class POPE(ItemMetric):
         f1 = [table["f1"] for table in self.tables(items, verdicts).values()]
         return 100.0 * fsum(f1) / len(f1)
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         tables = self.tables(items, verdicts)
         pooled = confusion([(a, b) for _, a, b in self.pairs(items, verdicts)])
         mean = fsum(table["f1"] for table in tables.values()) / len(tables)

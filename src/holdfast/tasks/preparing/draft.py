@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.values import JSON
 
 BLANK = "(blank)"
 """Stands for an annotator's empty answer, so that ten stay ten; no sensible prediction equals it."""
@@ -41,9 +42,9 @@ class Draft:
     picture: bytes | None = None
     more: tuple[tuple[str, bytes], ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JSON:
         """The line of the example file: the simple form, or LLaVA's where there is no image."""
-        record: dict[str, Any] = {"id": self.id}
+        record: JSON = {"id": self.id}
         if self.image is None:
             turns = (("human", self.question), ("gpt", self.answers[0]))
             record["conversations"] = [{"from": who, "value": text} for who, text in turns]

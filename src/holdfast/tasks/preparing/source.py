@@ -10,6 +10,7 @@ from typing import Any
 from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.tasks.cards import TaskCard
+from holdfast.values import JSON
 
 
 class Source:
@@ -52,7 +53,7 @@ class Source:
         return HoldfastError(f"{what} is missing", file=self.root, item=item, remedy=f"expected there: {tree}")
 
 
-def read_records(file: Path, key: str | None) -> list[dict[str, Any]]:
+def read_records(file: Path, key: str | None) -> list[JSON]:
     """A list of JSON objects, at the top (or one a line) or under ``key``.
 
     Raises:
@@ -71,7 +72,7 @@ def read_records(file: Path, key: str | None) -> list[dict[str, Any]]:
     return content
 
 
-def read_objects(file: Path) -> dict[str, dict[str, Any]]:
+def read_objects(file: Path) -> dict[str, JSON]:
     """A JSON object of objects by id.
 
     Raises:

@@ -11,6 +11,7 @@ from holdfast.errors import HoldfastError
 from holdfast.files import read_json
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source, listed, read_objects, safe_part, take
+from holdfast.values import JSON
 
 SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 
@@ -41,7 +42,7 @@ def _draft(file: Path, key: str, record: Mapping[str, Any], images: str | None) 
     hint, pictured = _tidy(record.get("hint") or ""), bool(record.get("image"))
     grade = "".join(filter(str.isdigit, str(record.get("grade", ""))))
     context = [name for name, there in (("TXT", hint), ("IMG", pictured), ("NO", not hint and not pictured)) if there]
-    extra: dict[str, Any] = {
+    extra: JSON = {
         "answer_index": answer,
         "hint": hint or None,
         "subject": SUBJECTS.get(str(record.get("subject"))),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.metrics.base import ItemMetric, add_breakdowns, points, verdict
 from holdfast.metrics.multiple_choice import leading_letter
 from holdfast.metrics.text.options import exact_choice, gold_index, infer, letter
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 _LETTERS = "ABCDE"
 # The closing dot of the official pattern is any character, so "The answer is B" at the very end does not match.
@@ -68,8 +68,8 @@ class ScienceQA(ItemMetric):
         index = -1 if read is None else _LETTERS.find(read)
         return index if 0 <= index < size else None
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
-        details: dict[str, Any] = {"correct": int(sum(v.score for v in verdicts))}
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
+        details: JSON = {"correct": int(sum(v.score for v in verdicts))}
         for title, wanted in (("image", True), ("text_only", False)):
             subset = [
                 v.score for i, v in zip(items, verdicts, strict=True) if bool(i.extra.get("image", i.image)) is wanted

@@ -17,6 +17,7 @@ from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 
 _SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 _OPTION_LINE = re.compile(r"^([A-E])\. ?(.*)$")
@@ -142,7 +143,7 @@ def _from_problem(file: Path, key: str, record: Any) -> Prediction:
         raise HoldfastError("the problem has no choices or no answer", file=file, item=key)
     image, hint = bool(record.get("image")), bool(str(record.get("hint") or "").strip())
     grade = "".join(filter(str.isdigit, str(record.get("grade", ""))))
-    extra: dict[str, Any] = {
+    extra: JSON = {
         "image": image,
         "answer_index": record["answer"],
         "context": [c for c, there in (("TXT", hint), ("IMG", image), ("NO", not hint and not image)) if there],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from holdfast.metrics.base import breakdown, points
 from holdfast.metrics.ruled_choice import RuledChoice
 from holdfast.metrics.text.choosing import Rule, first_character, letter_alone, vlmevalkit
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 DIMENSIONS: Mapping[int, str] = {
     1: "Scene Understanding",
@@ -53,9 +54,9 @@ class SEEDBench(RuledChoice):
     }
     variants = tuple(rules)
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         table = breakdown(items, verdicts, dimension)
-        details: dict[str, Any] = {"by_dimension": table} if table else {}
+        details: JSON = {"by_dimension": table} if table else {}
         videos = {DIMENSIONS[number] for number in DIMENSIONS if number > LAST_OF_IMAGES}
         parts: dict[str, list[float]] = {}
         for item, each in zip(items, verdicts, strict=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.files import read
@@ -13,6 +12,7 @@ from holdfast.predictions.gold import Gold, gold_of, inside, plain_gold, the_lis
 from holdfast.predictions.layout import Benchmark
 from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
+from holdfast.values import JSON
 
 _CHOICES = ("choice_a", "choice_b", "choice_c", "choice_d")
 
@@ -26,7 +26,7 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     return Gold(file, gold_of(file, (_question(file, row) for row in the_list(content, file, "questions"))))
 
 
-def _question(file: Path, row: dict[str, Any]) -> Prediction:
+def _question(file: Path, row: JSON) -> Prediction:
     key = as_id(row.get("question_id"), "question_id", file, None)
     if not row.get("answer"):
         raise HoldfastError("the question has no answer", file=file, item=key)

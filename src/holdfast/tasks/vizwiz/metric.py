@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import fsum
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, verdict
 from holdfast.metrics.text.normalise import normalise, says
 from holdfast.predictions.record import ItemScore, Prediction
+from holdfast.values import JSON
 
 WORD = "unanswerable"
 
@@ -94,5 +94,5 @@ class VizWizUnanswerability(ItemMetric):
     def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:
         return unanswerability(items)["average_precision"]
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         return dict(unanswerability(items))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, verdict
@@ -11,6 +10,7 @@ from holdfast.metrics.text import vqa as text_vqa
 from holdfast.metrics.text.normalise import says
 from holdfast.predictions.record import ItemScore, Prediction
 from holdfast.tasks.vizwiz.metric import unanswerability
+from holdfast.values import JSON
 
 ANNOTATORS = 10
 _TABLE = (0.0, 0.3, 0.6, 0.9)
@@ -75,7 +75,7 @@ class VQAAccuracy(ItemMetric):
             return text_vqa.official(text), [text_vqa.official(a) for a in references]
         return text_vqa.strip_lines(text), answers
 
-    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> dict[str, Any]:
+    def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
         keys = {"by_answer_type": "answer_type", "by_question_type": "question_type"}
         details = add_breakdowns({}, items, verdicts, keys)
         if all("answerable" in item.extra for item in items):
