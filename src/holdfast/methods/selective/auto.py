@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import fmean, stdev
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypedDict
 
 import torch
 from torch import Tensor
 
 from holdfast.methods.contract import Card, Context, ParameterGroup
 from holdfast.models.anatomy import Component
-from holdfast.values import JSON
 
 
 class Selecting(Protocol):
@@ -33,7 +32,23 @@ class Selecting(Protocol):
     def after_step(self, step: int) -> None: ...
 
 
-def pick_ratio(method: Selecting, context: Context) -> tuple[float, JSON]:
+class Trial(TypedDict):
+    """What was tried: plain values for the ledger and the artifact.
+
+    Attributes:
+        chosen: The ratio.
+        validation_losses: Mean loss by ratio, written as text.
+        trial_steps: Training steps of each candidate.
+        validation_batches: Over how many batches the losses are means.
+    """
+
+    chosen: float
+    validation_losses: dict[str, float]
+    trial_steps: int
+    validation_batches: int
+
+
+def pick_ratio(method: Selecting, context: Context) -> tuple[float, Trial]:
     """Try every candidate for a few steps and compare the validation losses batch by batch.
 
     Each candidate chooses its entries, trains them with AdamW at the component's own rate on the first training
@@ -43,7 +58,7 @@ def pick_ratio(method: Selecting, context: Context) -> tuple[float, JSON]:
     says nothing about what is forgotten, and ratios that need longer training to pay off are underrated.
 
     Returns:
-        The ratio, and a record of what was tried: plain values for the ledger and the artifact.
+        The ratio, and a record of what was tried.
 
     Raises:
         HoldfastError: There are no training or no validation examples.
@@ -66,7 +81,7 @@ def pick_ratio(method: Selecting, context: Context) -> tuple[float, JSON]:
     context.generator.set_state(random)
     best = min(losses, key=lambda ratio: fmean(losses[ratio]))
     chosen = next(ratio for ratio in losses if _as_good(losses[ratio], losses[best]))
-    record = {
+    record: Trial = {
         "chosen": chosen,
         "validation_losses": {str(ratio): fmean(values) for ratio, values in losses.items()},
         "trial_steps": options.trial_steps,

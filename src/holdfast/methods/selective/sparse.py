@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Context, Method, Options, ParameterGroup
-from holdfast.methods.selective.auto import pick_ratio
+from holdfast.methods.selective.auto import Trial, pick_ratio
 from holdfast.methods.selective.dense import Scope, in_scope
 from holdfast.methods.selective.scores import share
 from holdfast.methods.selective.selection import Selected
@@ -81,7 +81,7 @@ class Sparse(Method):
     Settings: ClassVar[type[Options]] = SparseScope
     selected: dict[str, Selected]
     ratio: float
-    trial: JSON | None = None
+    trial: Trial | None = None
     _optimizer: torch.optim.Optimizer | None = None
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from holdfast.errors import HoldfastError
 from holdfast.files import beside, read_json, write_json
 from holdfast.pocket.making.plan import FULL, QUICK, BuildPlan, Stage
-from holdfast.values import JSON, Keywords
+from holdfast.values import JSON
 
 Report = Callable[[str, int, int, str], None]
 """Called with (stage, step, steps, text) every few steps."""
@@ -82,6 +82,15 @@ def _build(out: Path, seed: int, plan: BuildPlan, report: Report) -> JSON:
     return write_model(out, model, rows=rows, seed=seed, plan=plan, seconds=seconds)
 
 
+class _Course(TypedDict):
+    """What every stage's training is told."""
+
+    steps: int
+    lr: float
+    batch: int
+    seed: int
+
+
 def _run(model: Any, name: str, plan: BuildPlan, seed: int, progress: Callable[[int, int, str], None]) -> None:
     """One stage, in place."""
     from holdfast.pocket.making.align import train_connector
@@ -91,7 +100,7 @@ def _run(model: Any, name: str, plan: BuildPlan, seed: int, progress: Callable[[
 
     model.train()
     stage = _stage(plan, name)
-    options: Keywords = {"steps": stage.steps, "lr": stage.lr, "batch": stage.batch, "seed": seed}
+    options: _Course = {"steps": stage.steps, "lr": stage.lr, "batch": stage.batch, "seed": seed}
     if name == "eye":
         progress(0, stage.steps, f"drawing {stage.pictures} pictures")
         pictures = draw_pool(stage.pictures, seed=seed, stream=1, most=6, per_picture=2, mix=TOWER_MIX)
