@@ -122,6 +122,29 @@ class LeaksFound(Event):
 
 
 @dataclass(frozen=True)
+class MemoryShort(Event):
+    """A step is estimated to need more memory than its device has; the run goes on.
+
+    Attributes:
+        need: Estimated bytes.
+        has: Bytes of the device.
+        device: Its kind.
+        ways: What would help, the most helpful first.
+    """
+
+    need: int
+    has: int
+    device: str
+    ways: Sequence[str]
+
+    def sentence(self) -> str:
+        """For people."""
+        need, has = (f"{count / 1e9:,.3g} GB" for count in (self.need, self.has))
+        start = f"A training step is estimated to need {need} of memory, and the {self.device} has {has}."
+        return f"{start} Ways out: {'; '.join(self.ways)}."
+
+
+@dataclass(frozen=True)
 class GradientsChecked(Event):
     """After the first backward: the trainable tensors that it did not reach."""
 

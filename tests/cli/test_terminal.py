@@ -17,6 +17,7 @@ HEARD: list[tuple[Event, str]] = [
     (events.FinishedBefore(Path("runs/a")), "runs/a is finished already"),
     (events.Waiting("the base's answers", "process 7"), "Waiting for the base's answers, made by process 7."),
     (events.LeaksFound(["2 pictures stand in both."]), "2 pictures stand in both."),
+    (events.MemoryShort(3 * 10**10, 2 * 10**10, "cuda", ["a", "b", "c"]), "need 30 GB of memory, and the cuda has 20"),
     (events.Resumed(3, 9), "Resumed after step 3 of 9"),
     (events.LedgerWritten(Ledger((ROW,), 990, 10)), "1.000 %"),
     (events.ExampleShown([("what ? ", False), ("red", True)]), "what ? ⟦red⟧"),

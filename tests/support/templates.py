@@ -338,6 +338,11 @@ REFUSED = {
     + PARTS
     + "{{ eos_token }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}",
     "always raises": "{{ raise_exception('Use the other endpoint') }}",
+    "divides by nothing": "{{ 1 / (messages | length - messages | length) }}",
+    "counts too far at once": "{% for a in range(10 ** 7) %}{% endfor %}",
+    "never ends": "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
+    "never ends in a macro": "{% macro f(x) %}{% for b in range(90000) %}{% endfor %}{% endmacro %}"
+    "{% for a in range(90000) %}{{ f(a) }}{% endfor %}",
     "is no template": "{% for m in messages %}{{ m['role'] }",
 }
 """Templates that cannot be trained with: what they do."""

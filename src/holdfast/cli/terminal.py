@@ -29,6 +29,7 @@ from holdfast.events import (
     Ledger,
     LedgerWritten,
     LoadingModel,
+    MemoryShort,
     MemorySplit,
     Predicted,
     Predicting,
@@ -95,6 +96,8 @@ class Terminal:
             case LeaksFound(sentences=sentences):
                 for sentence in sentences:
                     console.print(f"[yellow]{escape(sentence)}[/]")
+            case MemoryShort():
+                console.print(f"[yellow]{escape(event.sentence())}[/]")
             case _ if not self.quiet:
                 self._tell(event)
             case _:

@@ -18,11 +18,15 @@ from holdfast import importing
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
+from holdfast.models.configuration import check_image_token, read_config
 from holdfast.models.identity import joined, model_identity, setup_parts
-from holdfast.models.size import check_size, memory_of
+from holdfast.models.size import memory_of
 
 POCKET = Path(__file__).with_name("pocket")
 """The folder of the shipped model."""
+
+_FAULTS = (OSError, ValueError, LookupError, ImportError, TypeError, AttributeError, ArithmeticError)
+"""What transformers raises where a file of a model says what cannot be."""
 
 
 @dataclass
@@ -83,7 +87,7 @@ def load_model(
     Raises:
         HoldfastError: Nothing there, not an image-text-to-text model, or weights that are not safetensors.
     """
-    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -93,8 +97,9 @@ def load_model(
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:
-        config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
-        check_size(config, name, width=dtype.itemsize, memory=memory_of(device))
+        config = read_config(
+            place, name, width=dtype.itemsize, memory=memory_of(device), trust_remote_code=trust_remote_code
+        )
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(type(config), None)  # imports its file while there are no weights
         importing.done()
         model, found = AutoModelForImageTextToText.from_pretrained(
@@ -113,9 +118,10 @@ def load_model(
                 remedy="download it again; config.json and the safetensors files must belong together",
             )
         chat = ChatProcessor(load_processor(place, trust_remote_code=trust_remote_code))
+        check_image_token(model, name, chat.image_token_ids())
     except HoldfastError:
         raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except (*_FAULTS, RuntimeError, MemoryError, SafetensorError) as error:
         raise _explain(name, error) from error
     model.to(device).eval()
     return Loaded(name, model, chat, resolve_anatomy(model))
@@ -133,7 +139,7 @@ def load_chat(name: str, *, trust_remote_code: bool = False) -> ChatProcessor:
     place = model_place(name)
     try:
         return ChatProcessor(load_processor(place, trust_remote_code=trust_remote_code))
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except _FAULTS as error:
         raise _explain(name, error) from error
 
 

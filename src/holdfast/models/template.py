@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
+from holdfast.models.patience import bounded
 from holdfast.values import JSON
 
 REASONING = (
@@ -280,19 +282,21 @@ class ChatTemplate:
         return self.unescape(text).strip()
 
     def _apply(self, messages: list[Message], item: str | None, *, generate: bool = False) -> str:
+        """What the template makes of a conversation; where that is none of the user's (``item`` is None), bounded."""
         from jinja2 import TemplateError
 
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    messages,
-                    chat_template=self.source,
-                    tokenize=False,
-                    add_generation_prompt=generate,
-                    **self._switches,
+            with nullcontext() if item is not None else bounded():
+                return str(
+                    self.tokenizer.apply_chat_template(
+                        messages,
+                        chat_template=self.source,
+                        tokenize=False,
+                        add_generation_prompt=generate,
+                        **self._switches,
+                    )
                 )
-            )
-        except (TemplateError, TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        except (TemplateError, *_RAISED) as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise HoldfastError(
                 f"the chat template does not take this conversation ({reason})",
@@ -342,6 +346,19 @@ class _Opening:
     extra: str
     lead: str
 
+
+_RAISED = (
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,  # the sandbox's own bound on ranges among them
+    RuntimeError,
+    AssertionError,
+    MemoryError,
+    SyntaxError,  # of what the template was compiled to
+)
+"""What somebody else's program may raise."""
 
 _AS_IT_STANDS = _Opening(0, "", "")
 _QUESTION = {"type": "text", "text": "Is it one?"}

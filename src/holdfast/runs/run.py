@@ -35,6 +35,7 @@ from holdfast.methods.ledger import check_moved, write_ledger
 from holdfast.methods.recipe import Recipe, fuse_all, restore
 from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded, load_model
+from holdfast.planning.short import memory_short
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
 from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
@@ -206,6 +207,9 @@ class Runner:
         ledger = write_ledger(recipe, loaded.anatomy)
         self.folder.write_json("ledger.json", ledger.to_json())
         self.listen(LedgerWritten(ledger))
+        short = memory_short(self.config, recipe, loaded)
+        if short is not None:
+            self.listen(short)
         self.listen(ExampleShown(loaded.chat.show(sample)))
         if starts_elsewhere(base, loaded):
             for task in tasks.all:

@@ -58,11 +58,11 @@ def model_config(name: str, *, trust_remote_code: bool = False) -> Any:
             )
     elif not (folder / "config.json").is_file():
         raise HoldfastError(f"'{name}' is not a model folder: config.json is missing", remedy="give a model folder")
-    from transformers import AutoConfig
+    from holdfast.models.configuration import read_config
 
     try:
-        return AutoConfig.from_pretrained(str(folder) if folder.is_dir() else name, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+        return read_config(str(folder) if folder.is_dir() else name, name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, LookupError, ImportError, TypeError, AttributeError, ArithmeticError) as error:
         raise HoldfastError(
             f"the configuration of '{name}' cannot be read ({' '.join(str(error).split())[:200]})",
             remedy="give a shape that is shipped (" + ", ".join(shape_names()) + ") or a folder with config.json",
