@@ -173,20 +173,3 @@ def inside(folder: Path, *patterns: str) -> Path:
             names = ", ".join(path.name for path in found[:4])
             raise HoldfastError(f"several files could be the references: {names}", file=folder, remedy="name one")
     raise HoldfastError(f"the folder has no {' or '.join(patterns)}", file=folder, remedy="name the file")
-
-
-def the_list(content: Any, file: Path, *names: str) -> list[JSON]:
-    """The records of references that may be a list, or an object that holds the list under one of some names.
-
-    Raises:
-        HoldfastError: There is no such list, or it holds something else than objects.
-    """
-    records = content
-    if isinstance(content, dict):
-        records = next((content[name] for name in names if name in content), None)
-    if not isinstance(records, list):
-        raise HoldfastError(f"the references have no list under '{names[0]}'", file=file)
-    for at, record in enumerate(records, start=1):
-        if not isinstance(record, dict):
-            _no_record(file, at)
-    return records

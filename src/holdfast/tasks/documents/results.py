@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import HoldfastError
-from holdfast.files import Record, read_json
+from holdfast.files import Record
 from holdfast.predictions.columns import OTHERS, Columns, as_id, as_key, as_list
-from holdfast.predictions.gold import Gold, gold_of, inside, the_list
+from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark, Layout, reading_of, rows_layout
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
+from holdfast.tasks.preparing.source import Fields, read_records
 
 _ANSWERS = ("answers", "valid_answers", "label", "answer")
 
@@ -20,21 +20,21 @@ _ANSWERS = ("answers", "valid_answers", "label", "answer")
 def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     """``{data: [{questionId, answers}]}``, or ChartQA's list, whose records are known by image and question."""
     file = inside(place, "*val*.json*", "*test*.json*", "*.json*")
-    return Gold(file, gold_of(file, (_item(file, record) for record in the_list(read_json(file), file, "data"))))
+    return Gold(file, gold_of(file, map(_item, read_records(file, None, "data"))))
 
 
-def _item(file: Path, record: Mapping[str, Any]) -> Prediction:
-    key = _key(record)
+def _item(record: Fields) -> Prediction:
+    key = _key(record.values)
     if key is None:
-        raise HoldfastError("a reference has neither an id nor image and question", file=file)
-    given = next((record[name] for name in _ANSWERS if record.get(name) is not None), None)
+        raise record.fault("a reference has neither an id nor image and question")
+    given = next((record.get(name) for name in _ANSWERS if record.get(name) is not None), None)
     if given is None:
-        raise HoldfastError("the question has no answers, as test splits have none", file=file, item=key)
-    half = next((name for name in ("human", "augmented") if name in file.name), None)
+        raise record.named(key).fault("the question has no answers, as test splits have none")
+    half = next((name for name in ("human", "augmented") if name in record.file.name), None)
     return Prediction(
         key,
-        references=as_list(given, "answers", file, None, key),
-        question=str(record.get("question", record.get("query", ""))),
+        references=as_list(given, "answers", record.file, record.line, key),
+        question=record.words("question") or record.words("query"),
         image=as_key(record.get("image") or record.get("image_local_name") or record.get("imgname")),
         extra={"split": half} if half else {},
     )

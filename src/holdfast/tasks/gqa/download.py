@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, read_objects, safe_part, take
-from holdfast.values import JSON
+from holdfast.tasks.preparing.source import Fields, Source, read_objects
 
 # Steps whose mention does not lengthen the reasoning, in the official script.
 FREE_STEPS = ("exist", "query: name", "choose name")
@@ -18,16 +18,15 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     name = f"{split}_balanced_questions.json"
     file = source.file(name, f"questions1.2/{name}", f"questions/{name}")
     folder = source.folder("images")
-    for key, record in read_objects(file).items():
-        image = safe_part(str(take(record, "imageId", file=file, item=key)), file=file, item=key)
-        question = str(take(record, "question", file=file, item=key))
-        answer = str(take(record, "answer", file=file, item=key))
-        yield Draft(key, question, (answer,), f"{folder}/{image}.jpg", extra=_extra(record, question))
+    for record in read_objects(file).values():
+        yield replace(draft(record), image=f"{folder}/{record.safe(record.text('imageId'))}.jpg")
 
 
-def _extra(record: Mapping[str, Any], question: str) -> JSON:
+def draft(record: Fields) -> Draft:
+    """A question, its image called as the file calls it."""
     types, groups, steps = record.get("types") or {}, record.get("groups") or {}, record.get("semantic")
-    return {
+    question = record.words("question")
+    extra = {
         "structural": types.get("structural"),
         "semantic": types.get("semantic"),
         "balanced": record.get("isBalanced", True),
@@ -36,6 +35,7 @@ def _extra(record: Mapping[str, Any], question: str) -> JSON:
         "words": len(question.split()),
         "steps": sum(not _is_free(step) for step in steps) if isinstance(steps, list) else None,
     }
+    return Draft(record.item, question, (record.answer(),), record.words("imageId"), extra=extra)
 
 
 def _is_free(step: Mapping[str, Any]) -> bool:

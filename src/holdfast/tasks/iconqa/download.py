@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.files import read_json
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, listed, take
+from holdfast.tasks.preparing.source import Fields, Source
 
 BASES = (".", "iconqa", "iconqa_data/iconqa", "data/iconqa")
 
@@ -19,31 +20,41 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     subtask = source.card.options["subtask"]
     folder = source.folder(*(f"{base}/{split}/{subtask}".removeprefix("./") for base in BASES))
     base = source.root / folder.removesuffix(f"{split}/{subtask}")
-    skills = _skills(base / "pid2skills.json")
+    skills = beside(base / "pid2skills.json")
     files = sorted((source.root / folder).glob("*/data.json"), key=lambda file: _order(file.parent.name))
     if not files:
         raise source.missing(f"'{folder}/<id>/data.json'")
     for file in files:
-        yield _draft(file, f"{folder}/{file.parent.name}/image.png", subtask, skills)
+        record = problem(file)
+        found = draft(record, subtask, skills.get(record.item))
+        yield replace(found, image=f"{folder}/{record.item}/image.png")
 
 
-def _draft(file: Path, image: str, subtask: str, skills: Mapping[str, Any]) -> Draft:
-    key = file.parent.name
-    record = read_json(file)
-    if not isinstance(record, dict):
-        raise HoldfastError("the problem is not a JSON object", file=file, item=key)
-    answer = take(record, "answer", file=file, item=key)
-    extra = {"subtask": subtask, "grade": record.get("grade"), "label": record.get("label"), "skills": skills.get(key)}
-    question = str(take(record, "question", file=file, item=key))
+def problem(file: Path) -> Fields:
+    """The problem of a ``<id>/data.json``.
+
+    Raises:
+        HoldfastError: The file holds none.
+    """
+    values = read_json(file)
+    if not isinstance(values, dict):
+        raise HoldfastError("the problem is not a JSON object", file=file, item=file.parent.name)
+    return Fields(file, values, item=file.parent.name)
+
+
+def draft(record: Fields, subtask: str, skills: Any) -> Draft:
+    """A problem without its image; a choice is answered by its text."""
+    extra = {"subtask": subtask, "grade": record.get("grade"), "label": record.get("label"), "skills": skills}
+    question = record.words("question")
     if subtask == "fill_in_blank":
-        return Draft(key, question, (str(answer),), image, extra=extra)
-    choices = tuple(str(choice) for choice in listed(record, "choices", file=file, item=key))
-    if type(answer) is not int or not 0 <= answer < len(choices):
-        raise HoldfastError(f"the answer {answer!r} is no index of the {len(choices)} choices", file=file, item=key)
-    return Draft(key, question, (choices[answer],), image, choices, {"answer_index": answer, **extra})
+        return Draft(record.item, question, (record.answer(),), None, extra=extra)
+    choices = tuple(map(str, record.listed("choices")))
+    answer = record.index(len(choices))
+    return Draft(record.item, question, (choices[answer],), None, choices, {"answer_index": answer, **extra})
 
 
-def _skills(file: Path) -> Mapping[str, Any]:
+def beside(file: Path) -> Mapping[str, Any]:
+    """An object by id that may be there."""
     content = read_json(file) if file.is_file() else {}
     return content if isinstance(content, dict) else {}
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.files import Record, read_json
+from holdfast.files import Record
 from holdfast.predictions.columns import Columns
 from holdfast.predictions.gold import Gold
 from holdfast.predictions.layout import Benchmark, Layout
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
+from holdfast.tasks.iconqa.download import beside, draft, problem
 from holdfast.tasks.iconqa.metric import SUBTASKS
-from holdfast.values import JSON
+from holdfast.tasks.preparing.source import Fields, read_objects
 
 SUBTASK_OF = {"iconqa_txt": "choose_txt", "iconqa_img": "choose_img", "iconqa_blank": "fill_in_blank"}
 _INDEX = "predicted_index"
@@ -87,54 +88,24 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
 
 def _problems(place: Path, answered: set[str]) -> dict[str, Prediction]:
     file = place if place.is_file() else place / "problems.json"
+    skills = beside(file.with_name("pid2skills.json"))
     if file.is_file():
-        problems = read_json(file)
-        if not isinstance(problems, dict):
-            raise HoldfastError("the problems are not a JSON object by id", file=file)
-        skills = _beside(file, "pid2skills.json")
-        made = {key: _item(file, key, record, skills.get(key, ())) for key, record in problems.items()}
-        splits = {name: set(map(str, ids)) for name, ids in _beside(file, "pid_splits.json").items()}
+        made = {key: _item(record, skills) for key, record in read_objects(file).items()}
+        splits = {name: set(map(str, ids)) for name, ids in beside(file.with_name("pid_splits.json")).items()}
         fitting = [ids for _, ids in sorted(splits.items()) if ids & answered]
         best = max(fitting, key=lambda ids: (len(ids & answered), -len(ids)), default=None)
         return made if best is None else {key: made[key] for key in made if key in best}
-    skills = _beside(place / "x", "pid2skills.json")
     files = sorted({path for depth in ("*", "*/*", "*/*/*") for path in place.glob(f"{depth}/data.json")})
     if not files:
         raise HoldfastError("the folder has neither problems.json nor <id>/data.json", file=place)
-    return {
-        path.parent.name: _item(path, path.parent.name, read_json(path), skills.get(path.parent.name, ()))
-        for path in files
-    }
+    return {path.parent.name: _item(problem(path), skills) for path in files}
 
 
-def _beside(file: Path, name: str) -> JSON:
-    path = file.with_name(name)
-    content = read_json(path) if path.is_file() else {}
-    return content if isinstance(content, dict) else {}
-
-
-def _item(file: Path, key: str, record: Any, skills: Any) -> Prediction:
-    if not isinstance(record, Mapping) or "answer" not in record:
-        raise HoldfastError("the problem has no answer", file=file, item=key)
-    subtask = str(record.get("ques_type") or "")
-    choices = tuple(map(str, record.get("choices") or ()))
-    subtask = subtask or ("choose_txt" if choices else "fill_in_blank")
-    extra: JSON = {"subtask": subtask, "grade": record.get("grade")}
-    if skills:
-        extra["skills"] = list(skills)
-    if choices:
-        extra["answer_index"] = record["answer"]
-    folder = file.parent if file.name == "data.json" else None
-    image = str(folder / "image.png") if folder is not None else f"{subtask}/{key}"
-    return Prediction(
-        key,
-        None,
-        references=(str(record["answer"]),),
-        question=str(record.get("question", "")),
-        image=image,
-        choices=choices,
-        extra=extra,
-    )
+def _item(record: Fields, skills: Mapping[str, Any]) -> Prediction:
+    subtask = record.words("ques_type") or ("choose_txt" if record.get("choices") else "fill_in_blank")
+    alone = record.file.name == "data.json"
+    image = str(record.file.with_name("image.png")) if alone else f"{subtask}/{record.item}"
+    return draft(record, subtask, skills.get(record.item)).reference(image=image)
 
 
 BENCHMARK = Benchmark(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from string import ascii_uppercase
-from typing import Any
 
-from holdfast.errors import HoldfastError
 from holdfast.tasks.mathvista.metric import TABLES
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, read_objects, take
+from holdfast.tasks.preparing.source import Fields, Source, read_objects
 
 DECIMALS = {1: ("one decimal place", "1.2, 1.3, 1.4"), 2: ("two decimal places", "1.23, 1.34, 1.45")}
 
@@ -23,28 +20,27 @@ def read(source: Source, split: str) -> Iterator[Draft]:
         if record.get("answer") is None:
             continue
         choices = tuple(map(str, record.get("choices") or ()))
-        answer = str(record["answer"])
+        answer = record.text("answer")
         if choices and answer not in choices:
-            raise HoldfastError(f"the answer '{answer[:40]}' is none of the choices", file=file, item=key)
+            raise record.fault(f"the answer '{answer[:40]}' is none of the choices")
         metadata = record.get("metadata") or {}
         extra = {name: record.get(name, metadata.get(name)) for name in (*TABLES, "precision", "unit")}
         if choices:
             extra["answer_index"] = choices.index(answer)
-        image = f"{inside}{take(record, 'image', file=file, item=key)}"
-        yield Draft(key, query(record, file, key), (answer,), image, choices=choices, extra=extra)
+        image = f"{inside}{record.take('image')}"
+        yield Draft(key, query(record), (answer,), image, choices=choices, extra=extra)
 
 
-def query(record: Mapping[str, Any], file: Path, key: str) -> str:
+def query(record: Fields) -> str:
     """Hint, question and choices as in ``data/query.json`` of lupantech/MathVista."""
-    question = str(take(record, "question", file=file, item=key))
     unit, choices = record.get("unit"), record.get("choices") or ()
-    lines = [f"Hint: {_hint(record)}", f"Question: {question}" + (f" (Unit: {unit})" if unit else "")]
+    lines = [f"Hint: {_hint(record)}", f"Question: {record.take('question')}" + (f" (Unit: {unit})" if unit else "")]
     if choices:
         lines += ["Choices:", *(f"({ascii_uppercase[at]}) {choice}" for at, choice in enumerate(choices))]
     return "\n".join(lines).strip()
 
 
-def _hint(record: Mapping[str, Any]) -> str:
+def _hint(record: Fields) -> str:
     kind, precision = record.get("answer_type"), record.get("precision")
     if record.get("question_type") == "multi_choice":
         return "Please answer the question and provide the correct option letter, e.g., A, B, C, D, at the end."

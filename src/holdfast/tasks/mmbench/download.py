@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from string import ascii_uppercase
 
+from holdfast.tasks.mmbench.metric import ROTATION
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
 from holdfast.tasks.preparing.table import choice_draft, table_rows
-
-ROTATION = 1_000_000
-"""Rotation k of question i has the index i + k million."""
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
@@ -20,12 +18,12 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     file = source.file(*tables.split(" | "))
     rows = list(table_rows(file))
     for row in rows:
-        if not row.index.isdecimal():
+        if not row.item.isdecimal():
             raise row.fault("the index is no whole number")
-    rotated = any(int(row.index) >= ROTATION for row in rows)
+    rotated = any(int(row.item) >= ROTATION for row in rows)
     for row in rows:
         draft = choice_draft(row)
-        group = str(int(row.index) % ROTATION)
+        group = str(int(row.item) % ROTATION)
         draft = replace(draft, group=group, image=f"{group}{str(draft.image)[str(draft.image).rindex('.') :]}")
         for turn in range(1 if rotated else len(draft.choices)):
             yield _turned(draft, turn) if turn else draft

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.files import Record, records
+from holdfast.files import Record
 from holdfast.predictions.columns import as_id, as_index, as_text
 from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
 from holdfast.tasks.mmbench.metric import ROTATION
+from holdfast.tasks.preparing.table import TableRow, choice, table_rows
 
 _LETTERS = "option_char"
 
@@ -51,7 +51,7 @@ def _round(look: Look, row: Record) -> Prediction:
 def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     """The benchmark's TSV; for LLaVA's rounds its questions with their options rotated as they were asked."""
     file = inside(place, "*.tsv*", "*.csv*", "*.json*")
-    table = gold_of(file, (_reference(file, row) for row in records(file)))
+    table = gold_of(file, map(_reference, table_rows(file)))
     if not any(_LETTERS in one.extra for one in said):
         return Gold(file, table)
     items = dict(_rotated(said, table))
@@ -59,34 +59,9 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     return Gold(file, {**{key: table[key] for key in sorted(table.keys() - answered)}, **items})
 
 
-def _reference(file: Path, row: Record) -> Prediction:
-    record = row.values
-    key = str(record.get("index", record.get("question_id", "")))
-    gold = str(record.get("answer", "")).strip()
-    if gold not in ascii_uppercase or len(gold) != 1:
-        raise HoldfastError("the row has no gold letter, as test splits have none", file=file, line=row.line, item=key)
-    fields = {"category": "category", "l2_category": "l2-category", "split": "split"}
-    return Prediction(
-        key,
-        None,
-        (gold,),
-        question=str(record.get("question", "")),
-        image="" if (index := as_index(key)) is None else str(index % ROTATION),
-        choices=options(record),
-        extra={name: record[column] for name, column in fields.items() if record.get(column)},
-        line=row.line,
-    )
-
-
-def options(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Options A, B, C... of a table row up to the first empty one."""
-    found = []
-    for name in ascii_uppercase:
-        text = str(record.get(name) or "").strip()
-        if not text or text.lower() == "nan":
-            break
-        found.append(text)
-    return tuple(found)
+def _reference(row: TableRow) -> Prediction:
+    index = as_index(row.item)
+    return choice(row).reference(image="" if index is None else str(index % ROTATION), line=row.line)
 
 
 def _rotated(said: Sequence[Prediction], table: Mapping[str, Prediction]) -> Iterator[tuple[str, Prediction]]:

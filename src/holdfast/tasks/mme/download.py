@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.files import text_lines
+from holdfast.tasks.mme.metric import SUBTASKS
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
 
-SUBTASKS = (
-    "existence",
-    "count",
-    "position",
-    "color",
-    "posters",
-    "celebrity",
-    "scene",
-    "landmark",
-    "artwork",
-    "OCR",
-    "commonsense_reasoning",
-    "numerical_calculation",
-    "text_translation",
-    "code_reasoning",
-)
 ENDING = "Please answer yes or no."
 """Every official question ends so; prompts put it back or leave it, hence it is not part of the question here."""
 
@@ -44,27 +30,33 @@ def read(source: Source, split: str) -> Iterator[Draft]:
         if not files:
             raise source.missing(f"'{texts}/<image>.txt'")
         for file in files:
-            yield from _pair(source, file, images, subtask)
+            image = f"{images}/{_picture(source, file, images, subtask)}"
+            yield from (replace(draft, image=image) for draft in pair(file, subtask))
 
 
-def _pair(source: Source, file: Path, images: str, subtask: str) -> Iterator[Draft]:
+def _picture(source: Source, file: Path, images: str, subtask: str) -> str:
     endings = (".jpg", ".png", ".jpeg")
     name = next((file.stem + e for e in endings if (source.root / images / (file.stem + e)).is_file()), None)
     if name is None:
         raise source.missing(f"the image of '{file.name}'", item=f"{subtask}/{file.stem}")
+    return name
+
+
+def pair(file: Path, subtask: str) -> Iterator[Draft]:
+    """The two questions about an image, which is called by subtask and name without ending."""
     rows = [(line, row.rstrip("\r\n")) for line, row in text_lines(file) if row.strip()]
     if len(rows) != 2:
         raise HoldfastError(f"the file has {len(rows)} questions, not two", file=file)
+    image = f"{subtask}/{file.stem}"
     for number, (line, row) in enumerate(rows, start=1):
         question, tab, label = row.partition("\t")
-        label = label.strip().lower()
-        if not tab or label not in ("yes", "no"):
+        answer = label.strip().capitalize()
+        if not tab or answer not in ("Yes", "No"):
             raise HoldfastError("the line is not 'question<tab>Yes or No'", file=file, line=line)
-        yield Draft(
-            f"{subtask}/{file.stem}/{number}",
-            question.strip().removesuffix(ENDING).strip(),
-            (label.capitalize(),),
-            f"{images}/{name}",
-            extra={"subtask": subtask, "pair": file.stem},
-            group=f"{subtask}/{file.stem}",
-        )
+        extra = {"subtask": subtask, "pair": file.stem}
+        yield Draft(f"{image}/{number}", without_ending(question), (answer,), image, extra=extra, group=image)
+
+
+def without_ending(question: str) -> str:
+    """The question itself, without what all of them end with."""
+    return question.strip().removesuffix(ENDING).strip()

@@ -13,10 +13,10 @@ from holdfast.predictions.gold import Gold
 from holdfast.predictions.layout import Benchmark, FolderLayout, Layout
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
+from holdfast.tasks.mme.download import pair, without_ending
 from holdfast.tasks.mme.metric import SUBTASKS
 
 _COLUMNS = 4
-_ENDING = "Please answer yes or no."
 
 
 def fits(look: Look) -> bool:
@@ -81,14 +81,14 @@ def _subtask(file: Path) -> Iterator[Prediction]:
     seen: Counter[str] = Counter()
     for at, (line, (image, question, gold, said, *_)) in enumerate(rows):
         seen[image] += 1
-        pair = image_name(image) if by_name else f"lines {2 * (at // 2) + 1} and {2 * (at // 2) + 2}"
+        tied = image_name(image) if by_name else f"lines {2 * (at // 2) + 1} and {2 * (at // 2) + 2}"
         yield Prediction(
             f"{file.stem}/{image_name(image)}/{seen[image]}",
             said,
             (gold.strip(),),
             question=question,
             image=f"{file.stem}/{image_name(image)}",
-            extra={"subtask": file.stem, "pair": pair},
+            extra={"subtask": file.stem, "pair": tied},
             line=line,
         )
 
@@ -102,43 +102,25 @@ def image_name(image: str) -> str:
 def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     """The benchmark's folder, ``<subtask>/<image>.txt`` or ``<subtask>/questions_answers_YN/<image>.txt``, for answers
     known by image and question, as LLaVA writes them."""
-    known: dict[tuple[str, str], str] = {}
-    items: dict[str, Prediction] = {}
-    for subtask in SUBTASKS:
-        for file in sorted((*place.glob(f"{subtask}/*.txt"), *place.glob(f"{subtask}/questions_answers_YN/*.txt"))):
-            for number, (line, text) in enumerate(text_lines(file), start=1):
-                question, tab, label = text.strip().partition("\t")
-                if not tab:
-                    raise HoldfastError("the line is not 'question<tab>Yes or No'", file=file, line=line)
-                image = f"{subtask}/{file.stem}"
-                key = f"{image}/{number}"
-                known[image, _asked(question)] = key
-                items[key] = Prediction(
-                    key,
-                    None,
-                    (label.strip(),),
-                    question=question,
-                    image=image,
-                    extra={"subtask": subtask, "pair": file.stem},
-                )
+    items = {
+        draft.id: draft.reference()
+        for subtask in SUBTASKS
+        for file in sorted((*place.glob(f"{subtask}/*.txt"), *place.glob(f"{subtask}/questions_answers_YN/*.txt")))
+        for draft in pair(file, subtask)
+    }
     if not items:
         raise HoldfastError("the folder has no <subtask>/<image>.txt of MME", file=place)
-    asked = {item.extra["subtask"] for item in items.values()}
-    present = {one.image.partition("/")[0] for one in said} & asked
+    known = {(item.image, item.question): key for key, item in items.items()}
+    present = {one.image.partition("/")[0] for one in said}
     kept = {key: item for key, item in items.items() if item.extra["subtask"] in present}
     return Gold(place, kept, [replace(one, id=_key(one, known)) for one in said])
 
 
 def _key(one: Prediction, known: dict[tuple[str, str], str]) -> str:
-    key = known.get((image_name(one.image), _asked(one.question)))
+    key = known.get((image_name(one.image), without_ending(one.question.strip().split("\n")[0])))
     if key is None:
         raise HoldfastError("image and question are not in the references", line=one.line, item=one.id)
     return key
-
-
-def _asked(question: str) -> str:
-    """The question itself, whatever the prompt adds."""
-    return question.strip().split("\n")[0].strip().removesuffix(_ENDING).strip()
 
 
 BENCHMARK = Benchmark(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from holdfast.errors import HoldfastError
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, read_records, safe_part, take
+from holdfast.tasks.preparing.source import Source, read_records
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
@@ -21,11 +21,10 @@ def read(source: Source, split: str) -> Iterator[Draft]:
         )
     file = source.file(*names)
     folder = source.folder(f"images/{split}", f"pvqa/images/{split}")
-    for number, record in enumerate(read_records(file, None)):
-        key = f"{split}_{number}"
-        name = safe_part(str(take(record, "image", file=file, item=key)), file=file, item=key)
-        answer = str(take(record, "answer", file=file, item=key)).strip()
+    for number, unnamed in enumerate(read_records(file, None)):
+        record = unnamed.named(f"{split}_{number}")
+        name, answer = record.safe(record.text("image")), record.text("answer").strip()
         kind = "yes/no" if answer.lower() in ("yes", "no") else "open"
-        question = str(take(record, "question", file=file, item=key))
         image = name if name.endswith(".jpg") else f"{name}.jpg"
-        yield Draft(key, question, (answer,), f"{folder}/{image}", extra={"answer_type": kind})
+        question = record.text("question")
+        yield Draft(record.item, question, (answer,), f"{folder}/{image}", extra={"answer_type": kind})

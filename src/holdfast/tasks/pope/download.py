@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from holdfast.errors import HoldfastError
 from holdfast.files import records
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, safe_part, take
+from holdfast.tasks.preparing.source import Fields, Source
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
@@ -16,11 +16,15 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     file = source.file(name, f"output/coco/{name}", f"coco/{name}")
     folder = source.folder("val2014")
     for row in records(file):
-        record, line = row.values, row.line
-        key = f"{split}/{take(record, 'question_id', file=file, line=line)}"
-        label = str(take(record, "label", file=file, item=key, line=line)).strip().lower()
-        if label not in ("yes", "no"):
-            raise HoldfastError(f"the label is '{label}', not yes or no", file=file, item=key, line=line)
-        image = safe_part(str(take(record, "image", file=file, item=key, line=line)), file=file, item=key)
-        question = str(take(record, "text", file=file, item=key, line=line))
-        yield Draft(key, question, (label,), f"{folder}/{image}", extra={"category": split})
+        label = draft(Fields(file, row.values, row.line), split)
+        yield replace(label, image=f"{folder}/{label.image}")
+
+
+def draft(record: Fields, split: str) -> Draft:
+    """A label as an item, its image called as the file calls it."""
+    record = record.named(f"{split}/{record.take('question_id')}")
+    label = record.text("label").strip().lower()
+    if label not in ("yes", "no"):
+        raise record.fault(f"the label is '{label}', not yes or no")
+    image = record.safe(record.text("image"))
+    return Draft(record.item, record.text("text"), (label,), image, extra={"category": split})

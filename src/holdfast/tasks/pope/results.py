@@ -13,6 +13,8 @@ from holdfast.predictions.gold import Gold, gold_of
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
+from holdfast.tasks.pope.download import draft
+from holdfast.tasks.preparing.source import Fields
 
 SPLITS = ("random", "popular", "adversarial")
 # LLaVA numbers its 8,910 questions by split: the label's own id plus this offset.
@@ -54,23 +56,10 @@ def _labels(place: Path) -> dict[str, Prediction]:
     made: list[Prediction] = []
     for file in files:
         split = next((name for name in SPLITS if name in file.name.lower()), file.name.split(".")[0])
-        made += [_label(row, split) for row in _label_rows(file)]
+        made += [draft(Fields(file, row.values, row.line), split).reference() for row in _label_rows(file)]
     if not made:
         raise HoldfastError("there are no POPE labels here", file=place, remedy="give coco_pope_*.json or their folder")
     return gold_of(place, made)
-
-
-def _label(row: Record, split: str) -> Prediction:
-    values = row.values
-    return Prediction(
-        f"{split}/{values.get('question_id')}",
-        None,
-        (str(values["label"]),),
-        question=str(values.get("text", values.get("question", ""))),
-        image=str(values.get("image", "")),
-        extra={"category": split},
-        line=row.line,
-    )
 
 
 def _label_rows(file: Path) -> list[Record]:

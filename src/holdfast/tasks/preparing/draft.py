@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from holdfast.errors import HoldfastError
-from holdfast.values import JSON
+from holdfast.predictions.record import Prediction
+from holdfast.tasks.preparing.source import Fields
 
 BLANK = "(blank)"
 """Stands for an annotator's empty answer, so that ten stay ten; no sensible prediction equals it."""
@@ -56,6 +56,19 @@ class Draft:
             record["choices"] = list(self.choices)
         return record | {name: value for name, value in self.extra.items() if value is not None}
 
+    def reference(self, **changes: Any) -> Prediction:
+        """The item as a reference that predictions are paired with; some fields may be said otherwise."""
+        extra = {name: value for name, value in self.extra.items() if value is not None}
+        item = Prediction(
+            self.id,
+            references=self.answers,
+            question=self.question,
+            image=self.image or "",
+            choices=self.choices,
+            extra=extra,
+        )
+        return replace(item, **changes) if changes else item
+
 
 def most_frequent_first(answers: Sequence[str]) -> tuple[str, ...]:
     """All answers, the most frequent one in front (the earliest of equals), the rest in their order.
@@ -70,16 +83,13 @@ def most_frequent_first(answers: Sequence[str]) -> tuple[str, ...]:
     return (filled[first], *filled[:first], *filled[first + 1 :])
 
 
-def ten_answers(record: Mapping[str, Any], *, file: Any, item: str) -> tuple[str, ...]:
+def ten_answers(record: Fields) -> tuple[str, ...]:
     """The annotators' answers of a VQA record, the most frequent first.
 
     Raises:
         HoldfastError: There are no answers, or not ten.
     """
-    given = record.get("answers")
-    if not isinstance(given, list) or not given:
-        raise HoldfastError("the question has no answers, as test splits have none", file=file, item=item)
-    texts = [str(one.get("answer", "")) if isinstance(one, dict) else str(one) for one in given]
+    texts = record.answers()
     if len(texts) != ANNOTATORS:
-        raise HoldfastError(f"{ANNOTATORS} answers expected and {len(texts)} found", file=file, item=item)
+        raise record.fault(f"{ANNOTATORS} answers expected and {len(texts)} found")
     return most_frequent_first(texts)

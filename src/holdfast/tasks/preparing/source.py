@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast import files
 from holdfast.errors import HoldfastError
-from holdfast.tasks.cards import TaskCard
-from holdfast.values import JSON
+
+if TYPE_CHECKING:  # cards need pydantic, and whoever reads references for a score does without it
+    from holdfast.tasks.cards import TaskCard
+
+_NAME = re.compile(r"[\w.-]+")
 
 
 class Source:
@@ -53,26 +57,120 @@ class Source:
         return HoldfastError(f"{what} is missing", file=self.root, item=item, remedy=f"expected there: {tree}")
 
 
-def read_records(file: Path, key: str | None) -> list[JSON]:
-    """A list of JSON objects, at the top (or one a line) or under ``key``.
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A record of an official file that knows where it stands, so that every mistake in it is told with the place.
+
+    Attributes:
+        file: The file.
+        values: The fields.
+        line: The line, where the form of the file tells it.
+        item: Id of the item, once it is known.
+    """
+
+    file: Path
+    values: Mapping[str, Any]
+    line: int | None = None
+    item: str = ""
+
+    def named(self, item: str) -> Fields:
+        """The same record under the id of its item."""
+        return replace(self, item=item)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a field that may be absent."""
+        return self.values.get(name, default)
+
+    def words(self, name: str) -> str:
+        """The text of a field that may be absent."""
+        value = self.values.get(name)
+        return "" if value is None else str(value)
+
+    def take(self, name: str) -> Any:
+        """The value of a field that must be there, as it must for all that follow."""
+        if self.values.get(name) is None:
+            raise self.fault(f"field '{name}' is missing")
+        return self.values[name]
+
+    def text(self, name: str) -> str:
+        """A field as text."""
+        return str(self.take(name))
+
+    def whole(self, name: str) -> int:
+        """A whole number, written as one or as text."""
+        value = self.take(name)
+        try:
+            return int(str(value))
+        except ValueError:
+            raise self.fault(f"field '{name}' is {value!r}, not a whole number") from None
+
+    def listed(self, name: str) -> list[Any]:
+        """A list."""
+        value = self.take(name)
+        if not isinstance(value, list):
+            raise self.fault(f"field '{name}' is not a list")
+        return value
+
+    def answers(self) -> list[str]:
+        """The annotators' answers of a question, texts or objects that hold one."""
+        given = self.get("answers")
+        if not isinstance(given, list) or not given:
+            raise self.fault("the question has no answers, as test splits have none")
+        return [str(one.get("answer", one)) if isinstance(one, dict) else str(one) for one in given]
+
+    def answer(self) -> str:
+        """The one answer of a question."""
+        if self.get("answer") is None:
+            raise self.fault("the question has no answer, as test splits have none")
+        return str(self.values["answer"])
+
+    def index(self, options: int) -> int:
+        """The number of the right option, in the field ``answer``."""
+        answer = self.take("answer")
+        if type(answer) is not int or not 0 <= answer < options:
+            raise self.fault(f"the answer {answer!r} is no index of the {options} choices")
+        return answer
+
+    def safe(self, name: str) -> str:
+        """A name that may become part of a path: without a slash, and not climbing."""
+        if not _NAME.fullmatch(name) or name in (".", ".."):
+            raise self.fault(f"'{name}' cannot name a file")
+        return name
+
+    def fault(self, problem: str) -> HoldfastError:
+        """The error with the place of the record."""
+        return HoldfastError(problem, file=self.file, line=self.line, item=self.item or None)
+
+
+def read_records(file: Path, *under: str | None, named: str | None = None) -> list[Fields]:
+    """A list of JSON objects.
+
+    Args:
+        file: The file.
+        under: Where the list may stand: names in the object that fills the file, ``None`` for a list at the top (or
+            one record a line).
+        named: The field that has the item's id.
 
     Raises:
         HoldfastError: There is no such list, or an entry is no object.
     """
     content: Any = files.read(file)
-    if key is None and isinstance(content, list):
-        return [record.values for record in content]
-    content = content.get(key) if key is not None and isinstance(content, dict) else None
-    if not isinstance(content, list):
-        where = f" under '{key}'" if key else ""
-        raise HoldfastError(f"the file holds no list of records{where}", file=file, remedy="is it another file?")
-    for number, record in enumerate(content, start=1):
-        if not isinstance(record, dict):
-            raise HoldfastError(f"entry {number} is not a JSON object", file=file)
-    return content
+    if isinstance(content, list) and None in under:
+        found = [Fields(file, record.values, record.line) for record in content]
+    else:
+        held = content if isinstance(content, dict) else {}
+        entries = next((held[name] for name in under if name in held), None)
+        if not isinstance(entries, list):
+            where = next((f" under '{name}'" for name in under if name), "")
+            raise HoldfastError(f"the file holds no list of records{where}", file=file, remedy="is it another file?")
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, dict):
+                raise HoldfastError(f"entry {number} is not a JSON object", file=file)
+        found = [Fields(file, entry) for entry in entries]
+    return found if named is None else [record.named(record.text(named)) for record in found]
 
 
-def read_objects(file: Path) -> dict[str, JSON]:
+def read_objects(file: Path) -> dict[str, Fields]:
     """A JSON object of objects by id.
 
     Raises:
@@ -84,54 +182,4 @@ def read_objects(file: Path) -> dict[str, JSON]:
     for key, record in content.items():
         if not isinstance(record, dict):
             raise HoldfastError("the entry is not a JSON object", file=file, item=key)
-    return content
-
-
-def take(record: Mapping[str, Any], name: str, *, file: Path, item: str | None = None, line: int | None = None) -> Any:
-    """The value of a field.
-
-    Raises:
-        HoldfastError: The record has no such field.
-    """
-    if record.get(name) is None:
-        raise HoldfastError(f"field '{name}' is missing", file=file, item=item, line=line)
-    return record[name]
-
-
-def whole(record: Mapping[str, Any], name: str, *, file: Path, item: str | None = None) -> int:
-    """A field that must be a whole number, written as one or as text.
-
-    Raises:
-        HoldfastError: It is missing or something else.
-    """
-    value = take(record, name, file=file, item=item)
-    try:
-        return int(str(value))
-    except ValueError:
-        raise HoldfastError(f"field '{name}' is {value!r}, not a whole number", file=file, item=item) from None
-
-
-def listed(record: Mapping[str, Any], name: str, *, file: Path, item: str) -> list[Any]:
-    """A field that must be a list.
-
-    Raises:
-        HoldfastError: It is missing or something else.
-    """
-    value = take(record, name, file=file, item=item)
-    if not isinstance(value, list):
-        raise HoldfastError(f"field '{name}' is not a list", file=file, item=item)
-    return value
-
-
-_NAME = re.compile(r"[\w.-]+")
-
-
-def safe_part(name: str, *, file: Path, item: str | None = None) -> str:
-    """A name that may become part of a path.
-
-    Raises:
-        HoldfastError: It holds a slash or climbs.
-    """
-    if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise HoldfastError(f"'{name}' cannot name a file", file=file, item=item)
-    return name
+    return {key: Fields(file, record, item=key) for key, record in content.items()}

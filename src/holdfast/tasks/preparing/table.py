@@ -10,7 +10,7 @@ import ast
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -18,20 +18,17 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.files import records
 from holdfast.tasks.preparing.draft import Draft
+from holdfast.tasks.preparing.source import Fields
 
 _LONGEST_INDEX = 64
 """What is longer cannot be an index but a picture; so the tables' own tool tells them apart."""
 
 
 @dataclass(frozen=True, slots=True)
-class TableRow:
-    """One question of a table, with the rows it may borrow its picture from."""
+class TableRow(Fields):
+    """One question of a table, called by its index, with the rows it may borrow its picture from."""
 
-    file: Path
-    index: str
-    line: int
-    values: Mapping[str, Any]
-    table: Mapping[str, Mapping[str, Any]]
+    table: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def cell(self, *names: str) -> str:
         """The text of the first of these columns that says something."""
@@ -51,6 +48,8 @@ class TableRow:
             HoldfastError: The answer is no letter of these options.
         """
         answer = self.cell("answer")
+        if not answer:
+            raise self.fault("the question has no answer, as test splits have none")
         place = ascii_uppercase.find(answer) if len(answer) == 1 else -1
         if not 0 <= place < options:
             raise self.fault(f"the answer '{answer[:40]}' names none of the {options} options")
@@ -62,7 +61,7 @@ class TableRow:
         Raises:
             HoldfastError: There is none, or it is no base64.
         """
-        owner, text = self.index, self.cell("image")
+        owner, text = self.item, self.cell("image")
         if 0 < len(text) <= _LONGEST_INDEX:
             owner, text = text, _text(self.table.get(text, {}).get("image"))
         try:
@@ -74,10 +73,6 @@ class TableRow:
             raise self.fault("the row has no image")
         return owner, found
 
-    def fault(self, problem: str) -> HoldfastError:
-        """The error with the place of the row."""
-        return HoldfastError(problem, file=self.file, line=self.line, item=self.index)
-
 
 def table_rows(file: Path) -> Iterator[TableRow]:
     """The rows of a table, in their order.
@@ -87,7 +82,7 @@ def table_rows(file: Path) -> Iterator[TableRow]:
     """
     found: dict[str, tuple[int, Mapping[str, Any]]] = {}
     for record in records(file):
-        index = _text(record.values.get("index"))
+        index = _text(record.values.get("index")) or _text(record.values.get("question_id"))
         if not index:
             raise HoldfastError("the row has no index", file=file, line=record.line)
         if index in found:
@@ -95,11 +90,16 @@ def table_rows(file: Path) -> Iterator[TableRow]:
         found[index] = (record.line, record.values)
     table = {index: values for index, (_, values) in found.items()}
     for index, (line, values) in found.items():
-        yield TableRow(file, index, line, values, table)
+        yield TableRow(file, values, line, index, table)
 
 
 def choice_draft(row: TableRow, extra: Mapping[str, Any] | None = None) -> Draft:
     """A question of single choice as an item, answered by its letter; of several pictures the further ones beside."""
+    return with_pictures(choice(row, extra), row)
+
+
+def choice(row: TableRow, extra: Mapping[str, Any] | None = None) -> Draft:
+    """The same without its pictures."""
     choices = row.choices()
     place = row.gold(len(choices) or 4)
     fields = {
@@ -110,25 +110,22 @@ def choice_draft(row: TableRow, extra: Mapping[str, Any] | None = None) -> Draft
         "split": row.cell("split") or None,
         **(extra or {}),
     }
-    return pictured(row, row.cell("question"), (ascii_uppercase[place],), choices, fields)
+    return Draft(row.item, row.cell("question"), (ascii_uppercase[place],), None, choices, fields)
 
 
 def pictured(
     row: TableRow, question: str, answers: tuple[str, ...], choices: tuple[str, ...], extra: Mapping[str, Any]
 ) -> Draft:
     """An item with the pictures of its row."""
+    return with_pictures(Draft(row.item, question, answers, None, choices, extra), row)
+
+
+def with_pictures(draft: Draft, row: TableRow) -> Draft:
+    """An item with the pictures of its row, the first as its image."""
     owner, pictures = row.pictures()
     names = [f"{owner}{f'_{number}' if number else ''}.{_ending(picture)}" for number, picture in enumerate(pictures)]
-    return Draft(
-        row.index,
-        question,
-        answers,
-        names[0],
-        choices=choices,
-        extra=extra,
-        picture=pictures[0],
-        more=tuple(zip(names[1:], pictures[1:], strict=True)),
-    )
+    further = tuple(zip(names[1:], pictures[1:], strict=True))
+    return replace(draft, image=names[0], picture=pictures[0], more=further)
 
 
 def _ending(picture: bytes) -> str:

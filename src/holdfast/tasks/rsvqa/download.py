@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
-from holdfast.errors import HoldfastError
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, read_records, take, whole
+from holdfast.tasks.preparing.source import Fields, Source, read_records
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
@@ -15,19 +16,21 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     asked = source.file(f"{options['prefix']}_split_{split}_questions.json")
     given = source.file(f"{options['prefix']}_split_{split}_answers.json")
     folder = source.folder(options["images"])
-    answers = {
-        whole(record, "question_id", file=given): str(take(record, "answer", file=given))
-        for record in read_records(given, "answers")
-        if record.get("active", True)
-    }
-    for record in read_records(asked, "questions"):
-        if not record.get("active", True):
-            continue
-        number = whole(record, "id", file=asked)
-        key = str(number)
+    for draft in drafts(asked, given):
+        yield replace(draft, image=f"{folder}/{draft.image}.tif")
+
+
+def drafts(asked: Path, given: Path) -> Iterator[Draft]:
+    """Active questions with their answers, the image called by its number."""
+    answers = {record.whole("question_id"): record.text("answer").strip() for record in _active(given, "answers")}
+    for unnamed in _active(asked, "questions"):
+        number = unnamed.whole("id")
+        record = unnamed.named(str(number))
         if number not in answers:
-            raise HoldfastError(f"the question has no answer in {given.name}", file=asked, item=key)
-        image = whole(record, "img_id", file=asked, item=key)
-        question = str(take(record, "question", file=asked, item=key))
-        extra = {"question_type": record.get("type")}
-        yield Draft(key, question, (answers[number].strip(),), f"{folder}/{image}.tif", extra=extra)
+            raise record.fault(f"the question has no answer in {given.name}")
+        image, extra = str(record.whole("img_id")), {"question_type": record.get("type")}
+        yield Draft(record.item, record.text("question"), (answers[number],), image, extra=extra)
+
+
+def _active(file: Path, name: str) -> Iterator[Fields]:
+    return (record for record in read_records(file, name) if record.get("active", True))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from string import ascii_uppercase
 from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.files import read_json
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, listed, read_objects, safe_part, take
-from holdfast.values import JSON
+from holdfast.tasks.preparing.source import Fields, Source, read_objects
 
 SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 
@@ -28,38 +27,34 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     for key in map(str, ids):
         if key not in problems:
             raise HoldfastError(f"the problem is not in {file.name}", file=ids_file, item=key)
-        record = problems[key]
-        if record.get("image") and images is None:
+        found = draft(problems[key])
+        if found.image is not None and images is None:
             images = source.folder(f"images/{split}", split, f"data/scienceqa/images/{split}")
-        yield _draft(file, safe_part(key, file=file), record, images)
+        yield found if found.image is None else replace(found, image=f"{images}/{found.image}")
 
 
-def _draft(file: Path, key: str, record: Mapping[str, Any], images: str | None) -> Draft:
-    choices = tuple(_tidy(choice) for choice in listed(record, "choices", file=file, item=key))
-    answer = take(record, "answer", file=file, item=key)
-    if type(answer) is not int or not 0 <= answer < len(choices):
-        raise HoldfastError(f"the answer {answer!r} is no index of the {len(choices)} choices", file=file, item=key)
+def draft(record: Fields) -> Draft:
+    """A problem, its image as it lies in the folder of its split."""
+    choices = tuple(map(_tidy, record.listed("choices")))
+    answer = record.index(len(choices))
     hint, pictured = _tidy(record.get("hint") or ""), bool(record.get("image"))
-    grade = "".join(filter(str.isdigit, str(record.get("grade", ""))))
-    context = [name for name, there in (("TXT", hint), ("IMG", pictured), ("NO", not hint and not pictured)) if there]
-    extra: JSON = {
+    grade = "".join(filter(str.isdigit, record.words("grade")))
+    extra: dict[str, Any] = {
         "answer_index": answer,
         "hint": hint or None,
-        "subject": SUBJECTS.get(str(record.get("subject"))),
-        "context": context,
+        "subject": SUBJECTS.get(record.words("subject")),
+        "context": context(bool(hint), pictured),
         "grade": None if not grade else "G1-6" if int(grade) <= 6 else "G7-12",
         "topic": record.get("topic"),
         "skill": record.get("skill"),
     }
-    name = safe_part(str(record["image"]), file=file, item=key) if pictured else ""
-    return Draft(
-        key,
-        _tidy(take(record, "question", file=file, item=key)),
-        (ascii_uppercase[answer],),
-        f"{images}/{key}/{name}" if pictured else None,
-        choices,
-        extra,
-    )
+    image = f"{record.safe(record.item)}/{record.safe(record.text('image'))}" if pictured else None
+    return Draft(record.item, _tidy(record.words("question")), (ascii_uppercase[answer],), image, choices, extra)
+
+
+def context(hint: bool, pictured: bool) -> list[str]:
+    """The columns of the official table in which a question counts by what is given beside it."""
+    return [name for name, there in (("TXT", hint), ("IMG", pictured), ("NO", not hint and not pictured)) if there]
 
 
 def _tidy(text: Any) -> str:

@@ -17,9 +17,9 @@ from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
-from holdfast.values import JSON
+from holdfast.tasks.preparing.source import Fields, read_objects, read_records
+from holdfast.tasks.scienceqa.download import context, draft
 
-_SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 _OPTION_LINE = re.compile(r"^([A-E])\. ?(.*)$")
 _OPTION_INLINE = re.compile(r"\(([A-E])\)\s*(.*?)(?=\s*\([A-E]\)|\n|$)")
 _GOLD = re.compile(r"^([A-E])$|[Tt]he answer is ([A-E])")
@@ -110,10 +110,9 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
 
 def _items(file: Path, answered: Set[str]) -> tuple[dict[str, Prediction], bool]:
     """Items by id, and whether they are one split, so that one without an answer was left unanswered."""
-    content = read_json(file)
-    if isinstance(content, list):
-        return gold_of(file, (_from_conversation(file, record) for record in content)), True
-    problems = {key: _from_problem(file, key, record) for key, record in content.items()}
+    if isinstance(read_json(file), list):
+        return gold_of(file, map(_from_conversation, read_records(file, None, named="id"))), True
+    problems = {key: _from_problem(record) for key, record in read_objects(file).items()}
     return _split(file, problems, answered)
 
 
@@ -138,52 +137,27 @@ def _overlap(a: set[str], b: Set[str]) -> float:
     return len(a & b) / len(a | b) if a | b else 0.0
 
 
-def _from_problem(file: Path, key: str, record: Any) -> Prediction:
-    if not isinstance(record, dict) or "choices" not in record or "answer" not in record:
-        raise HoldfastError("the problem has no choices or no answer", file=file, item=key)
-    image, hint = bool(record.get("image")), bool(str(record.get("hint") or "").strip())
-    grade = "".join(filter(str.isdigit, str(record.get("grade", ""))))
-    extra: JSON = {
-        "image": image,
-        "answer_index": record["answer"],
-        "context": [c for c, there in (("TXT", hint), ("IMG", image), ("NO", not hint and not image)) if there],
-    }
-    if record.get("subject") in _SUBJECTS:
-        extra["subject"] = _SUBJECTS[record["subject"]]
-    if grade:
-        extra["grade"] = "G1-6" if int(grade) <= 6 else "G7-12"
-    if record.get("split"):
-        extra["split"] = record["split"]
-    return Prediction(
-        key,
-        references=(letter(record["answer"]),),
-        question=str(record.get("question", "")),
-        image=f"{key}/image.png" if image else "",
-        choices=tuple(map(str, record["choices"])),
-        extra=extra,
-    )
+def _from_problem(record: Fields) -> Prediction:
+    item = draft(record).reference()
+    split = {"split": record.get("split")} if record.get("split") else {}
+    return replace(item, extra={**item.extra, "image": bool(item.image), **split})
 
 
-def _from_conversation(file: Path, record: Any) -> Prediction:
-    key = str(record.get("id"))
+def _from_conversation(record: Fields) -> Prediction:
     turns = {turn.get("from"): str(turn.get("value", "")) for turn in record.get("conversations", ())}
     prompt = turns.get("human", "")
     found = _GOLD.search(turns.get("gpt", "").strip())
     if found is None:
-        raise HoldfastError("the conversation states no gold letter", file=file, item=key)
-    image = "image" in record or "<image>" in prompt
+        raise record.fault("the conversation states no gold letter")
+    pictured = "image" in record.values or "<image>" in prompt
     hint = "Context: " in prompt and "Context: N/A" not in prompt
-    context = [c for c, there in (("TXT", hint), ("IMG", image), ("NO", not hint and not image)) if there]
-    gold = found.group(1) or found.group(2)
-    extra = {"image": image, "context": context}
     return Prediction(
-        key,
-        None,
-        references=(gold,),
+        record.item,
+        references=(found.group(1) or found.group(2),),
         question=prompt,
-        image=str(record.get("image", "")),
+        image=record.words("image"),
         choices=_choices(prompt),
-        extra=extra,
+        extra={"image": pictured, "context": context(hint, pictured)},
     )
 
 

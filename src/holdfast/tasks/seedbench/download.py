@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from holdfast.errors import HoldfastError
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Source, read_records, take, whole
+from holdfast.tasks.preparing.source import Source, read_records
 from holdfast.tasks.preparing.table import choice_draft, table_rows
 from holdfast.tasks.seedbench.metric import DIMENSIONS, LAST_OF_IMAGES
 
@@ -21,21 +20,19 @@ def read(source: Source, split: str) -> Iterator[Draft]:
             yield choice_draft(row)
         return
     images = source.folder("SEED-Bench-image", "seed_bench_image", ".")
-    for record in read_records(file, "questions"):
-        key = str(take(record, "question_id", file=file))
-        dimension = whole(record, "question_type_id", file=file, item=key)
+    for record in read_records(file, "questions", named="question_id"):
+        dimension = record.whole("question_type_id")
         if dimension > LAST_OF_IMAGES:
             continue
-        answer = str(take(record, "answer", file=file, item=key))
+        answer = record.text("answer")
         if answer not in tuple(LETTERS):
-            raise HoldfastError(f"the answer is '{answer[:40]}', not one of A, B, C and D", file=file, item=key)
-        choices = tuple(str(take(record, f"choice_{name.lower()}", file=file, item=key)) for name in LETTERS)
+            raise record.fault(f"the answer is '{answer[:40]}', not one of A, B, C and D")
+        choices = tuple(record.text(f"choice_{name.lower()}") for name in LETTERS)
         extra = {
             "answer_index": LETTERS.index(answer),
             "question_type_id": dimension,
             "category": DIMENSIONS.get(dimension),
         }
-        name = str(take(record, "data_id", file=file, item=key))
+        name = record.text("data_id")
         image = name if images == "." else f"{images}/{name}"
-        question = str(take(record, "question", file=file, item=key))
-        yield Draft(key, question, (answer,), image, choices=choices, extra=extra)
+        yield Draft(record.item, record.text("question"), (answer,), image, choices=choices, extra=extra)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
-from holdfast.files import read_json
-from holdfast.predictions.gold import Gold, gold_of, inside, the_list
+from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark
 from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
+from holdfast.tasks.preparing.source import Fields, read_records
 
 _OCR_FIRST = re.compile(r"Question: (.*?) Short answer:", re.DOTALL)
 
@@ -24,7 +24,7 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
         HoldfastError: Image and question of a prompt are not in the references.
     """
     file = inside(place, "TextVQA*val*.json*", "*.json*")
-    items = gold_of(file, (_item(file, record) for record in the_list(read_json(file), file, "data")))
+    items = gold_of(file, map(_item, read_records(file, None, "data", named="question_id")))
     images = {item.image for item in items.values()}
     if not said or said[0].id in items or (said[0].image or said[0].id) not in images:
         return Gold(file, items)
@@ -40,17 +40,12 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     return Gold(file, items, list(gold_of(file, renamed).values()))
 
 
-def _item(file: Path, record: dict[str, object]) -> Prediction:
-    key = str(record.get("question_id"))
-    given = record.get("answers")
-    if not isinstance(given, list):
-        raise HoldfastError("the question has no answers, as test splits have none", file=file, item=key)
+def _item(record: Fields) -> Prediction:
     return Prediction(
-        key,
-        None,
-        tuple(map(str, given)),
-        question=str(record.get("question", "")),
-        image=str(record.get("image_id", "")),
+        record.item,
+        references=tuple(record.answers()),
+        question=record.words("question"),
+        image=record.words("image_id"),
         extra={"image_classes": record.get("image_classes")},
     )
 

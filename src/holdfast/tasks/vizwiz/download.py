@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from holdfast.tasks.preparing.draft import Draft, ten_answers
-from holdfast.tasks.preparing.source import Source, read_records, safe_part, take
+from holdfast.tasks.preparing.source import Source, read_records
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
     """Items of ``train`` or ``val``."""
     file = source.file(f"Annotations/{split}.json", f"annotations/{split}.json", f"{split}.json")
-    for record in read_records(file, None):
-        name = safe_part(str(take(record, "image", file=file)), file=file)
-        yield Draft(
-            name,
-            str(take(record, "question", file=file, item=name)),
-            ten_answers(record, file=file, item=name),
-            f"{split}/{name}",
-            extra={key: record.get(key) for key in ("answer_type", "answerable")},
-        )
+    for record in read_records(file, None, named="image"):
+        image = f"{split}/{record.safe(record.item)}"
+        extra = {key: record.get(key) for key in ("answer_type", "answerable")}
+        yield Draft(record.item, record.text("question"), ten_answers(record), image, extra=extra)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from holdfast.errors import HoldfastError
 from holdfast.tasks.preparing.draft import Draft, ten_answers
-from holdfast.tasks.preparing.source import Source, read_records, take, whole
+from holdfast.tasks.preparing.source import Source, read_records
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
@@ -14,22 +14,16 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     options = source.card.options
     asked = source.file(options["questions"].format(split=split))
     given = source.file(options["annotations"].format(split=split))
-    questions = {whole(record, "question_id", file=asked): record for record in read_records(asked, "questions")}
+    questions = {record.item: record for record in read_records(asked, "questions", named="question_id")}
     answered = 0
-    for record in read_records(given, "annotations"):
-        key = whole(record, "question_id", file=given)
-        question = questions.get(key)
+    for record in read_records(given, "annotations", named="question_id"):
+        question = questions.get(record.item)
         if question is None:
-            raise HoldfastError(f"the question is not in {asked.name}", file=given, item=str(key))
+            raise record.fault(f"the question is not in {asked.name}")
         answered += 1
-        image = whole(question, "image_id", file=asked, item=str(key))
-        yield Draft(
-            str(key),
-            str(take(question, "question", file=asked, item=str(key))),
-            ten_answers(record, file=given, item=str(key)),
-            f"{split}/COCO_{split}_{image:012d}.jpg",
-            extra={name: record.get(name) for name in ("answer_type", "question_type")},
-        )
+        image = f"{split}/COCO_{split}_{question.whole('image_id'):012d}.jpg"
+        extra = {name: record.get(name) for name in ("answer_type", "question_type")}
+        yield Draft(record.item, question.text("question"), ten_answers(record), image, extra=extra)
     if answered < len(questions):
         raise HoldfastError(
             f"{len(questions) - answered} of {len(questions)} questions have no annotation in {given.name}", file=asked

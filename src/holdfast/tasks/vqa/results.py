@@ -5,37 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.files import read_json
 from holdfast.predictions.columns import OTHERS, as_id, as_key
-from holdfast.predictions.gold import Gold, gold_of, inside, the_list
+from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark, rows_layout
 from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
+from holdfast.tasks.preparing.source import Fields, read_records
 
 
 def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     """``{annotations: [{question_id, answers: [{answer}], ...}]}``, or VizWiz's list, whose ids are the images."""
     file = inside(place, "*annotations*.json*", "*mscoco*.json*", "val.json", "*.json*")
     questions = _questions(file)
-    records = the_list(read_json(file), file, "annotations", "data")
-    items = gold_of(file, (_item(file, record, questions) for record in records))
+    items = gold_of(file, (_item(record, questions) for record in read_records(file, None, "annotations", "data")))
     return Gold(file, items, [_with_confidence(one) for one in said])
 
 
-def _item(file: Path, record: Mapping[str, Any], questions: Mapping[str, str]) -> Prediction:
-    key = as_id(record.get("question_id", record.get("image")), "question_id", file, None)
-    given = record.get("answers")
-    if not isinstance(given, list) or not given:
-        raise HoldfastError("the annotation has no answers, as test splits have none", file=file, item=key)
-    answers = tuple(str(one["answer"]) if isinstance(one, dict) and "answer" in one else str(one) for one in given)
+def _item(record: Fields, questions: Mapping[str, str]) -> Prediction:
+    key = as_id(record.get("question_id", record.get("image")), "question_id", record.file, record.line)
     fields = ("answer_type", "question_type", "answerable")
-    extra = {name: record[name] for name in fields if record.get(name) is not None}
-    image = as_key(record.get("image_id", record.get("image")))
-    question = str(record.get("question") or questions.get(key, ""))
-    return Prediction(key, references=answers, question=question, image=image, extra=extra)
+    return Prediction(
+        key,
+        references=tuple(record.named(key).answers()),
+        question=record.words("question") or questions.get(key, ""),
+        image=as_key(record.get("image_id", record.get("image"))),
+        extra={name: record.get(name) for name in fields if record.get(name) is not None},
+    )
 
 
 def _questions(file: Path) -> dict[str, str]:
@@ -49,9 +46,7 @@ def _questions(file: Path) -> dict[str, str]:
     beside = next((file.with_name(n) for n in renamed if n != name and file.with_name(n).is_file()), None)
     if beside is None:
         return {}
-    content = read_json(beside)
-    records = content.get("questions", []) if isinstance(content, dict) else content
-    return {str(r.get("question_id")): str(r.get("question", "")) for r in records if isinstance(r, dict)}
+    return {one.words("question_id"): one.words("question") for one in read_records(beside, None, "questions")}
 
 
 def _with_confidence(one: Prediction) -> Prediction:
