@@ -242,11 +242,23 @@ class Columns:
 
 def lettered(values: Mapping[str, Any]) -> tuple[str, ...]:
     """The options in columns A, B, C..., empty ones at the end left off; one alone is something else."""
-    cells = ["" if values.get(name) is None else str(values[name]).strip() for name in _LETTERS]
-    cells = ["" if cell.lower() == "nan" else cell for cell in cells]
+    cells = options_in(values, _LETTERS)
+    return cells if len(cells) > 1 else ()
+
+
+def options_in(values: Mapping[str, Any], letters: str) -> tuple[str, ...]:
+    """The texts of columns called by letters up to the last one that is filled; an empty one on the way stays, for
+    letters count."""
+    cells = [cell_text(values.get(name)) for name in letters]
     while cells and not cells[-1]:
         cells.pop()
-    return tuple(cells) if len(cells) > 1 else ()
+    return tuple(cells)
+
+
+def cell_text(value: Any) -> str:
+    """A cell's text; tables written by pandas say ``nan`` for nothing."""
+    text = "" if value is None else str(value).strip()
+    return "" if text.lower() == "nan" else text
 
 
 def as_index(identity: str) -> int | None:

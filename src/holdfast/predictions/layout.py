@@ -138,10 +138,7 @@ def known_by(metric: str, reading: Reading) -> Reading:
     """The reading of a benchmark's own result file: its metric is known, and its task is called so too unless the file
     names it."""
     reading.metric = metric
-    if not reading.named:
-        (rows,) = reading.tasks.values()
-        reading.tasks, reading.named = {metric: rows}, True
-    return reading
+    return reading if reading.named else reading.called(metric)
 
 
 def reading_of(look: Look, recognised: str, predictions: Iterable[Prediction]) -> Reading:

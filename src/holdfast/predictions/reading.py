@@ -75,6 +75,12 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     totals: dict[str, Score] = field(default_factory=dict)
 
+    def called(self, task: str, *, named: bool = True) -> Reading:
+        """This reading of one task under the task's proper name."""
+        (rows,) = self.tasks.values()
+        self.tasks, self.named = {task: rows}, named
+        return self
+
 
 class Look:
     """What a file shows before a layout is chosen; it is opened once.

@@ -33,8 +33,7 @@ def read(path: str | Path, ask: Ask | None = None) -> Reading:
     if ask.task is not None:
         if len(reading.tasks) > 1:
             raise HoldfastError(f"the source holds {len(reading.tasks)} tasks, so --task cannot name it", file=source)
-        (predictions,) = reading.tasks.values()
-        reading.tasks, reading.named = {ask.task: predictions}, True
+        return reading.called(ask.task)
     return reading
 
 

@@ -51,8 +51,7 @@ def read(look: Look, ask: Ask) -> Reading:
         else:
             kept.append(_sample(row, look, score, ask.scale))
     told = f"lmms-eval samples of {task}" + (f", scored by '{score}'" if score else ", without a score")
-    reading = reading_of(look, told, kept)
-    reading.tasks, reading.named = {task: kept}, named is not None
+    reading = reading_of(look, told, kept).called(task, named=named is not None)
     if others:
         reading.notes.append(f"{look.path.name}: kept the samples of filter '{kept_filter}', left out {others} others.")
     return reading

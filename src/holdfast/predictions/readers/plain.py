@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from holdfast.files import Record
@@ -21,16 +21,15 @@ def read_records(look: Look, ask: Ask) -> Reading:
     Raises:
         HoldfastError: No column can be the id or the prediction, or two can.
     """
-    columns = find_columns(
-        look.keys,
-        ask.columns,
-        look.path,
-        gold_needed=ask.judges and ask.references is None,
-        score_needed=not ask.judges,
-    )
+    columns = _columns(look.keys, ask.columns, look, ask)
     shown = ", ".join(f"{name} = {columns[name]}" for name in FIELDS if name in columns)
     reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
     return reading_of(look, f"plain table ({shown})", reader.predictions(look.rows()))
+
+
+def _columns(keys: Set[str], named: Mapping[str, str], look: Look, ask: Ask) -> dict[str, str]:
+    gold_needed = ask.judges and ask.references is None
+    return find_columns(keys, named, look.path, gold_needed=gold_needed, score_needed=not ask.judges)
 
 
 def fits_map(look: Look) -> bool:
@@ -48,13 +47,7 @@ def read_map(look: Look, ask: Ask) -> Reading:
     inner = inner_map(look.content)
     if all(isinstance(value, dict) for value in inner.values()):
         rows = [Record(1, {"id": key, **value}) for key, value in inner.items()]
-        columns = find_columns(
-            frozenset(rows[0].values),
-            {"id": "id", **ask.columns},
-            look.path,
-            gold_needed=ask.judges and ask.references is None,
-            score_needed=not ask.judges,
-        )
+        columns = _columns(frozenset(rows[0].values), {"id": "id", **ask.columns}, look, ask)
         reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
         return reading_of(look, "map of ids to records", reader.predictions(rows))
     rows = [Record(1, {"id": key, "prediction": value}) for key, value in inner.items()]

@@ -43,10 +43,8 @@ def read(look: Look, ask: Ask) -> Reading:
     reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
     told = "VLMEvalKit table" + (f", scored by '{columns['score']}'" if "score" in columns else ", without scores")
     reading = reading_of(look, told, _together(list(reader.predictions(map(_answered, look.rows())))))
-    (predictions,) = reading.tasks.values()
-    reading.tasks = {_JUDGED.sub("", stem(look.path)): predictions}
-    reading.named, reading.after_model = False, True
-    return reading
+    reading.after_model = True
+    return reading.called(_JUDGED.sub("", stem(look.path)), named=False)
 
 
 def _answered(row: Record) -> Record:

@@ -28,8 +28,7 @@ def read(look: Look, ask: Ask) -> Reading:
     """The questions of one subject."""
     reading = reading_of(look, "MMMU output", (_item(row, look.path) for row in look.rows()))
     if look.path.name == _OUTPUT:
-        (rows,) = reading.tasks.values()
-        reading.tasks = {look.path.parent.name: rows}
+        reading = reading.called(look.path.parent.name, named=reading.named)
     reading.metric = "mmmu"
     return reading
 

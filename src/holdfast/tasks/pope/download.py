@@ -16,8 +16,9 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     file = source.file(name, f"output/coco/{name}", f"coco/{name}")
     folder = source.folder("val2014")
     for row in records(file):
-        label = draft(Fields(file, row.values, row.line), split)
-        yield replace(label, image=f"{folder}/{label.image}")
+        record = Fields(file, row.values, row.line)
+        label = draft(record, split)
+        yield replace(label, image=f"{folder}/{record.safe(label.image or '')}")
 
 
 def draft(record: Fields, split: str) -> Draft:
@@ -26,5 +27,5 @@ def draft(record: Fields, split: str) -> Draft:
     label = record.text("label").strip().lower()
     if label not in ("yes", "no"):
         raise record.fault(f"the label is '{label}', not yes or no")
-    image = record.safe(record.text("image"))
-    return Draft(record.item, record.text("text"), (label,), image, extra={"category": split})
+    question = record.words("text") or record.words("question")
+    return Draft(record.item, question, (label,), record.words("image"), extra={"category": split})

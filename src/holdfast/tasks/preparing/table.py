@@ -17,6 +17,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.files import records
+from holdfast.predictions.columns import cell_text, options_in
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Fields
 
@@ -32,14 +33,11 @@ class TableRow(Fields):
 
     def cell(self, *names: str) -> str:
         """The text of the first of these columns that says something."""
-        return next((text for name in names if (text := _text(self.values.get(name)))), "")
+        return next((text for name in names if (text := cell_text(self.values.get(name)))), "")
 
     def choices(self) -> tuple[str, ...]:
-        """Options A, B, C... up to the last one that is filled; an empty one on the way stays, for letters count."""
-        texts = [self.cell(name) for name in ascii_uppercase]
-        while texts and not texts[-1]:
-            texts.pop()
-        return tuple(texts)
+        """Options A, B, C..., empty ones on the way among them."""
+        return options_in(self.values, ascii_uppercase)
 
     def gold(self, options: int) -> int:
         """Index of the right option.
@@ -63,7 +61,7 @@ class TableRow(Fields):
         """
         owner, text = self.item, self.cell("image")
         if 0 < len(text) <= _LONGEST_INDEX:
-            owner, text = text, _text(self.table.get(text, {}).get("image"))
+            owner, text = text, cell_text(self.table.get(text, {}).get("image"))
         try:
             listed = ast.literal_eval(text) if text.startswith("[") and text.endswith("]") else [text]
             found = tuple(base64.b64decode(str(one), validate=True) for one in listed)
@@ -82,7 +80,7 @@ def table_rows(file: Path) -> Iterator[TableRow]:
     """
     found: dict[str, tuple[int, Mapping[str, Any]]] = {}
     for record in records(file):
-        index = _text(record.values.get("index")) or _text(record.values.get("question_id"))
+        index = cell_text(record.values.get("index")) or cell_text(record.values.get("question_id"))
         if not index:
             raise HoldfastError("the row has no index", file=file, line=record.line)
         if index in found:
@@ -130,9 +128,3 @@ def with_pictures(draft: Draft, row: TableRow) -> Draft:
 
 def _ending(picture: bytes) -> str:
     return "png" if picture.startswith(b"\x89PNG") else "jpg"
-
-
-def _text(value: Any) -> str:
-    """A cell's text; tables written by pandas say ``nan`` for nothing."""
-    text = "" if value is None else str(value).strip()
-    return "" if text.lower() == "nan" else text

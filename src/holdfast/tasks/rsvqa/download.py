@@ -28,8 +28,8 @@ def drafts(asked: Path, given: Path) -> Iterator[Draft]:
         record = unnamed.named(str(number))
         if number not in answers:
             raise record.fault(f"the question has no answer in {given.name}")
-        image, extra = str(record.whole("img_id")), {"question_type": record.get("type")}
-        yield Draft(record.item, record.text("question"), (answers[number],), image, extra=extra)
+        question, image, extra = record.words("question"), record.words("img_id"), {"question_type": record.get("type")}
+        yield Draft(record.item, question, (answers[number],), image, extra=extra)
 
 
 def _active(file: Path, name: str) -> Iterator[Fields]:

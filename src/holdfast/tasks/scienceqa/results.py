@@ -38,7 +38,7 @@ def fits_result(look: Look) -> bool:
 
 def read_result(look: Look, ask: Ask) -> Reading:
     """Texts by id, and what was recorded of each; where no text stands, the recorded option is the answer."""
-    return _named(look, "ScienceQA result file", _recorded(look))
+    return reading_of(look, "ScienceQA result file", _recorded(look)).called("scienceqa")
 
 
 def _recorded(look: Look) -> Iterator[Prediction]:
@@ -63,7 +63,8 @@ def fits_analysis(look: Look) -> bool:
 
 def read_analysis(look: Look, ask: Ask) -> Reading:
     """Answers with LLaVA's verdicts."""
-    return _named(look, "ScienceQA output of LLaVA (correct and incorrect lists)", _sorted(look))
+    told = "ScienceQA output of LLaVA (correct and incorrect lists)"
+    return reading_of(look, told, _sorted(look)).called("scienceqa")
 
 
 def _sorted(look: Look) -> Iterator[Prediction]:
@@ -82,13 +83,6 @@ def _sorted(look: Look) -> Iterator[Prediction]:
                 metric="scienceqa",
                 status="unparsed" if entry.get("parsed_ans") == "FAILED" else None,
             )
-
-
-def _named(look: Look, told: str, predictions: Iterator[Prediction]) -> Reading:
-    reading = reading_of(look, told, predictions)
-    (made,) = reading.tasks.values()
-    reading.tasks, reading.named = {"scienceqa": made}, True
-    return reading
 
 
 def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
