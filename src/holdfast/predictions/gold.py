@@ -12,7 +12,6 @@ from holdfast.files import Record, read
 from holdfast.predictions.columns import NAMES, Columns
 from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
-from holdfast.values import JSON
 
 
 @dataclass(frozen=True, slots=True)

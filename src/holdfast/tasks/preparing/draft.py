@@ -9,6 +9,7 @@ from typing import Any
 
 from holdfast.predictions.record import Prediction
 from holdfast.tasks.preparing.source import Fields
+from holdfast.values import JSON
 
 BLANK = "(blank)"
 """Stands for an annotator's empty answer, so that ten stay ten; no sensible prediction equals it."""

@@ -11,6 +11,7 @@ from holdfast.errors import HoldfastError
 from holdfast.files import read_json
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Fields, Source, read_objects
+from holdfast.values import JSON
 
 SUBJECTS = {"natural science": "NAT", "social science": "SOC", "language science": "LAN"}
 
@@ -39,7 +40,7 @@ def draft(record: Fields) -> Draft:
     answer = record.index(len(choices))
     hint, pictured = _tidy(record.get("hint") or ""), bool(record.get("image"))
     grade = "".join(filter(str.isdigit, record.words("grade")))
-    extra: dict[str, Any] = {
+    extra: JSON = {
         "answer_index": answer,
         "hint": hint or None,
         "subject": SUBJECTS.get(record.words("subject")),
