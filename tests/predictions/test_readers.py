@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError
+from holdfast.predictions.file import read_predictions
 from holdfast.predictions.reading import Ask
 from holdfast.scoring.read import read
 from holdfast.verdict.compare import compare
@@ -294,3 +295,14 @@ def test_gzipped_json(tmp_path) -> None:
     with gzip.open(path, "wt", encoding="utf-8") as stream:
         json.dump([{"question_id": 1, "answer": "red"}], stream)
     assert read(path).recognised == "VQA results"
+
+
+def test_extras_of_one_kind_are_kept_once_and_equal_numbers_stay_apart(tmp_path: Path) -> None:
+    given: list[dict[str, object]] = [{"kind": "a"}, {"kind": "a"}, {"kind": 1}, {"kind": True}, {"kind": 1.0}]
+    given += [{"kind": ["a"]}, {"kind": ["a"]}]
+    file = tmp_path / "p.jsonl"
+    rows = [{"id": f"q{at}", "task": "t", "prediction": "x", "extra": extra} for at, extra in enumerate(given)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    found = [prediction.extra for prediction in read_predictions(file)]
+    assert [repr(dict(extra)) for extra in found] == [repr(extra) for extra in given]
+    assert found[0] is found[1]

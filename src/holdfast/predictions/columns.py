@@ -50,6 +50,8 @@ OTHERS = frozenset((*NAMES["prediction"], *NAMES["references"])) - {"answer"}
 
 _LIST_LIMIT = 1 << 16
 """Letters of a list written into a cell."""
+_CATEGORIES = 1 << 12
+"""Different extras of which one is kept for all records; where there are more, they are of items and not of kinds."""
 _KEY_LIMIT = 512
 """Letters of an image's key; longer ones are pictures written as text."""
 _NO_EXTRA = frozenset(("extra", "metadata", "answer_id", "model_id", "prompt"))
@@ -157,6 +159,7 @@ class Columns:
         self._at = {field: columns.get(field, _ABSENT) for field in FIELDS}
         self._rest: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._same: dict[Any, Any] = {}
+        self._extras: dict[tuple[object, ...], Mapping[str, Any]] = {}
 
     def predictions(self, rows: Iterable[Record]) -> Iterator[Prediction]:
         """Every record as a prediction.
@@ -237,7 +240,21 @@ class Columns:
             extra.update(inner)
         elif inner is not None and inner != "":
             raise HoldfastError("'extra' is not a JSON object", file=self.file, line=line, item=item)
-        return extra or NOTHING
+        return self._shared(extra) if extra else NOTHING
+
+    def _shared(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same mapping for all records that are of one category: it weighs more than all else of a record."""
+        key = []
+        for name, value in extra.items():
+            if value.__class__ not in (str, int, bool):
+                return extra
+            key += [name, value.__class__, value]  # 1 and True are equal, and must not stand for each other
+        found = self._extras.get(tuple(key))
+        if found is None:
+            found = extra
+            if len(self._extras) < _CATEGORIES:
+                self._extras[tuple(key)] = extra
+        return found
 
 
 def lettered(values: Mapping[str, Any]) -> tuple[str, ...]:
