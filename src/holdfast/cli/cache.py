@@ -19,6 +19,7 @@ def cache(
         return
     import json
 
+    from holdfast.data.contents import memory
     from holdfast.speed.features.folder import DEFAULT_CAP, default_folder, groups
 
     folder = default_folder()
@@ -28,9 +29,14 @@ def cache(
         rows = [
             vars(group.card) | {"entries": len(group.files), "bytes": group.size, "used": group.used} for group in found
         ]
-        print(json.dumps({"folder": str(folder), "bytes": size, "cap": DEFAULT_CAP, "groups": rows}, indent=1))
+        known = memory()
+        kept = None if known is None else {"file": str(known.file), "bytes": known.size, "files": known.known}
+        facts = {"folder": str(folder), "bytes": size, "cap": DEFAULT_CAP, "groups": rows, "contents": kept}
+        print(json.dumps(facts, indent=1))
         return
     print(f"{folder}: {_sets(entries)}, {_bytes(size)} of {_bytes(DEFAULT_CAP)}.")
+    if (remembered := memory()) is not None:
+        print(f"{remembered.file}: digests of {_files(remembered.known)}, {_bytes(remembered.size)}.")
     if found:
         print(f"\n{'model':<30} {'stage':<9} {'dtype':<8} {'sets':>7} {'size':>8}  last used")
     for group in found:
@@ -47,27 +53,37 @@ def clear(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
-    """Delete stored features; they are computed again when they are needed."""
+    """Delete stored features and, without --older-than, digests of files; both are made again when they are needed."""
     import sys
     import time
 
+    from holdfast.data.contents import forget, memory
     from holdfast.errors import HoldfastError
     from holdfast.speed.features.folder import clear as empty
     from holdfast.speed.features.folder import default_folder, stored
 
     folder, seconds = default_folder(), (older_than or 0.0) * 86400
     old = [file for file in stored(folder) if time.time() - file.used >= seconds]
-    if old and not yes:
+    remembered = memory() if older_than is None else None
+    if (old or remembered) and not yes:
         what = f"{_sets(len(old))}, {_bytes(sum(file.size for file in old))}, in {folder}"
+        if remembered is not None:
+            what += f", and the digests of {_files(remembered.known)} in {remembered.file}"
         if not sys.stdin.isatty():
             raise HoldfastError(f"deleting {what} was not confirmed", remedy="add --yes")
         typer.confirm(f"Delete {what}?", abort=True)
     count, freed = empty(folder, older_than=seconds)
     print(f"Deleted {_sets(count)}, {_bytes(freed)}.")
+    if remembered is not None:
+        print(f"Deleted the digests of {_files(remembered.known)}, {_bytes(forget())}.")
 
 
 def _sets(count: int) -> str:
     return f"{count:,} image set{'' if count == 1 else 's'}"
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def _bytes(size: int) -> str:

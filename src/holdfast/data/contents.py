@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,6 +165,54 @@ def remember_pictures(sound: Sequence[bytes], rules: str) -> None:
     with _memory() as memory:
         if memory is not None:
             memory.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?)", [(digest, rules) for digest in sound])
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The file in which digests are kept, its bytes with what SQLite keeps beside it, and how many files it knows."""
+
+    file: Path
+    size: int
+    known: int
+
+
+def memory() -> Remembered | None:
+    """What is remembered; None where nothing is."""
+    try:
+        place = _place()
+        size = sum(file.stat().st_size for file in _beside(place) if file.is_file())
+        if not place.is_file():
+            return None
+        with closing(sqlite3.connect(place, timeout=10)) as connection:
+            (known,) = connection.execute("SELECT COUNT(*) FROM files").fetchone()
+    except (OSError, RuntimeError):
+        return None
+    except sqlite3.Error:  # no database, or none of ours yet
+        known = 0
+    return Remembered(place, size, known)
+
+
+def forget() -> int:
+    """Delete what is remembered; files are read again when they are needed.
+
+    Returns:
+        Bytes freed.
+    """
+    found = memory()
+    _here.clear()
+    if found is None:
+        return 0
+    for file in _beside(found.file):
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            problem = f"it cannot be deleted: {error.strerror}"
+            raise HoldfastError(problem, file=file, remedy="delete it by hand") from error
+    return found.size
+
+
+def _beside(place: Path) -> list[Path]:
+    return [place.with_name(place.name + ending) for ending in ("", "-journal", "-wal", "-shm")]
 
 
 def cores() -> int:

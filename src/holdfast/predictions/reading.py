@@ -62,6 +62,7 @@ class Reading:
         roots: Folders in which image keys may be looked up.
         notes: What the reader had to decide.
         totals: What a metric made of each task, where one was asked.
+        asked: Digests of the items, pictures and questions of each task, and the settings, where the source says them.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Reading:
     roots: tuple[Path, ...] = ()
     notes: list[str] = field(default_factory=list)
     totals: dict[str, Score] = field(default_factory=dict)
+    asked: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def called(self, task: str, *, named: bool = True) -> Reading:
         """This reading of one task under the task's proper name."""

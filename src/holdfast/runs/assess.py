@@ -92,7 +92,7 @@ def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tok
         "model": loaded.name,
         "setup": loaded.setup,
         "tasks": asked,
-        "asked": {task.name: task.pictures() for task in tasks},
+        "asked": {task.name: task.asked(max_new_tokens, options) for task in tasks},
     }
     remedy = "choose another --out"
     if (folder.path / FILE).exists():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from holdfast.config.schema import Evaluate
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.models.loading import Loaded
@@ -20,7 +21,7 @@ FORMAT = 2
 """Format 1 knew pictures by name and size, and said nothing of processor, tokenizer, template and generation."""
 
 
-def check_fingerprint(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task]) -> None:
+def check_fingerprint(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], settings: Evaluate) -> None:
     """Record the model and the examples of a run, or refuse if they are not those it began with.
 
     Raises:
@@ -32,7 +33,11 @@ def check_fingerprint(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task]) 
         "model": loaded.setup,
         "tasks": {task.name: _parts(task) for task in tasks},
         # What was asked, for a comparison with answers of another run.
-        "asked": {task.name: task.pictures() for task in tasks if not isinstance(task.test, PocketExamples)},
+        "asked": {
+            task.name: task.asked(settings.max_new_tokens, settings.options)
+            for task in tasks
+            if not isinstance(task.test, PocketExamples)
+        },
     }
     if folder.has_work and (folder.path / FILE).exists():
         then = folder.read_json(FILE, "base_identity", "tasks")

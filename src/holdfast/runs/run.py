@@ -169,7 +169,7 @@ class Runner:
         assert tasks.target is not None
         if not (self.folder.path / "skipped.json").exists():
             self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
-        check_fingerprint(self.folder, loaded, tasks.all)
+        check_fingerprint(self.folder, loaded, tasks.all, self.config.evaluate)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
                 self._take_over(self.parent, loaded, recipe, tasks)

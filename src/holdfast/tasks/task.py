@@ -51,15 +51,26 @@ class Task:
                     digest.update(image.tobytes())
         return digest.hexdigest()[:16]
 
-    def pictures(self) -> dict[str, str]:
-        """What the test items are and what they show, apart: answers to one list of items can be compared if both
-        saw the same.
+    def asked(self, max_new_tokens: int, options: str) -> dict[str, str]:
+        """What the test items are, what they show, what is asked and how, apart: answers to one list of items can be
+        compared if the rest is the same.
+
+        Args:
+            max_new_tokens: Longest answer, where the task itself says nothing.
+            options: How a choice is made among given options.
         """
-        ids, seen = hashlib.sha256(), hashlib.sha256()
+        ids, seen, said = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
         for example, pictures in zip(self.test, contents_of(self.test), strict=True):
             ids.update(repr(example.id).encode())
             seen.update(b"".join(pictures) + b"|")
-        return {"items": ids.hexdigest()[:16], "pictures": seen.hexdigest()[:16]}
+            *earlier, last = example.turns
+            said.update(repr((example.system, earlier, last.question)).encode())
+        return {
+            "items": ids.hexdigest()[:16],
+            "pictures": seen.hexdigest()[:16],
+            "questions": said.hexdigest()[:16],
+            "settings": f"{options}, at most {self.max_new_tokens or max_new_tokens} tokens",
+        }
 
 
 def contents_of(examples: Sequence[Example]) -> list[list[bytes]]:

@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError, nearest
 from holdfast.predictions.reading import Ask, Reading
 from holdfast.predictions.record import Prediction
 from holdfast.scoring.judge import scored
-from holdfast.verdict.pairing import pair_tasks
+from holdfast.verdict.pairing import check_asked, pair_tasks
 from holdfast.verdict.records import Comparison
 from holdfast.verdict.runs import RunsComparison
 from holdfast.verdict.sentences import verdict
@@ -88,6 +88,8 @@ def compare(base: Source, tuned: Source, **settings: Unpack[Settings]) -> Compar
     names = _names(before, after)
     base_tasks, tuned_tasks = _same_names(before, after, settings.get("target"))
     pairs, notes = pair_tasks(base_tasks, tuned_tasks, names=names, intersect=ask.intersect)
+    for name in pairs:
+        check_asked(name, before.asked.get(name, {}), after.asked.get(name, {}), names)
     targets = _targets(settings.get("target"), after, pairs)
     ordered = [*(name for name in pairs if name in targets), *(name for name in pairs if name not in targets)]
     records, clusters = [], {}

@@ -50,6 +50,30 @@ def pair_tasks(
     return pairs, notes
 
 
+def check_asked(name: str, base: Mapping[str, str], tuned: Mapping[str, str], names: tuple[str, str]) -> None:
+    """Refuse answers of a task that were not asked alike, as far as both sides say how they were.
+
+    Args:
+        name: Of the task.
+        base: What :attr:`holdfast.predictions.reading.Reading.asked` says of it before.
+        tuned: The same after.
+        names: What to call the two in the message.
+
+    Raises:
+        HoldfastError: Other pictures, questions or settings; other items are told by their ids.
+    """
+    whole = base.get("items") == tuned.get("items")
+    for what, words in (("pictures", "pictures"), ("questions", "questions or another prompt"), ("settings", "")):
+        before, after = base.get(what), tuned.get(what)
+        if before is None or after is None or before == after or (words and not whole):
+            continue
+        sides = f"in {names[0]} than in {names[1]}" if words else f"({before} in {names[0]}, {after} in {names[1]})"
+        raise HoldfastError(
+            f"task '{name}' was asked with other {words or 'generation settings'} {sides}",
+            remedy="ask both models the same way, with holdfast eval",
+        )
+
+
 def _pair_items(
     task: str,
     base: Sequence[Prediction],

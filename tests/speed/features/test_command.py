@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.data import contents
 from holdfast.speed.features.folder import DEFAULT_CAP, GroupCard, default_folder
 from tests.cli.conftest import desk as desk
 from tests.cli.test_start import HEAVY, imported
@@ -59,6 +60,23 @@ def test_the_table(desk: Desk, kept: Path) -> None:
     facts = json.loads(desk.run("cache", "--json").out)
     assert facts["bytes"] == 4500 and facts["cap"] == DEFAULT_CAP
     assert [(group["entries"], group["stage"]) for group in facts["groups"]] == [(1, "tower"), (2, "tower")]
+
+
+def test_the_memory_of_contents_is_listed_and_cleared(desk: Desk, kept: Path, tmp_path: Path) -> None:
+    assert json.loads(desk.run("cache", "--json").out)["contents"] is None
+    picture = tmp_path / "old.png"
+    picture.write_bytes(b"a picture")
+    os.utime(picture, (time.time() - 60,) * 2)
+    settled = contents.Stamp.of(picture)._replace(changed=0)
+    contents.remember([(picture, (settled, b"d" * 32))])
+    file = kept / "contents.sqlite"
+    assert f"{file}: digests of 1 file, " in desk.run("cache").out
+    listed = json.loads(desk.run("cache", "--json").out)["contents"]
+    assert listed == {"file": str(file), "bytes": file.stat().st_size, "files": 1}
+    desk.run("cache", "clear").refused("the digests of 1 file in", "--yes")
+    assert "digests" not in desk.run("cache", "clear", "--older-than", "7", "--yes").out and file.exists()
+    assert "Deleted the digests of 1 file, " in desk.run("cache", "clear", "--yes").out and not file.exists()
+    assert contents.known([picture]) == ({}, [picture])
 
 
 def test_clearing(desk: Desk, kept: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,21 @@ def read_run(path: Path, ask: Ask) -> Reading:
     reading.recognised = f"Holdfast run folder, {len(files)} {'task' if len(files) == 1 else 'tasks'}"
     # Drawn images stand once for all runs of a model, beside the run folders; RUN/base is one level deeper.
     drawn = (place / ".base" / "images" for place in (path.parent, path.parent.parent))
+    reading.asked = _asked(path)
     reading.roots = (path / "images", path.parent / "images", *drawn, path)
     return reading
+
+
+def _asked(path: Path) -> dict[str, dict[str, str]]:
+    """What a run or an evaluation recorded of its questions; nothing where it is older or the record is damaged."""
+    for place in (path, path.parent) if path.name in ("base", "start") else (path,):
+        for name in ("begun.json", "evaluation.json"):
+            with suppress(HoldfastError):
+                found = read_json(place / name)
+                asked = found.get("asked") if isinstance(found, dict) else None
+                if isinstance(asked, dict):
+                    return {str(task): facts for task, facts in asked.items() if isinstance(facts, dict)}
+    return {}
 
 
 def nothing_in(path: Path) -> HoldfastError:
