@@ -128,6 +128,12 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """What is tried, as git calls it; ``-dirty`` where files were edited since."""
+    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "no commit"
+
+
 def versions() -> dict[str, str]:
     """Of the packages that decide what is measured; absent ones are left out."""
     found = {}

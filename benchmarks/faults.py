@@ -25,12 +25,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from common import machine, progress, table
+from common import commit, machine, progress, table
 
 RECIPE = """\
 model: pocket
@@ -42,6 +42,7 @@ evaluate: {{source_limit: 10, batch_size: 4}}
 speed: {{feature_cache: "{cache}"}}
 """
 KINDS = ("folders", "folder", "cache")
+CACHES = ("off", "on")
 
 
 def start(words: list[str], said: Path) -> int:
@@ -98,16 +99,26 @@ def litter(folder: Path) -> list[str]:
 class Bench:
     """One folder, one recipe, and the counts."""
 
-    def __init__(self, folder: Path, *, processes: int, steps: int, seed: int) -> None:
+    def __init__(
+        self, folder: Path, *, processes: int, steps: int, seed: int, times: int = 3, caches: Sequence[str] = CACHES
+    ) -> None:
         self.folder, self.processes, self.random = folder, processes, random.Random(seed)
+        self.times, self.caches = times, caches
         self.counts: dict[str, Counter[str]] = {}
         self.wrong: list[str] = []
-        for cache in ("off", "on"):
+        for cache in CACHES:
             (folder / f"{cache}.yaml").write_text(RECIPE.format(steps=steps, cache=cache), encoding="utf-8")
         os.environ["HOLDFAST_CACHE"] = str(folder / "cache")
-        begun = time.monotonic()
-        self.reference = {cache: self.undisturbed(cache) for cache in ("off", "on")}
-        self.seconds = (time.monotonic() - begun) / 2
+        self.seconds = 0.0
+        self.references: dict[str, dict[str, str]] = {}
+
+    def reference(self, cache: str) -> dict[str, str]:
+        """What an undisturbed run leaves; made once, and the time of the first decides when runs are killed."""
+        if cache not in self.references:
+            begun = time.monotonic()
+            self.references[cache] = self.undisturbed(cache)
+            self.seconds = self.seconds or time.monotonic() - begun
+        return self.references[cache]
 
     def command(self, out: Path, cache: str = "off") -> list[str]:
         return ["tune", str(self.folder / f"{cache}.yaml"), "--out", str(out)]
@@ -126,6 +137,7 @@ class Bench:
         """One round: all processes together, then a look at everything they left."""
         place = self.folder / f"{kind}-{number}"
         cache = "on" if kind == "cache" else "off"
+        expected = self.reference(cache)
         if kind == "cache":
             shutil.rmtree(self.folder / "cache", ignore_errors=True)
         count = self.counts.setdefault(kind, Counter())
@@ -147,7 +159,7 @@ class Bench:
             self.fault(f"folder round {number}: nobody finished")
             return
         for run in dict.fromkeys(runs):
-            if (run / "scores.json").exists() and left(run) != self.reference[cache]:
+            if (run / "scores.json").exists() and left(run) != expected:
                 self.fault(f"{kind} round {number}: {run.name} differs from an undisturbed run")
                 count["different"] += 1
         count["left unfinished"] += len(litter(place)) + len(litter(self.folder / "cache"))
@@ -155,16 +167,17 @@ class Bench:
 
     def kill(self, number: int) -> None:
         """One run, disturbed until it ends by itself."""
-        cache = self.random.choice(("off", "on"))
+        cache = self.random.choice(self.caches)
+        expected = self.reference(cache)
         place = self.folder / f"kill-{number}"
         said, run = self.folder / "said-kill", place / "run"
         said.unlink(missing_ok=True)
         if cache == "on":
             shutil.rmtree(self.folder / "cache", ignore_errors=True)
         count = self.counts.setdefault("kills", Counter())
-        for attempt in range(4):
+        for attempt in range(self.times + 1):
             process = start(self.command(run, cache), said)
-            if attempt < 3:
+            if attempt < self.times:
                 time.sleep(self.random.uniform(0, 1.2 * self.seconds))
                 number_of = signal.SIGTERM if self.random.random() < 0.25 else signal.SIGKILL
                 stage = "evaluating" if (run / "artifact").exists() else "training"
@@ -181,7 +194,7 @@ class Bench:
                 break
         if not (run / "scores.json").exists():
             self.fault(f"run {number} was not finished", said)
-        elif left(run) != self.reference[cache]:
+        elif left(run) != expected:
             self.fault(f"run {number} differs from an undisturbed run")
             count["different"] += 1
         else:
@@ -196,7 +209,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=50, help="of each kind of overlap (default 50)")
     parser.add_argument("--processes", type=int, default=8, help="started together (default 8)")
-    parser.add_argument("--kills", type=int, default=200, help="runs that are killed up to three times (default 200)")
+    parser.add_argument("--kills", type=int, default=200, help="runs that are killed (default 200)")
+    parser.add_argument("--times", type=int, default=3, help="that such a run is killed at most (default 3)")
+    parser.add_argument("--caches", default=",".join(CACHES), help="runs that are killed: feature cache off, on")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of overlaps")
     parser.add_argument("--steps", type=int, default=6, help="of a run (default 6)")
     parser.add_argument("--seed", type=int, default=0)
@@ -207,7 +222,14 @@ def main() -> None:
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="holdfast-faults-"))
     try:
-        bench = Bench(folder, processes=given.processes, steps=given.steps, seed=given.seed)
+        bench = Bench(
+            folder,
+            processes=given.processes,
+            steps=given.steps,
+            seed=given.seed,
+            times=given.times,
+            caches=given.caches.split(","),
+        )
         work: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         for number in range(given.rounds):
             work += [(bench.overlap, (kind, number)) for kind in given.kinds.split(",") if kind]
@@ -223,6 +245,7 @@ def main() -> None:
         "processes": given.processes,
         "kills": given.kills,
         "seed": given.seed,
+        "commit": commit(),
         "seconds": round(time.monotonic() - begun, 1),
         "counts": {kind: dict(count) for kind, count in bench.counts.items()},
         "wrong": bench.wrong,
@@ -233,6 +256,7 @@ def main() -> None:
     else:
         rows = [[kind, what, str(n)] for kind, count in bench.counts.items() for what, n in sorted(count.items())]
         print("\n".join(table(["kind", "what", "times"], rows)))
+        print(f"seed {given.seed}, commit {report['commit']}, {report['seconds']} s; {report['machine']}")
         for line in bench.wrong:
             print("wrong:", line)
     sys.exit(bool(bench.wrong))

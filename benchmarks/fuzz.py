@@ -31,14 +31,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # the tests know how each layout is written
 
-from common import machine, progress, table, workshop  # noqa: E402
+from common import commit, machine, progress, table, workshop  # noqa: E402
 from mutations import damaged  # noqa: E402
 
 from holdfast.errors import LONGEST, HoldfastError  # noqa: E402
@@ -198,7 +197,13 @@ class Fuzz:
             return isinstance(again, Fault) and again.place == found.place
 
         short = content if kind == "models" or "more than" in found.place else reduced(content, same)
-        known |= {"round": number, "case": case.name, "file": file.name, "content": repr(short[:600]), "text": found.text}
+        known |= {
+            "round": number,
+            "case": case.name,
+            "file": file.name,
+            "content": repr(short[:600]),
+            "text": found.text,
+        }
 
 
 def apart(case: Case, seconds: float) -> str | Fault:
@@ -226,9 +231,10 @@ def apart(case: Case, seconds: float) -> str | Fault:
 
 def recipes(folder: Path, kind: str) -> list[Case]:
     """Configurations; ``plans`` also builds the model without values and attaches the methods."""
+    from tests.support.desk import picture, records, write_lines
+
     from holdfast.config.loading import dump_config, load_config, locate
     from holdfast.tasks.resolve import expand, resolve_task
-    from tests.support.desk import picture, records, write_lines
 
     for index in range(12):
         picture(folder / f"{index}.png", index)
@@ -300,10 +306,11 @@ speed: {share_images: off, feature_cache: "on", cache_dir: cache, cache_gb: 1, h
 
 def data(folder: Path, kind: str) -> list[Case]:
     """Example files in every form, as every kind of file."""
-    from holdfast.data.readers import read_examples
     from tests.data.test_forms import SAME
     from tests.scoring.test_same_number import delimited, xlsx
     from tests.support.desk import picture, records
+
+    from holdfast.data.readers import read_examples
 
     for index in range(3):
         picture(folder / f"{index}.png", index)
@@ -342,10 +349,11 @@ def data(folder: Path, kind: str) -> list[Case]:
 
 def predictions(folder: Path, kind: str) -> list[Case]:
     """Prediction files in every layout, with the references beside them where the layout has none."""
+    from tests.scoring.test_same_number import MAKERS, draw
+
     from holdfast.scoring.benchmarks import find_benchmark
     from holdfast.scoring.score import score_reading
     from holdfast.verdict.compare import compare
-    from tests.scoring.test_same_number import MAKERS, draw
 
     cases = []
     for maker in MAKERS:
@@ -366,9 +374,10 @@ def predictions(folder: Path, kind: str) -> list[Case]:
 
 def models(folder: Path, kind: str) -> list[Case]:
     """A model folder; two answers are asked of it."""
-    from holdfast import api
     from tests.support.desk import picture, records, write_lines
     from tests.support.tiny import save_llava
+
+    from holdfast import api
 
     save_llava(folder / "model")
     for index in range(2):
@@ -384,15 +393,6 @@ def models(folder: Path, kind: str) -> list[Case]:
 
     files = sorted(str(file.relative_to(folder)) for file in (folder / "model").iterdir())
     return [Case(name, folder, (name,), call) for name in files]
-
-
-@cache
-def commit() -> str:
-    """What is tried, as git calls it."""
-    import subprocess
-
-    words = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip() or "no commit"
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from holdfast.errors import HoldfastError
+from holdfast.files.places import cache_folder, path_of
 
 GAP = 3_000_000_000
 """Nanoseconds. FAT keeps times to two seconds, and a server's clock may be a little behind."""
@@ -251,14 +252,13 @@ def _unsigned(facts: Sequence[int]) -> Stamp:
 def _place() -> Path:
     named = os.environ.get("HOLDFAST_CACHE")
     if named:
-        return Path(named).expanduser() / "contents.sqlite"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".cache") / "holdfast" / "contents.sqlite"
+        return path_of(named) / "contents.sqlite"
+    return cache_folder() / "contents.sqlite"
 
 
 @contextmanager
 def _memory() -> Iterator[sqlite3.Connection | None]:
-    """The memory in one transaction, or None where there is none to be had: a read-only home, a full disk."""
+    """The memory in one transaction, or None where there is none to be had: no home or a read-only one, a full disk."""
     connection = _opened()
     if connection is None:
         yield None
@@ -276,7 +276,7 @@ def _opened() -> sqlite3.Connection | None:
         place = _place()
         place.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(place, timeout=10)
-    except (OSError, RuntimeError, sqlite3.Error):
+    except (OSError, HoldfastError, sqlite3.Error):
         return None
     try:
         connection.executescript(_TABLES)

@@ -248,7 +248,7 @@ def _turn(turn: Any, where: str) -> tuple[str, str, list[Any]]:
     content = turn.get("value", turn.get("content"))
     role = ROLES.get(str(name))
     if role is None:
-        if name in TOOLS:
+        if str(name) in TOOLS:
             raise HoldfastError(f"{where} is from '{name}'; calls of tools are not trained on")
         raise HoldfastError(f"{where} is from '{name}'", remedy=f"known: {', '.join(ROLES)}")
     if turn.get("weight") == 0:

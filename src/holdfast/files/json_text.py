@@ -116,9 +116,7 @@ def value_at(text: str, start: int = 0, *, nan_is_none: bool = False) -> tuple[A
             raise Mistake("a text holds half a surrogate pair", _half_pair_line(text, start, end))
         return value, end
     except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
-        problem = "it ends in the middle of a value" if cut else f"{error.msg} at column {error.colno}"
-        raise Mistake(problem, error.lineno, broken=True, cut=cut) from None
+        raise _broken(error, text) from None
     except _Token as error:
         raise Mistake(error.problem, _line_of(error.token, text, start)) from None
     except _Twice as error:
@@ -127,6 +125,12 @@ def value_at(text: str, start: int = 0, *, nan_is_none: bool = False) -> tuple[A
     except RecursionError:
         line = text.count("\n", 0, start) + 1
         raise Mistake(f"it is nested more than {DEPTH_LIMIT} deep", line, broken=True) from None
+
+
+def _broken(error: json.JSONDecodeError, text: str) -> Mistake:
+    cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+    problem = "it ends in the middle of a value" if cut else f"{error.msg} at column {error.colno}"
+    return Mistake(problem, error.lineno, broken=True, cut=cut)
 
 
 def whole_value(text: str, *, nan_is_none: bool = False) -> Any:
@@ -162,7 +166,12 @@ def list_entries(text: str, *, nan_is_none: bool = False) -> Iterator[tuple[int,
         except Mistake as mistake:
             if mistake.broken:
                 raise
-            value, (_, place) = mistake, _LENIENT.raw_decode(text, place)
+            try:
+                value, (_, place) = mistake, _LENIENT.raw_decode(text, place)
+            except json.JSONDecodeError as error:  # behind the mistake the entry is broken, too
+                raise _broken(error, text) from None
+            except RecursionError:
+                raise Mistake(f"it is nested more than {DEPTH_LIMIT} deep", line, broken=True) from None
         yield line, value
         place = space.match(text, place).end()  # type: ignore[union-attr]
         last = text[place : place + 1]

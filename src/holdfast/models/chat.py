@@ -150,7 +150,14 @@ class ChatProcessor:
         if self._is("PaliGemma"):
             return self._expand(texts, images, options)
         with listening(self.processor) as heard:
-            data = dict(self.processor(text=texts, images=images, **options))
+            try:
+                data = dict(self.processor(text=texts, images=images, **options))
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                reason = " ".join(str(error).split())[:300]
+                raise HoldfastError(
+                    f"the model's processor fails on pictures that could be opened ({reason})",
+                    remedy="check processor_config.json, preprocessor_config.json and the tokenizer's files",
+                ) from error
         if not heard and "return_offsets_mapping" in options:
             raise HoldfastError(
                 f"{type(self.processor).__name__} does not say where it puts image tokens",

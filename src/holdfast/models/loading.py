@@ -16,6 +16,7 @@ from torch import nn
 
 from holdfast import importing
 from holdfast.errors import HoldfastError
+from holdfast.files.places import path_of
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
 from holdfast.models.configuration import check_image_token, read_config
@@ -121,7 +122,7 @@ def load_model(
         check_image_token(model, name, chat.image_token_ids())
     except HoldfastError:
         raise
-    except (*_FAULTS, RuntimeError, MemoryError, SafetensorError) as error:
+    except Exception as error:  # whatever the code of transformers meets in a damaged file; tokenizers raise bare ones
         raise _explain(name, error) from error
     model.to(device).eval()
     return Loaded(name, model, chat, resolve_anatomy(model))
@@ -139,7 +140,9 @@ def load_chat(name: str, *, trust_remote_code: bool = False) -> ChatProcessor:
     place = model_place(name)
     try:
         return ChatProcessor(load_processor(place, trust_remote_code=trust_remote_code))
-    except _FAULTS as error:
+    except HoldfastError:
+        raise
+    except Exception as error:  # as above
         raise _explain(name, error) from error
 
 
@@ -151,7 +154,7 @@ def model_place(name: str) -> str:
     """
     if name == "pocket":
         return str(POCKET)
-    folder = Path(name).expanduser()
+    folder = path_of(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             remedy = "give the folder that holds config.json and *.safetensors"
@@ -228,7 +231,7 @@ def _explain(name: str, error: Exception) -> HoldfastError:
             f"model '{name}' needs code of its own", remedy="read that code, then set trust_remote_code: true"
         )
     offline = os.environ.get("HF_HUB_OFFLINE") or "connect" in text.lower() or "offline" in text.lower()
-    if Path(name).expanduser().is_dir() or name == "pocket":
+    if path_of(name).is_dir() or name == "pocket":
         offline = False
     if offline or "not a valid model identifier" in text or "not a local folder" in text:
         return HoldfastError(

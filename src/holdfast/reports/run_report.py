@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.files import read_json
+from holdfast.files.places import path_of
 from holdfast.reports.explorer import Section, write_report
 from holdfast.reports.pareto import draw_pareto
 from holdfast.reports.tables import COLUMNS, cells, warnings_of
@@ -57,9 +58,9 @@ def picture_roots(run: Path, base: Path) -> list[Path]:
         if (place := find_prepared(spec, base)) is not None:
             roots.append(place.images)
         elif spec.root is not None:
-            roots.append(base / Path(spec.root).expanduser())
+            roots.append(base / path_of(spec.root))
         else:
-            roots.append((base / Path(spec.data).expanduser()).parent)
+            roots.append((base / path_of(spec.data)).parent)
     return roots
 
 

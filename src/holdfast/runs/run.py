@@ -29,6 +29,7 @@ from holdfast.events import (
     Validated,
     Waiting,
 )
+from holdfast.files.places import path_of
 from holdfast.inference.predict import predict
 from holdfast.methods.guard import check_restored, look_at, starts_elsewhere
 from holdfast.methods.ledger import check_moved, write_ledger
@@ -128,7 +129,7 @@ class Runner:
         listen: Hears what happens.
         parent: A finished run of the same recipe without fusion, whose training is taken over.
         """
-        beside = base / Path(config.model).expanduser()
+        beside = base / path_of(config.model)
         if config.model != "pocket" and beside.is_dir():  # whole, so that the run can be loaded from anywhere
             config = config.model_copy(update={"model": str(beside.resolve())})
         self.config, self.base, self.listen = config, base, listen

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
+from holdfast.errors import HoldfastError
 from holdfast.events import CachingFeatures, FeaturesCached, Listener
+from holdfast.files.places import path_of
 from holdfast.models.loading import Loaded
 from holdfast.speed.decision import OFF, Decision, NotPossible, insist
 from holdfast.speed.features.cache import FeatureCache
@@ -86,12 +88,19 @@ def feature_cache(
     try:
         if speed.feature_cache == "auto" and "vision" in frozen:
             _check_worth(loaded, passes)
-        folder = Path(speed.cache_dir).expanduser() if speed.cache_dir else default_folder()
+        folder = path_of(speed.cache_dir) if speed.cache_dir else _home()
         cache = FeatureCache.open(loaded, frozen, folder=folder, cap=int(speed.cache_gb * 1e9))
         _fill(cache, examples, listen)
     except NotPossible as refused:
         return None, insist("speed.feature_cache", speed.feature_cache, refused.decision)
     return cache, Decision(True, cache.note or f"features behind the {cache.stage}, compared with pixels on one batch")
+
+
+def _home() -> Path:
+    try:
+        return default_folder()
+    except HoldfastError as error:
+        raise NotPossible(error.problem) from error
 
 
 def evaluation_cache(

@@ -12,6 +12,7 @@ from holdfast.data.images import open_image
 from holdfast.data.readers import read_examples
 from holdfast.errors import HoldfastError
 from holdfast.files import read_json
+from holdfast.files.places import path_of
 from holdfast.tasks.cards import PARTS, TaskCard, card_names, find_card, read_card
 from holdfast.tasks.preparing.write import CARD, RECORD
 from holdfast.tasks.prompts import ask
@@ -36,9 +37,9 @@ def find_prepared(spec: TaskSpec, base: Path) -> Place | None:
     Raises:
         HoldfastError: A card without a folder, a folder that was prepared for other files, or images that have moved.
     """
-    place = (base / spec.data).expanduser()
+    place = base / path_of(spec.data)
     if (place / CARD).is_file():
-        images = None if spec.root is None else (base / spec.root).expanduser()
+        images = None if spec.root is None else base / path_of(spec.root)
         return Place(place, read_card(place / CARD), images or _images(place))
     if spec.data not in card_names() or place.is_file():
         if place.is_dir():
@@ -54,7 +55,7 @@ def find_prepared(spec: TaskSpec, base: Path) -> Place | None:
             f"the task card '{card.name}' needs its examples",
             remedy=f"run holdfast data prepare {card.name} --from DOWNLOAD --out FOLDER, and name FOLDER instead",
         )
-    folder = (base / spec.root).expanduser()
+    folder = base / path_of(spec.root)
     if not (folder / CARD).is_file():
         raise HoldfastError(f"the folder {folder} holds no {CARD}", remedy="make it with holdfast data prepare")
     own = read_card(folder / CARD)
@@ -84,7 +85,7 @@ def load_prepared(
     skipped: list[HoldfastError] = []
     for part in PARTS:
         setting = getattr(spec, part, None)
-        files[part] = (base / setting).expanduser() if isinstance(setting, str) else place.folder / f"{part}.jsonl"
+        files[part] = base / path_of(setting) if isinstance(setting, str) else place.folder / f"{part}.jsonl"
         if isinstance(setting, str) or files[part].is_file():
             reading = read_examples(files[part], root=place.images, open_images=False)
             if reading.problems and not skip_bad:

@@ -10,6 +10,7 @@ from holdfast.config.schema import AS_IT_IS, TaskSpec
 from holdfast.data.examples import Example
 from holdfast.data.readers import ExamplesRead, read_examples
 from holdfast.errors import HoldfastError, nearest
+from holdfast.files.places import path_of
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.prepared import find_prepared, load_prepared
 from holdfast.tasks.task import Task, split_by_image, subsample, with_prompt
@@ -103,10 +104,10 @@ def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
 
 def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple[HoldfastError, ...]]:
     skipped: list[HoldfastError] = []
-    root = None if spec.root is None else base / Path(spec.root).expanduser()
+    root = None if spec.root is None else base / path_of(spec.root)
 
     def read(name: str) -> tuple[Example, ...]:
-        file = base / Path(name).expanduser()
+        file = base / path_of(name)
         reading = read_examples(file, root=root, columns=spec.columns)
         _refuse(reading, file, skip_bad)
         skipped.extend(reading.problems)
@@ -117,7 +118,7 @@ def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple
     if sum(shares) >= 1:
         raise HoldfastError("validation and test shares leave nothing to train on", remedy="make them smaller")
     train, validation, test = split_by_image(
-        examples, float(shares[0]), float(shares[1]), root=root or (base / Path(spec.data).expanduser()).parent
+        examples, float(shares[0]), float(shares[1]), root=root or (base / path_of(spec.data)).parent
     )
     if isinstance(spec.validation, str):
         validation = read(spec.validation)

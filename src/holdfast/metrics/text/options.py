@@ -15,8 +15,8 @@ _ANSWER_IS = re.compile(r"(?:answer|option|choice)\s*(?:is|:)\s*[(\[*]*([A-Z])\b
 
 
 def letter(index: int) -> str:
-    """0 to ``A``, 1 to ``B``..."""
-    return ascii_uppercase[index]
+    """0 to ``A``, 1 to ``B``...; behind ``Z`` the number of the option, counted from 1."""
+    return ascii_uppercase[index] if index < len(ascii_uppercase) else str(index + 1)
 
 
 def infer(answer: str, choices: Sequence[str], *, article_a: bool = True) -> int | None:

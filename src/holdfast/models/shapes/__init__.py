@@ -11,6 +11,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.files import read_json
+from holdfast.files.places import path_of
 from holdfast.values import JSON
 
 FOLDER = Path(__file__).parent
@@ -49,7 +50,7 @@ def model_config(name: str, *, trust_remote_code: bool = False) -> Any:
         hub = dict(shape["hub"])
         if hub.pop("id") == name:
             return _built(_overlaid(shape["config"], hub))
-    folder = FOLDER.parent / "pocket" if name == "pocket" else Path(name).expanduser()
+    folder = FOLDER.parent / "pocket" if name == "pocket" else path_of(name)
     if not folder.is_dir():
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise HoldfastError(
@@ -62,7 +63,7 @@ def model_config(name: str, *, trust_remote_code: bool = False) -> Any:
 
     try:
         return read_config(str(folder) if folder.is_dir() else name, name, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, LookupError, ImportError, TypeError, AttributeError, ArithmeticError) as error:
+    except Exception as error:  # a damaged one makes transformers raise whatever its code meets
         raise HoldfastError(
             f"the configuration of '{name}' cannot be read ({' '.join(str(error).split())[:200]})",
             remedy="give a shape that is shipped (" + ", ".join(shape_names()) + ") or a folder with config.json",

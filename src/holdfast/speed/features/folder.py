@@ -15,6 +15,7 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.files import read_json, write_json
+from holdfast.files.places import cache_folder, path_of
 from holdfast.files.writing import PARTIAL
 
 DEFAULT_CAP = 20_000_000_000
@@ -33,12 +34,15 @@ _STALE = 3600.0
 
 
 def default_folder() -> Path:
-    """``$HOLDFAST_CACHE``, else ``$XDG_CACHE_HOME/holdfast/features``, else ``~/.cache/holdfast/features``."""
+    """``$HOLDFAST_CACHE``, else ``$XDG_CACHE_HOME/holdfast/features``, else ``~/.cache/holdfast/features``.
+
+    Raises:
+        HoldfastError: There is no home.
+    """
     named = os.environ.get("HOLDFAST_CACHE")
     if named:
-        return Path(named).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".cache") / "holdfast" / "features"
+        return path_of(named)
+    return cache_folder() / "features"
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,19 @@ def _captions(file: Path, answered: Set[str]) -> Captions:
     if isinstance(content, list):
         return dict(_record(file, row) for row in content)
     if isinstance(content.get("annotations"), list):
-        return _grouped(((str(a.get("image_id")), str(a.get("caption"))) for a in content["annotations"]), answered)
+        return _grouped(_annotations(file, content["annotations"]), answered)
     if isinstance(content.get("images"), list):
         return _karpathy(file, content["images"], answered)
     if all(isinstance(value, list) for value in content.values()):
         return {key: tuple(map(str, value)) for key, value in content.items()}
     raise HoldfastError("these references are in no caption layout that is known here", file=file)
+
+
+def _annotations(file: Path, annotations: list[Any]) -> Iterable[tuple[str, str]]:
+    for number, one in enumerate(annotations, start=1):
+        if not isinstance(one, dict) or "image_id" not in one or "caption" not in one:
+            raise HoldfastError(f"annotation {number} has no image_id or no caption", file=file)
+        yield str(one["image_id"]), str(one["caption"])
 
 
 def _token_lines(file: Path) -> Iterable[tuple[str, str]]:

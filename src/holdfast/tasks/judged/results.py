@@ -101,6 +101,8 @@ def _chair_item(look: Look, row: Record) -> Prediction:
     if not isinstance(wrong, list):
         raise HoldfastError("the caption has no list of hallucinated objects", file=look.path, line=row.line, item=key)
     mentioned = record.get("mentioned", record.get("mscoco_generated_words", ()))
+    if not isinstance(mentioned, list | tuple):
+        raise HoldfastError("the mentioned objects are not a list", file=look.path, line=row.line, item=key)
     caption = record.get("caption", record.get("prediction"))
     return Prediction(
         key,
