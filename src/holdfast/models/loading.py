@@ -26,9 +26,6 @@ from holdfast.models.size import memory_of
 POCKET = Path(__file__).with_name("pocket")
 """The folder of the shipped model."""
 
-_FAULTS = (OSError, ValueError, LookupError, ImportError, TypeError, AttributeError, ArithmeticError)
-"""What transformers raises where a file of a model says what cannot be."""
-
 
 @dataclass
 class Loaded:

@@ -63,6 +63,8 @@ def model_config(name: str, *, trust_remote_code: bool = False) -> Any:
 
     try:
         return read_config(str(folder) if folder.is_dir() else name, name, trust_remote_code=trust_remote_code)
+    except HoldfastError:
+        raise
     except Exception as error:  # a damaged one makes transformers raise whatever its code meets
         raise HoldfastError(
             f"the configuration of '{name}' cannot be read ({' '.join(str(error).split())[:200]})",
