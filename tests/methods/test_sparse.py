@@ -162,7 +162,8 @@ def test_the_ledger_says_which_ratio_was_chosen(tiny_llava: Path) -> None:
 
 @pytest.mark.parametrize("ratio", [0, -0.1, 1.5, True, "half", float("nan")])
 def test_a_ratio_outside_its_bounds_is_refused(ratio: Any) -> None:
-    with pytest.raises(HoldfastError, match=r"option 'ratio' is .*: it should be a share above 0 and at most 1"):
+    bounds = "a number" if ratio is True else "a share above 0 and at most 1"
+    with pytest.raises(HoldfastError, match=rf"option 'ratio' is .*: it should be {bounds}"):
         Recipe(load_config({"tune": {"llm": {"method": "random_mask", "ratio": ratio}}}))
 
 
