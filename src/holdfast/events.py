@@ -33,6 +33,14 @@ class FinishedBefore(Event):
 
 
 @dataclass(frozen=True)
+class PicturesChecked(Event):
+    """``done`` of the ``total`` pictures of a data file are known to be sound or not."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class LoadingModel(Event):
     """A model is being loaded."""
 

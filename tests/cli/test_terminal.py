@@ -28,6 +28,9 @@ HEARD: list[tuple[Event, str]] = [
     (Engaged({"share_images": Decision(True, "x"), "compile": OFF, "precision": "no"}), "Speed-ups: share images;"),
 ]
 MOVING: list[Event] = [
+    events.PicturesChecked(0, 9),
+    events.PicturesChecked(9, 9),
+    events.PicturesChecked(3, 3),
     events.LoadingModel("a [model]"),
     events.StepDone(step=1, steps=2, seconds=0.5, loss=1.0, lr=1e-3, norm=1.0, tokens=4),
     events.CachingFeatures(5),
@@ -59,7 +62,7 @@ def test_bars_follow_what_goes_on() -> None:
     with Terminal() as terminal:
         for event in MOVING:
             terminal(event)
-            assert terminal.progress.tasks[-1].completed in (0, 1, 5, 3)
+            assert terminal.progress.tasks[-1].completed in (0, 1, 5, 3, 9)
         assert terminal.progress.tasks[-1].completed == 3 and len(terminal.progress.tasks) == 1
 
 

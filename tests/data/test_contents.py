@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from PIL import Image
 from holdfast.data import checking, contents
 from holdfast.data.checking import check_pictures
 from holdfast.data.contents import GAP, digest, digests
+from holdfast.data.examples import ImageSource
+from holdfast.data.images import open_image
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +144,19 @@ def pictures(folder: Path, count: int) -> list[Path]:
     return files
 
 
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the pictures that are decoded from here on, in this process."""
+    seen: list[str] = []
+
+    def listening(source: ImageSource) -> Image.Image:
+        assert not isinstance(source, np.ndarray)
+        seen.append(source.name)
+        return open_image(source)
+
+    monkeypatch.setattr(checking, "open_image", listening)
+    return seen
+
+
 @pytest.mark.parametrize("few", [True, False])
 def test_pictures_are_decoded_once(
     tmp_path: Path, few: bool, later: Callable[[], None], monkeypatch: pytest.MonkeyPatch
@@ -159,17 +175,63 @@ def test_pictures_are_decoded_once(
     assert "does not exist" in wrong[files[5]].problem and "truncated" in wrong[files[7]].problem
     assert "empty" in wrong[files[9]].problem and told[-1] == (39, 39)
 
-    opened: list[Path] = []
-    original = checking.open_image
-    monkeypatch.setattr(checking, "open_image", lambda path: (opened.append(path), original(path))[1])
+    opened = decoded(monkeypatch)
     monkeypatch.setattr(checking, "FEW", 10_000)
     forget(monkeypatch)
     assert sorted(check_pictures(files)) == sorted(wrong)
-    assert set(opened) == {files[7], files[9]}  # what is wrong is looked at again: it may have been mended
+    assert set(opened) == {"7.jpg", "9.jpg"}  # what is wrong is looked at again: it may have been mended
     forget(monkeypatch)
     monkeypatch.setattr(checking, "MAX_PIXELS", 5)  # other rules
     check_pictures(files[:3])
-    assert set(opened) == {files[7], files[9], *files[:3]}
+    assert set(opened) == {"7.jpg", "9.jpg", "0.jpg", "1.jpg", "2.jpg"}
+
+
+def test_a_large_file_is_not_held_whole_and_told_alike(
+    tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = pictures(tmp_path / "p", 2)
+    small = [checking.look_at(file) for file in files]
+    assert read == []
+    monkeypatch.setattr(checking, "LARGE", 10)
+    large = [checking.look_at(file) for file in files]
+    assert read == files
+    for (_, _, one), (_, _, other) in zip(small, large, strict=True):
+        assert one is not None and other is not None
+        assert one.stamp.same_file(other.stamp) and one[1:] == other[1:]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("remembered", [True, False])
+def test_sizes_are_those_of_the_upright_picture(
+    tmp_path: Path,
+    orientation: int,
+    remembered: bool,
+    later: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / "a.jpg"
+    Image.new("RGB", (30, 20)).save(file, exif=exif)
+    later()
+    if remembered:
+        check_pictures([file])
+        monkeypatch.setattr(checking, "size_of", lambda path: pytest.fail(f"{path} is opened again"))
+    assert checking.sizes_of([file]) == {file: open_image(file).size}
+
+
+def test_a_memory_of_before_sizes_is_filled_up(
+    tmp_path: Path, later: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = pictures(tmp_path / "p", 3)
+    later()
+    check_pictures(files)
+    with sqlite3.connect(tmp_path / "cache" / "contents.sqlite") as memory:
+        memory.execute("DROP TABLE sizes")
+    forget(monkeypatch)
+    opened = decoded(monkeypatch)
+    assert check_pictures(files) == {} and len(opened) == 3
+    assert check_pictures(files) == {} and len(opened) == 3
 
 
 def test_workers_that_die_leave_no_picture_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from holdfast.events import (
     LoadingModel,
     MemoryShort,
     MemorySplit,
+    PicturesChecked,
     Predicted,
     Predicting,
     Resumed,
@@ -71,6 +72,10 @@ class Terminal:
 
     def __call__(self, event: Event) -> None:
         match event:
+            case PicturesChecked(done=done, total=total):
+                if self.what != "checking pictures":
+                    self._begin("checking pictures", total)
+                self._move(completed=done, total=total)
             case LoadingModel(model=model):
                 self._begin(f"loading {escape(model)}", 1)
             case StepDone(step=step, steps=steps, loss=loss):
@@ -131,9 +136,11 @@ class Terminal:
         self.what = what
         self.bar = self.progress.add_task(what, total=total, note="")
 
-    def _move(self, *, completed: int | None = None, advance: int | None = None, note: str = "") -> None:
+    def _move(
+        self, *, completed: int | None = None, advance: int | None = None, total: int | None = None, note: str = ""
+    ) -> None:
         if self.bar is not None:
-            self.progress.update(self.bar, completed=completed, advance=advance, note=note)
+            self.progress.update(self.bar, completed=completed, advance=advance, total=total, note=note)
 
 
 def _marked(pieces: Sequence[tuple[str, bool]]) -> Text:

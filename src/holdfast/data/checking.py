@@ -14,31 +14,49 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from holdfast.data.contents import (
     Advance,
+    Size,
     Stamp,
     cores,
     known,
     read_digest,
+    read_whole,
     remember,
     remember_pictures,
+    sizes_of_pictures,
     sound_pictures,
 )
-from holdfast.data.images import FORMATS, MAX_PIXELS, open_image
-from holdfast.data.stored import StoredImage
+from holdfast.data.examples import Example
+from holdfast.data.images import FORMATS, MAX_PIXELS, open_image, size_of
+from holdfast.data.stored import Encoded, StoredImage
 from holdfast.errors import HoldfastError
 from holdfast.files import parse_json
 
 FEW = 400
 """Up to so many pictures a worker would take longer to start than to decode them."""
 
+LARGE = 64 << 20
+"""Bytes. A larger file is read twice, once for its digest and once by the decoder, so as not to be held whole."""
+
 Picture = Path | StoredImage
-Found = tuple[Picture, HoldfastError | None, tuple[Stamp, bytes] | None]
+
+
+class Seen(NamedTuple):
+    """What one look at a file's content tells."""
+
+    stamp: Stamp
+    digest: bytes
+    size: Size
+
+
+Found = tuple[Picture, HoldfastError | None, Seen | None]
 
 
 def check_pictures(pictures: Iterable[Picture], *, advance: Advance | None = None) -> dict[Picture, HoldfastError]:
@@ -46,7 +64,8 @@ def check_pictures(pictures: Iterable[Picture], *, advance: Advance | None = Non
 
     Args:
         pictures: Files inside the data root, and pictures that stand in records.
-        advance: Told how many of how many are done.
+        advance: Told how many of how many are done: at the beginning, where pictures that are remembered count as
+            done, and in the end, where all are.
     """
     problems: dict[Picture, HoldfastError] = {}
     paths: list[Path] = []
@@ -60,21 +79,42 @@ def check_pictures(pictures: Iterable[Picture], *, advance: Advance | None = Non
             problems[picture] = HoldfastError(f"image '{picture.name}' does not exist", remedy="put it back")
     found, unread = known(paths)
     rules = _rules()
-    sound = sound_pictures(set(found.values()), rules)
+    contents = set(found.values())
+    sound = sound_pictures(contents, rules) & sizes_of_pictures(contents).keys()  # older versions kept no sizes
     unread += [path for path, digest in found.items() if digest not in sound]
     done, total = len(paths) - len(unread), len(paths) + len(stored)
-    read: list[tuple[Path, tuple[Stamp, bytes]]] = []
-    for picture, problem, content in chain(_looked_at(unread), map(_look_into, stored)):
+    if advance is not None and total:
+        advance(done, total)
+    read: list[tuple[Path, Seen]] = []
+    for picture, problem, seen in chain(_looked_at(unread), map(_look_into, stored)):
         done += 1
         if problem is not None:
             problems[picture] = problem
-        elif content is not None and isinstance(picture, Path):
-            read.append((picture, content))
+        elif seen is not None and isinstance(picture, Path):
+            read.append((picture, seen))
         if advance is not None and (done % 50 == 0 or done == total):
             advance(done, total)
-    remember(read)
-    remember_pictures([digest for _, (_, digest) in read], rules)
+    remember((path, (seen.stamp, seen.digest)) for path, seen in read)
+    remember_pictures({seen.digest: seen.size for _, seen in read}, rules)
     return problems
+
+
+def pictures_of(examples: Iterable[Example]) -> Iterator[Picture]:
+    """What :func:`check_pictures` takes, of examples; drawn pixels need no check."""
+    return (image for example in examples for image in example.images if isinstance(image, Path | StoredImage))
+
+
+def problem_of(example: Example, wrong: Mapping[Picture, HoldfastError]) -> HoldfastError | None:
+    """What is wrong with the first bad picture of an example."""
+    return next((wrong[image] for image in pictures_of([example]) if image in wrong), None)
+
+
+def sizes_of(paths: Iterable[Path]) -> dict[Path, Size]:
+    """How large pictures are that were checked before; only a file of which that is not remembered is opened."""
+    every = list(dict.fromkeys(paths))
+    found, _ = known(every)
+    sizes = sizes_of_pictures(set(found.values()))
+    return {path: sizes.get(found.get(path, b"")) or size_of(path) for path in every}
 
 
 def _look_into(picture: StoredImage) -> Found:
@@ -88,11 +128,17 @@ def _look_into(picture: StoredImage) -> Found:
 def look_at(path: Path) -> Found:
     """Read and decode one file."""
     try:
-        content = read_digest(path)
-        open_image(path)
+        if path.stat().st_size > LARGE:
+            stamp, digest = read_digest(path)
+            size = open_image(path).size
+        else:
+            stamp, content, digest = read_whole(path)
+            size = open_image(Encoded(content, path.name)).size
+    except OSError as error:
+        return path, HoldfastError(f"image '{path.name}' cannot be read: {error.strerror}", remedy="put it back"), None
     except HoldfastError as error:
         return path, error, None
-    return path, None, content
+    return path, None, Seen(stamp, digest, size)
 
 
 def _rules() -> str:
@@ -172,11 +218,11 @@ def _shared_out(paths: Sequence[Path], workers: Sequence[subprocess.Popen[str]])
 
 
 def _answer(path: Path, answer: list[object]) -> Found:
-    problem, remedy, stamp, digest = answer
+    problem, remedy, stamp, digest, size = answer
     if problem is not None:
         return path, HoldfastError(str(problem), remedy=None if remedy is None else str(remedy)), None
-    assert isinstance(stamp, list)
-    return path, None, (Stamp(*stamp), bytes.fromhex(str(digest)))
+    assert isinstance(stamp, list) and isinstance(size, list)
+    return path, None, Seen(Stamp(*stamp), bytes.fromhex(str(digest)), (size[0], size[1]))
 
 
 def main() -> None:
@@ -184,9 +230,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     for line in sys.stdin:
         for name in parse_json(line):
-            _, problem, content = look_at(Path(name))
-            stamp, digest = content or (None, b"")
-            told = [problem and problem.problem, problem and problem.remedy, stamp, digest.hex()]
+            _, problem, seen = look_at(Path(name))
+            stamp, digest, size = seen or (None, b"", None)
+            told = [problem and problem.problem, problem and problem.remedy, stamp, digest.hex(), size]
             sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 

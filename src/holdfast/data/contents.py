@@ -13,7 +13,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -33,7 +33,12 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER,
     inode INTEGER, device INTEGER, seen INTEGER, digest BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pictures (digest BLOB, rules TEXT, PRIMARY KEY (digest, rules)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sizes (digest BLOB PRIMARY KEY, width INTEGER, height INTEGER) WITHOUT ROWID;
 """
+
+
+Size = tuple[int, int]
+"""Width and height of the upright picture in pixels."""
 
 
 class Stamp(NamedTuple):
@@ -57,8 +62,7 @@ class Stamp(NamedTuple):
         try:
             facts = path.stat()
         except OSError as error:
-            remedy = "put it back, or take the example out"
-            raise HoldfastError(f"image '{path.name}' cannot be read: {error.strerror}", remedy=remedy) from error
+            raise _unreadable(path, error) from error
         return cls(facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_dev, seen)
 
     @property
@@ -128,9 +132,27 @@ def read_digest(path: Path) -> tuple[Stamp, bytes]:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, lambda: hashlib.blake2b(b"", digest_size=32)).digest()
     except OSError as error:
-        remedy = "put it back, or take the example out"
-        raise HoldfastError(f"image '{path.name}' cannot be read: {error.strerror}", remedy=remedy) from error
+        raise _unreadable(path, error) from error
     return stamp, found
+
+
+def read_whole(path: Path) -> tuple[Stamp, bytes, bytes]:
+    """The bytes of a file, which is opened once, between the stamp and the digest of :func:`read_digest`.
+
+    Raises:
+        HoldfastError: The file cannot be read.
+    """
+    stamp = Stamp.of(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return stamp, content, hashlib.blake2b(content, digest_size=32).digest()
+
+
+def _unreadable(path: Path, error: OSError) -> HoldfastError:
+    remedy = "put it back, or take the example out"
+    return HoldfastError(f"image '{path.name}' cannot be read: {error.strerror}", remedy=remedy)
 
 
 def remember(read: Iterable[tuple[Path, tuple[Stamp, bytes]]]) -> None:
@@ -161,11 +183,25 @@ def sound_pictures(found: Iterable[bytes], rules: str) -> set[bytes]:
     return sound
 
 
-def remember_pictures(sound: Sequence[bytes], rules: str) -> None:
-    """Keep that these pictures were decoded whole."""
+def remember_pictures(sound: Mapping[bytes, Size], rules: str) -> None:
+    """Keep that these pictures were decoded whole, and how large they are."""
+    with _memory() as memory:
+        if memory is not None and sound:
+            memory.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?)", [(digest, rules) for digest in sound])
+            sizes = [(digest, *size) for digest, size in sound.items()]
+            memory.executemany("INSERT OR IGNORE INTO sizes VALUES (?, ?, ?)", sizes)
+
+
+def sizes_of_pictures(found: Iterable[bytes]) -> dict[bytes, Size]:
+    """How large those of these pictures are that were decoded before."""
+    sizes: dict[bytes, Size] = {}
     with _memory() as memory:
         if memory is not None:
-            memory.executemany("INSERT OR IGNORE INTO pictures VALUES (?, ?)", [(digest, rules) for digest in sound])
+            for part in _parts(list(found)):
+                marks = ",".join("?" * len(part))
+                for digest, width, height in memory.execute(f"SELECT * FROM sizes WHERE digest IN ({marks})", part):
+                    sizes[bytes(digest)] = (width, height)
+    return sizes
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 
 from holdfast.data.examples import ImageSource
 from holdfast.data.stored import StoredImage
@@ -96,6 +96,14 @@ def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Ima
         raise HoldfastError(f"image '{name}' is too large to open", remedy="scale it down first") from error
     except Exception as error:  # on damaged files Pillow's plugins raise whatever their parsing happened to meet
         raise HoldfastError(f"image '{name}' is damaged or truncated ({error})", remedy="replace the file") from error
+
+
+def size_of(file: Path) -> tuple[int, int]:
+    """Width and height of the upright picture, of a file that can be opened; its header alone is read."""
+    with Image.open(file, formats=FORMATS) as image:
+        width, height = image.size
+        turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (height, width) if turned else (width, height)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

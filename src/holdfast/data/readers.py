@@ -25,7 +25,7 @@ from holdfast.data.contents import Advance
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, image_key
 from holdfast.data.forms import SIMPLE, Dialogue, Form, conversation_of
 from holdfast.data.images import resolve_inside
-from holdfast.data.stored import DataURI, Encoded, StoredImage, is_data_uri
+from holdfast.data.stored import DataURI, Encoded, is_data_uri
 from holdfast.errors import HoldfastError
 from holdfast.files import form_of, parse_json, scan
 from holdfast.values import JSON
@@ -206,16 +206,14 @@ def _with_sound_images(
     examples: list[Example], lines: list[int], file: Path, advance: Advance | None
 ) -> tuple[list[Example], list[HoldfastError]]:
     """The examples whose pictures can be decoded, and what is wrong with the others."""
-    from holdfast.data.checking import check_pictures
+    from holdfast.data.checking import check_pictures, pictures_of, problem_of
 
-    sources = (image for example in examples for image in example.images if isinstance(image, Path | StoredImage))
-    wrong = check_pictures(sources, advance=advance)
+    wrong = check_pictures(pictures_of(examples), advance=advance)
     if not wrong:
         return examples, []
     kept, problems = [], []
     for example, line in zip(examples, lines, strict=True):
-        first = (wrong[image] for image in example.images if isinstance(image, Path | StoredImage) and image in wrong)
-        found = next(first, None)
+        found = problem_of(example, wrong)
         if found is None:
             kept.append(example)
         else:

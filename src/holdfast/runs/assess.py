@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.config.schema import Speed, TaskSpec
 from holdfast.errors import HoldfastError
-from holdfast.events import Listener, Predicted, Predicting
+from holdfast.events import Listener, PicturesChecked, Predicted, Predicting
 from holdfast.inference.predict import Options, predict
 from holdfast.metrics.registry import get_metric
 from holdfast.models.identity import model_identity
@@ -47,7 +47,13 @@ def assess(
         raise HoldfastError("no task is named", remedy="give --tasks a file, pocket:NAME, or pocket")
     specs = [TaskSpec(data=name, validation=0.0, test=0.0, metric=metric, root=root) for name in tasks]
     folder = RunFolder(out)
-    resolved = [resolve_task(spec, base=Path.cwd(), seed=0, test_limit=limit).task for spec in expand(specs)]
+
+    def tell(done: int, total: int) -> None:
+        listen(PicturesChecked(done, total))
+
+    resolved = [
+        resolve_task(spec, base=Path.cwd(), seed=0, test_limit=limit, advance=tell).task for spec in expand(specs)
+    ]
     # A file that is only asked, never trained on, is asked whole.
     asked_tasks = [task if task.test else replace(task, train=(), test=task.train[:limit]) for task in resolved]
     names = [safe_name(task.name) for task in asked_tasks]

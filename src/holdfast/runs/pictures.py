@@ -8,16 +8,15 @@ from pathlib import Path
 
 from PIL import Image
 
+from holdfast.data.checking import sizes_of
+from holdfast.data.contents import Size
 from holdfast.data.examples import Example
-from holdfast.data.images import FORMATS
 from holdfast.errors import HoldfastError
 from holdfast.models.chat import ChatProcessor
 from holdfast.tasks.task import Task
 
 MOST = 2000
 """Of more sizes than this only the longest, the largest and the smallest are tried: refusals are about extremes."""
-
-Size = tuple[int, int]
 
 
 class Refusals:
@@ -30,7 +29,9 @@ class Refusals:
 
     def of(self, examples: Sequence[Example]) -> dict[int, HoldfastError]:
         """What is refused, by place among the examples."""
-        sizes = [[self._size(image) for image in example.images if isinstance(image, Path)] for example in examples]
+        files = {image for example in examples for image in example.images if isinstance(image, Path)}
+        self._sizes |= sizes_of(files - self._sizes.keys())
+        sizes = [[self._sizes[image] for image in example.images if isinstance(image, Path)] for example in examples]
         tried = _extremes({size for row in sizes for size in row} - self._refused.keys())
         for size in tried:
             self._refused[size] = self._ask(size)
@@ -82,12 +83,6 @@ class Refusals:
             parts[part], wrong = self.keep(getattr(task, part), skip=skip)
             problems += wrong
         return (replace(task, **parts) if problems else task), problems  # type: ignore[arg-type]
-
-    def _size(self, file: Path) -> Size:
-        if file not in self._sizes:
-            with Image.open(file, formats=FORMATS) as image:  # the header alone; the file was opened before
-                self._sizes[file] = image.size
-        return self._sizes[file]
 
     def _ask(self, size: Size) -> HoldfastError | None:
         try:

@@ -23,11 +23,13 @@ from holdfast.events import (
     LedgerWritten,
     Listener,
     LoadingModel,
+    PicturesChecked,
     Predicted,
     Predicting,
     StepDone,
     Validated,
     Waiting,
+    silence,
 )
 from holdfast.files.places import path_of
 from holdfast.inference.predict import predict
@@ -73,8 +75,8 @@ class Tasks:
         return ([self.target] if self.target is not None else []) + self.sources
 
 
-def read_tasks(config: RunConfig, base: Path) -> Tasks:
-    """Every task that a configuration names.
+def read_tasks(config: RunConfig, base: Path, listen: Listener = silence) -> Tasks:
+    """Every task that a configuration names; ``listen`` hears how the check of its pictures goes on.
 
     Raises:
         HoldfastError: Missing or bad data, or two tasks of one name.
@@ -83,7 +85,14 @@ def read_tasks(config: RunConfig, base: Path) -> Tasks:
     target: Task | None = None
 
     def read(spec: TaskSpec, limit: int | None) -> Task:
-        resolved = resolve_task(spec, base=base, seed=config.seed, skip_bad=config.skip_bad, test_limit=limit)
+        resolved = resolve_task(
+            spec,
+            base=base,
+            seed=config.seed,
+            skip_bad=config.skip_bad,
+            test_limit=limit,
+            advance=lambda done, total: listen(PicturesChecked(done, total)),
+        )
         skipped.extend(resolved.skipped)
         with within("metric"):  # an unknown metric is to stop a run before it trains, not after
             get_metric(resolved.task.metric, resolved.task.variant)
@@ -145,7 +154,7 @@ class Runner:
         if self.config.target is None:
             raise HoldfastError("the configuration names no target", remedy="add target: my-data.jsonl")
         recipe = Recipe(self.config)
-        tasks = read_tasks(self.config, self.base)
+        tasks = read_tasks(self.config, self.base, self.listen)
         assert tasks.target is not None
         if not tasks.target.test:
             remedy = "add examples, or set target.test"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from holdfast.config.schema import AS_IT_IS, TaskSpec
+from holdfast.data.checking import Picture, check_pictures, pictures_of, problem_of
+from holdfast.data.contents import Advance
 from holdfast.data.examples import Example
-from holdfast.data.images import open_image
 from holdfast.data.readers import read_examples
 from holdfast.errors import HoldfastError
 from holdfast.files import read_json
@@ -68,7 +70,14 @@ def find_prepared(spec: TaskSpec, base: Path) -> Place | None:
 
 
 def load_prepared(
-    place: Place, spec: TaskSpec, *, base: Path, seed: int, skip_bad: bool, test_limit: int | None
+    place: Place,
+    spec: TaskSpec,
+    *,
+    base: Path,
+    seed: int,
+    skip_bad: bool,
+    test_limit: int | None,
+    advance: Advance | None = None,
 ) -> tuple[Task, tuple[HoldfastError, ...]]:
     """The task, its questions written into the card's prompt unless the specification has one of its own.
 
@@ -96,8 +105,10 @@ def load_prepared(
             parts[part] = ()
     if not parts["validation"] and isinstance(spec.validation, float) and parts["train"]:
         parts["train"], parts["validation"], _ = split_by_image(parts["train"], spec.validation, 0.0)
+    drawn = {part: subsample(parts[part], limits[part], seed) for part in PARTS}
+    wrong = check_pictures(pictures_of(chain.from_iterable(drawn.values())), advance=advance)
     for part in PARTS:
-        chosen = _openable(subsample(parts[part], limits[part], seed), skip_bad, skipped, files[part])
+        chosen = _openable(drawn[part], wrong, skip_bad, skipped, files[part])
         parts[part] = tuple(ask(e, place.card.prompt) for e in chosen) if spec.prompt == AS_IT_IS else chosen
     own_metric = spec.metric in (None, place.card.metric)
     task = Task(
@@ -113,20 +124,17 @@ def load_prepared(
 
 
 def _openable(
-    examples: Sequence[Example], skip_bad: bool, skipped: list[HoldfastError], file: Path
+    examples: Sequence[Example],
+    wrong: Mapping[Picture, HoldfastError],
+    skip_bad: bool,
+    skipped: list[HoldfastError],
+    file: Path,
 ) -> tuple[Example, ...]:
-    known: dict[str, HoldfastError | None] = {}
+    if not wrong:
+        return tuple(examples)
     good: list[Example] = []
     for example in examples:
-        key = example.image_key
-        if key not in known:
-            known[key] = None
-            try:
-                for image in example.images:
-                    open_image(image)
-            except HoldfastError as error:
-                known[key] = error
-        problem = known[key]
+        problem = problem_of(example, wrong)
         if problem is None:
             good.append(example)
             continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from holdfast.config.schema import AS_IT_IS, TaskSpec
+from holdfast.data.contents import Advance
 from holdfast.data.examples import Example
 from holdfast.data.readers import ExamplesRead, read_examples
 from holdfast.errors import HoldfastError, nearest
@@ -43,7 +44,13 @@ def expand(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
 
 
 def resolve_task(
-    spec: TaskSpec, *, base: Path, seed: int, skip_bad: bool = False, test_limit: int | None = None
+    spec: TaskSpec,
+    *,
+    base: Path,
+    seed: int,
+    skip_bad: bool = False,
+    test_limit: int | None = None,
+    advance: Advance | None = None,
 ) -> Resolved:
     """Read or draw the examples of one task.
 
@@ -53,6 +60,7 @@ def resolve_task(
         seed: Decides subsamples; splits depend on the images alone.
         skip_bad: Leave bad items out instead of refusing.
         test_limit: At most so many test items, if the specification itself sets no limit.
+        advance: Told how many of how many pictures are checked, file by file.
 
     Raises:
         HoldfastError: The data are missing or hold a mistake, or a part that is needed is empty.
@@ -60,9 +68,11 @@ def resolve_task(
     if spec.data.startswith("pocket:"):
         task, skipped = _pocket(spec, test_limit), NOTHING_SKIPPED
     elif (place := find_prepared(spec, base)) is not None:
-        task, skipped = load_prepared(place, spec, base=base, seed=seed, skip_bad=skip_bad, test_limit=test_limit)
+        task, skipped = load_prepared(
+            place, spec, base=base, seed=seed, skip_bad=skip_bad, test_limit=test_limit, advance=advance
+        )
     else:
-        task, skipped = _from_files(spec, base, skip_bad)
+        task, skipped = _from_files(spec, base, skip_bad, advance)
     limit = spec.test_limit or test_limit
     task = replace(
         task,
@@ -102,13 +112,15 @@ def _pocket(spec: TaskSpec, test_limit: int | None) -> Task:
     )
 
 
-def _from_files(spec: TaskSpec, base: Path, skip_bad: bool) -> tuple[Task, tuple[HoldfastError, ...]]:
+def _from_files(
+    spec: TaskSpec, base: Path, skip_bad: bool, advance: Advance | None
+) -> tuple[Task, tuple[HoldfastError, ...]]:
     skipped: list[HoldfastError] = []
     root = None if spec.root is None else base / path_of(spec.root)
 
     def read(name: str) -> tuple[Example, ...]:
         file = base / path_of(name)
-        reading = read_examples(file, root=root, columns=spec.columns)
+        reading = read_examples(file, root=root, columns=spec.columns, advance=advance)
         _refuse(reading, file, skip_bad)
         skipped.extend(reading.problems)
         return reading.examples
