@@ -16,8 +16,8 @@ from PIL import Image
 from holdfast.data import checking, contents
 from holdfast.data.checking import check_pictures
 from holdfast.data.contents import GAP, digest, digests
-from holdfast.data.examples import ImageSource
-from holdfast.data.images import open_image
+from holdfast.data.images import decode, open_image
+from holdfast.data.stored import StoredImage
 
 
 @pytest.fixture(autouse=True)
@@ -148,12 +148,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the pictures that are decoded from here on, in this process."""
     seen: list[str] = []
 
-    def listening(source: ImageSource) -> Image.Image:
-        assert not isinstance(source, np.ndarray)
+    def listening(source: Path | StoredImage) -> tuple[int, int]:
         seen.append(source.name)
-        return open_image(source)
+        return decode(source)
 
-    monkeypatch.setattr(checking, "open_image", listening)
+    monkeypatch.setattr(checking, "decode", listening)
     return seen
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from holdfast.data.images import open_image, resolve_inside
+from holdfast.data.images import decode, open_image, resolve_inside
 from holdfast.errors import HoldfastError
 
 
@@ -176,10 +176,15 @@ def test_damage_gives_a_picture_or_one_sentence(
     file = tmp_path_factory.getbasetemp() / "spoilt"
     file.write_bytes(bytes(content))
     try:
-        assert open_image(file).mode == "RGB"
+        opened = open_image(file)
     except HoldfastError as error:
         assert "'spoilt'" in error.problem
         assert error.remedy
+        with pytest.raises(HoldfastError) as caught:
+            decode(file)
+        assert caught.value.problem == error.problem
+    else:
+        assert opened.mode == "RGB" and decode(file) == opened.size
 
 
 def test_a_link_to_itself_is_one_sentence(tmp_path: Path) -> None:

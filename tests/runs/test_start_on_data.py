@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from holdfast.config.schema import RunConfig
 from holdfast.data import checking, contents, images
 from holdfast.data.checking import sizes_of
-from holdfast.data.examples import ImageSource
+from holdfast.data.stored import StoredImage
 from holdfast.errors import HoldfastError
 from holdfast.events import Event, PicturesChecked
 from holdfast.runs.run import Tasks, read_tasks
@@ -37,17 +36,17 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the pictures that are decoded, or whose header is read."""
     seen: list[str] = []
-    open_image, size_of = images.open_image, images.size_of
+    decode, size_of = images.decode, images.size_of
 
-    def decoding(source: ImageSource, **options: int) -> Image.Image:
-        seen.append(source.name)  # type: ignore[union-attr]
-        return open_image(source, **options)
+    def decoding(source: Path | StoredImage) -> tuple[int, int]:
+        seen.append(source.name)
+        return decode(source)
 
     def looking(file: Path) -> tuple[int, int]:
         seen.append(file.name)
         return size_of(file)
 
-    monkeypatch.setattr(checking, "open_image", decoding)
+    monkeypatch.setattr(checking, "decode", decoding)
     monkeypatch.setattr(checking, "size_of", looking)
     return seen
 

@@ -34,7 +34,7 @@ from holdfast.data.contents import (
     sound_pictures,
 )
 from holdfast.data.examples import Example
-from holdfast.data.images import FORMATS, MAX_PIXELS, open_image, size_of
+from holdfast.data.images import FORMATS, MAX_PIXELS, decode, size_of
 from holdfast.data.stored import Encoded, StoredImage
 from holdfast.errors import HoldfastError
 from holdfast.files import parse_json
@@ -119,7 +119,7 @@ def sizes_of(paths: Iterable[Path]) -> dict[Path, Size]:
 
 def _look_into(picture: StoredImage) -> Found:
     try:
-        open_image(picture)
+        decode(picture)
     except HoldfastError as error:
         return picture, error, None
     return picture, None, None
@@ -130,10 +130,10 @@ def look_at(path: Path) -> Found:
     try:
         if path.stat().st_size > LARGE:
             stamp, digest = read_digest(path)
-            size = open_image(path).size
+            size = decode(path)
         else:
             stamp, content, digest = read_whole(path)
-            size = open_image(Encoded(content, path.name)).size
+            size = decode(Encoded(content, path.name))
     except OSError as error:
         return path, HoldfastError(f"image '{path.name}' cannot be read: {error.strerror}", remedy="put it back"), None
     except HoldfastError as error:

@@ -260,6 +260,8 @@ def cores() -> int:
 def _recalled(paths: Sequence[Path]) -> dict[Path, tuple[Stamp, bytes]]:
     names = {os.fspath(path): path for path in paths}
     found: dict[Path, tuple[Stamp, bytes]] = {}
+    if not names:  # opening the memory takes longer than looking at a file
+        return found
     with _memory() as memory:
         if memory is not None:
             for part in _parts(list(names)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
@@ -20,8 +22,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(("AVIF",) if fe
 """What is opened; AVIF where Pillow was built with it."""
 
 
-def resolve_inside(root: Path, name: str) -> Path:
-    """The file ``name`` below ``root``.
+def resolve_inside(root: Path, name: str, *, real: Path | None = None) -> Path:
+    """The file ``name`` below ``root``; ``real`` is ``root.resolve()`` where that is known already.
 
     Raises:
         HoldfastError: The path is absolute, climbs out of the root, follows a link out of it, or is missing.
@@ -33,7 +35,7 @@ def resolve_inside(root: Path, name: str) -> Path:
     if "\x00" in name:
         raise HoldfastError("the image path holds a zero byte", remedy="mend the path")
     try:
-        real_root = root.resolve()
+        real_root = root.resolve() if real is None else real
         path = (real_root / name).resolve()
         inside = path.is_relative_to(real_root)
         exists, is_file = path.exists(), path.is_file()
@@ -64,6 +66,23 @@ def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Ima
     """
     if isinstance(source, np.ndarray):
         return Image.fromarray(source)
+    return _with_opened(source, _upright, at_least)
+
+
+def decode(source: Path | StoredImage) -> tuple[int, int]:
+    """Width and height of the upright picture, which is decoded whole, and refused where :func:`open_image` does.
+
+    Raises:
+        HoldfastError: As :func:`open_image`.
+    """
+    return _with_opened(source, _upright_size, None)
+
+
+Result = TypeVar("Result")
+
+
+def _with_opened(source: Path | StoredImage, use: Callable[[Image.Image], Result], at_least: int | None) -> Result:
+    """What ``use`` makes of the picture, which is loaded and within bounds."""
     name = source.name
     try:
         content: Path | io.BytesIO
@@ -87,7 +106,7 @@ def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Ima
                 if at_least is not None:
                     image.draft("RGB", (at_least, at_least))
                 image.load()
-                return to_rgb(ImageOps.exif_transpose(image))
+                return use(image)
     except HoldfastError:
         raise
     except UnidentifiedImageError as error:
@@ -96,6 +115,17 @@ def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Ima
         raise HoldfastError(f"image '{name}' is too large to open", remedy="scale it down first") from error
     except Exception as error:  # on damaged files Pillow's plugins raise whatever their parsing happened to meet
         raise HoldfastError(f"image '{name}' is damaged or truncated ({error})", remedy="replace the file") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return to_rgb(ImageOps.exif_transpose(image))
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    plain = image.mode in ("RGB", "L") and "transparency" not in image.info
+    if plain and image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return image.size  # two copies of the pixels less, which take as long as decoding them
+    return _upright(image).size
 
 
 def size_of(file: Path) -> tuple[int, int]:

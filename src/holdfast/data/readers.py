@@ -28,6 +28,7 @@ from holdfast.data.images import resolve_inside
 from holdfast.data.stored import DataURI, Encoded, is_data_uri
 from holdfast.errors import HoldfastError
 from holdfast.files import form_of, parse_json, scan
+from holdfast.importing import growing
 from holdfast.values import JSON
 
 LISTS = frozenset(("image", "images", "answer", "answers", "choices", "conversations", "messages", "history"))
@@ -50,6 +51,7 @@ class ExamplesRead:
     forms: Mapping[str, int] = field(default_factory=dict)
 
 
+@growing()
 def read_examples(
     file: Path,
     *,
@@ -80,7 +82,10 @@ def read_examples(
     lines: list[int] = []
     problems: list[HoldfastError] = []
     first_seen: dict[str, int] = {}
-    resolve = lru_cache(maxsize=None)(partial(resolve_inside, root))  # questions share images
+    real: Path | None = None
+    with suppress(OSError, RuntimeError):  # where it cannot be resolved, each picture says why
+        real = root.resolve()
+    resolve = lru_cache(maxsize=None)(partial(resolve_inside, root, real=real))  # questions share images
     count = 0
     forms: Counter[str] = Counter()
     is_list, is_table = form_of(file) == "json", form_of(file) in ("csv", "tsv", "xlsx")

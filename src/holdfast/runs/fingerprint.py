@@ -10,6 +10,7 @@ from typing import Any
 from holdfast.config.schema import Evaluate
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
+from holdfast.importing import growing
 from holdfast.models.loading import Loaded
 from holdfast.runs.folder import RunFolder
 from holdfast.tasks.drawn import PocketExamples
@@ -21,6 +22,7 @@ FORMAT = 2
 """Format 1 knew pictures by name and size, and said nothing of processor, tokenizer, template and generation."""
 
 
+@growing()
 def check_fingerprint(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], settings: Evaluate) -> None:
     """Record the model and the examples of a run, or refuse if they are not those it began with.
 

@@ -18,6 +18,7 @@ import numpy as np
 from holdfast.data import contents
 from holdfast.data.examples import Example, ImageSource
 from holdfast.data.stored import StoredImage
+from holdfast.importing import growing
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.task import Task
 from holdfast.values import JSON
@@ -57,6 +58,7 @@ class Leak:
         return asdict(self) | {"example": list(self.example), "sentence": self.sentence()}
 
 
+@growing()
 def find_leaks(training: Sequence[Sequence[Example]], tasks: Iterable[Task]) -> list[Leak]:
     """Compare what is trained on with every test set.
 
@@ -117,7 +119,10 @@ class _Contents:
         self.sizes = {file: file.stat().st_size for file in {image for image in images if isinstance(image, Path)}}
         self.lengths = Counter(self.sizes.values())
         self.lengths.update(len(image.tobytes()) for image in images if isinstance(image, StoredImage))
-        self.known: dict[Path, str] = {}
+        # The same path on both sides is one file, and equal to itself without being read.
+        self.alone = {file for file, size in self.sizes.items() if self.lengths[size] == 1}
+        digests = contents.digests(file for file in self.sizes if file not in self.alone)
+        self.known = {file: digest.hex() for file, digest in digests.items()}
 
     def of(self, example: Example) -> list[str]:
         """The digests of an example's pictures."""
@@ -128,8 +133,4 @@ class _Contents:
             return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
         if isinstance(image, StoredImage):
             return hashlib.blake2b(image.tobytes(), digest_size=32).hexdigest()
-        if image not in self.known:
-            # The same path on both sides is one file, and equal to itself without being read.
-            alone = self.lengths[self.sizes[image]] == 1
-            self.known[image] = str(image) if alone else contents.digest(image).hex()
-        return self.known[image]
+        return str(image) if image in self.alone else self.known[image]

@@ -12,6 +12,7 @@ from holdfast.data.checking import sizes_of
 from holdfast.data.contents import Size
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
+from holdfast.importing import growing
 from holdfast.models.chat import ChatProcessor
 from holdfast.tasks.task import Task
 
@@ -27,6 +28,7 @@ class Refusals:
         self._sizes: dict[Path, Size] = {}
         self._refused: dict[Size, HoldfastError | None] = {}
 
+    @growing()
     def of(self, examples: Sequence[Example]) -> dict[int, HoldfastError]:
         """What is refused, by place among the examples."""
         files = {image for example in examples for image in example.images if isinstance(image, Path)}

@@ -12,6 +12,7 @@ from holdfast.data.examples import Example
 from holdfast.data.readers import ExamplesRead, read_examples
 from holdfast.errors import HoldfastError, nearest
 from holdfast.files.places import path_of
+from holdfast.importing import growing
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.prepared import find_prepared, load_prepared
 from holdfast.tasks.task import Task, split_by_image, subsample, with_prompt
@@ -43,6 +44,7 @@ def expand(specs: Sequence[TaskSpec]) -> list[TaskSpec]:
     return result
 
 
+@growing()
 def resolve_task(
     spec: TaskSpec,
     *,

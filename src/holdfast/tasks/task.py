@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +101,14 @@ def split_by_image(
     """
     folder = None if root is None else root.resolve()
 
+    @cache  # questions share images
+    def below(image: Path) -> str:
+        return os.path.relpath(image, folder)
+
     def key_of(example: Example) -> str:
         if folder is None or not example.images or not all(isinstance(image, Path) for image in example.images):
             return example.image_key or example.id
-        return "|".join(os.path.relpath(str(image), folder) for image in example.images)
+        return "|".join(below(image) for image in example.images if isinstance(image, Path))
 
     keys = sorted({key_of(example) for example in examples})
     place = {key: int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) / 16**12 for key in keys}
