@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,12 @@ from holdfast.files import parse_json
 FEW = 400
 """Up to so many pictures a worker would take longer to start than to decode them."""
 
+DESK = 32
+"""Pictures that a worker is given at a time: the answers to two desks have to fit into a pipe (64 kB)."""
+
+KEPT = 2000
+"""Pictures after which what was found is written down."""
+
 LARGE = 64 << 20
 """Bytes. A larger file is read twice, once for its digest and once by the decoder, so as not to be held whole."""
 
@@ -64,39 +71,104 @@ def check_pictures(pictures: Iterable[Picture], *, advance: Advance | None = Non
 
     Args:
         pictures: Files inside the data root, and pictures that stand in records.
-        advance: Told how many of how many are done: at the beginning, where pictures that are remembered count as
-            done, and in the end, where all are.
+        advance: See :meth:`PictureCheck.finish`.
     """
-    problems: dict[Picture, HoldfastError] = {}
-    paths: list[Path] = []
-    stored: list[StoredImage] = []
-    for picture in dict.fromkeys(pictures):
+    with PictureCheck() as check:
+        for picture in pictures:
+            check.add(picture)
+        return check.finish(advance)
+
+
+class PictureCheck:
+    """Decodes pictures while more of them are still being found; a context, so that no worker is left behind."""
+
+    def __init__(self) -> None:
+        self._rules = _rules()
+        self._asked: set[Picture] = set()
+        self._problems: dict[Picture, HoldfastError] = {}
+        self._new: list[Path] = []
+        self._unread: list[Path] = []
+        self._stored: list[StoredImage] = []
+        self._remembered = self._sent = 0
+        self._workers: _Workers | None = None
+
+    def __enter__(self) -> PictureCheck:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._workers is not None:
+            self._workers.end()
+
+    def add(self, picture: Picture) -> None:
+        """One more, or one that was added before."""
+        if picture in self._asked:
+            return
+        self._asked.add(picture)
         if isinstance(picture, StoredImage):
-            stored.append(picture)
-        elif picture.is_file():
-            paths.append(picture)
-        else:  # gone since its path was resolved
-            problems[picture] = HoldfastError(f"image '{picture.name}' does not exist", remedy="put it back")
-    found, unread = known(paths)
-    rules = _rules()
-    contents = set(found.values())
-    sound = sound_pictures(contents, rules) & sizes_of_pictures(contents).keys()  # older versions kept no sizes
-    unread += [path for path, digest in found.items() if digest not in sound]
-    done, total = len(paths) - len(unread), len(paths) + len(stored)
-    if advance is not None and total:
-        advance(done, total)
-    read: list[tuple[Path, Seen]] = []
-    for picture, problem, seen in chain(_looked_at(unread), map(_look_into, stored)):
-        done += 1
-        if problem is not None:
-            problems[picture] = problem
-        elif seen is not None and isinstance(picture, Path):
-            read.append((picture, seen))
-        if advance is not None and (done % 50 == 0 or done == total):
+            self._stored.append(picture)
+            return
+        self._new.append(picture)
+        if len(self._new) > FEW:
+            self._sort_out()
+
+    def finish(self, advance: Advance | None = None) -> dict[Picture, HoldfastError]:
+        """What is wrong with which of them.
+
+        Args:
+            advance: Told how many of how many are done: at the beginning, where pictures that are remembered count as
+                done, and in the end, where all are.
+        """
+        self._sort_out()
+        done = self._remembered
+        total = done + self._sent + len(self._unread) + len(self._stored)
+        if advance is not None and total:
             advance(done, total)
-    remember((path, (seen.stamp, seen.digest)) for path, seen in read)
-    remember_pictures({seen.digest: seen.size for _, seen in read}, rules)
-    return problems
+        read: list[tuple[Path, Seen]] = []
+        for picture, problem, seen in chain(self._looked_at(), map(_look_into, self._stored)):
+            done += 1
+            if problem is not None:
+                self._problems[picture] = problem
+            elif seen is not None and isinstance(picture, Path):
+                read.append((picture, seen))
+            if advance is not None and (done % 50 == 0 or done == total):
+                advance(done, total)
+            if len(read) >= KEPT:  # what an interrupted check has done is not done again
+                self._remember(read)
+                read = []
+        self._remember(read)
+        return self._problems
+
+    def _sort_out(self) -> None:
+        """Of the new ones, those that are not remembered go to the workers once there are enough of them."""
+        paths: list[Path] = []
+        for path in self._new:
+            if path.is_file():
+                paths.append(path)
+            else:  # gone since its path was resolved
+                self._problems[path] = HoldfastError(f"image '{path.name}' does not exist", remedy="put it back")
+        self._new = []
+        found, unread = known(paths)
+        contents = set(found.values())
+        sound = sound_pictures(contents, self._rules) & sizes_of_pictures(contents).keys()  # once no sizes were kept
+        unread += [path for path, digest in found.items() if digest not in sound]
+        self._remembered += len(paths) - len(unread)
+        self._unread += unread
+        if sys.executable and (self._workers is not None or len(self._unread) > FEW):
+            self._workers = self._workers or _Workers()
+            self._workers.take(self._unread)
+            self._sent += len(self._unread)
+            self._unread = []
+
+    def _looked_at(self) -> Iterator[Found]:
+        if self._workers is not None:
+            yield from self._workers.finish()
+        if self._unread:
+            with ThreadPoolExecutor(cores()) as pool:
+                yield from pool.map(look_at, self._unread)
+
+    def _remember(self, read: Sequence[tuple[Path, Seen]]) -> None:
+        remember((path, (seen.stamp, seen.digest)) for path, seen in read)
+        remember_pictures({seen.digest: seen.size for _, seen in read}, self._rules)
 
 
 def pictures_of(examples: Iterable[Example]) -> Iterator[Picture]:
@@ -148,21 +220,6 @@ def _rules() -> str:
     return f"1 {PIL.__version__} {MAX_PIXELS} {','.join(FORMATS)}"
 
 
-def _looked_at(paths: Sequence[Path]) -> Iterator[Found]:
-    count = min(cores(), 1 + len(paths) // FEW)
-    if len(paths) <= FEW or not sys.executable:
-        with ThreadPoolExecutor(cores()) as pool:
-            yield from pool.map(look_at, paths)
-        return
-    workers = [_worker() for _ in range(count)]
-    try:
-        yield from _shared_out(paths, workers)
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.communicate()
-
-
 def _worker() -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "holdfast.data.checking"],
@@ -173,48 +230,93 @@ def _worker() -> subprocess.Popen[str]:
     )
 
 
-def _shared_out(paths: Sequence[Path], workers: Sequence[subprocess.Popen[str]]) -> Iterator[Found]:
-    """A picture at a time to each worker that is free would wait for answers; so each has a few on its desk."""
-    todo: queue.SimpleQueue[Path] = queue.SimpleQueue()
-    done: queue.SimpleQueue[Found | None] = queue.SimpleQueue()
-    for path in paths:
-        todo.put(path)
+class _Workers:
+    """A picture at a time to each worker that is free would wait for answers; so each has a few on its desk.
 
-    def serve(worker: subprocess.Popen[str]) -> None:
+    The next desk is laid out before the answers to the last one are read: whoever finds the pictures holds the
+    interpreter, and a worker would wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._todo: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[Found | None] = queue.SimpleQueue()
+        self._running: list[subprocess.Popen[str]] = []
+        self._taken = 0
+        self._ended = False
+
+    def take(self, paths: Sequence[Path]) -> None:
+        """Look at these too; there are as many workers as cores once that pays."""
+        for path in paths:
+            self._todo.put(path)
+        self._taken += len(paths)
+        while len(self._running) < min(cores(), 1 + self._taken // FEW):
+            self._running.append(_worker())
+            threading.Thread(target=self._serve, args=(self._running[-1],), daemon=True).start()
+
+    def finish(self) -> Iterator[Found]:
+        """What was found of all that were taken; there will be no more."""
+        running = len(self._running)
+        for _ in range(running):
+            self._todo.put(None)
+        while running:
+            found = self._done.get()
+            if found is None:
+                running -= 1
+            else:
+                yield found
+        while not self._todo.empty():  # every worker has died
+            path = self._todo.get()
+            if path is not None:
+                yield look_at(path)
+
+    def end(self) -> None:
+        """Stop at once."""
+        self._ended = True
+        for worker in self._running:
+            worker.kill()
+            worker.wait()
+        for _ in self._running:  # threads that wait for more
+            self._todo.put(None)
+
+    def _serve(self, worker: subprocess.Popen[str]) -> None:
+        before: list[Path] = []
         desk: list[Path] = []
         try:
             assert worker.stdin is not None and worker.stdout is not None
             while True:
-                try:
-                    for _ in range(64):
-                        desk.append(todo.get_nowait())
-                except queue.Empty:
-                    if not desk:
-                        break
-                worker.stdin.write(json.dumps([os.fspath(path) for path in desk]) + "\n")
-                worker.stdin.flush()
-                while desk:
+                desk = self._desk()
+                if desk:
+                    worker.stdin.write(json.dumps([os.fspath(path) for path in desk]) + "\n")
+                    worker.stdin.flush()
+                while before:
                     answer = parse_json(worker.stdout.readline())
-                    done.put(_answer(desk[0], answer))
-                    desk.pop(0)
+                    self._done.put(_answer(before[0], answer))
+                    before.pop(0)
+                if not desk:
+                    break
+                before, desk = desk, []
         except (OSError, ValueError, HoldfastError):  # killed, for example for want of memory: look at the rest here
-            for path in desk:
-                done.put(look_at(path))
+            for path in before + desk if not self._ended else ():
+                self._done.put(look_at(path))
         finally:
-            done.put(None)
+            for pipe in (worker.stdin, worker.stdout):
+                with suppress(OSError):
+                    if pipe is not None:
+                        pipe.close()
+            self._done.put(None)
 
-    threads = [threading.Thread(target=serve, args=(worker,), daemon=True) for worker in workers]
-    for thread in threads:
-        thread.start()
-    running = len(threads)
-    while running:
-        found = done.get()
-        if found is None:
-            running -= 1
-        else:
-            yield found
-    while not todo.empty():  # every worker has died
-        yield look_at(todo.get())
+    def _desk(self) -> list[Path]:
+        """The next few pictures; none where there will be no more."""
+        desk: list[Path] = []
+        path = self._todo.get()
+        while path is not None:
+            desk.append(path)
+            if len(desk) == DESK or self._todo.empty():
+                return desk
+            path = self._todo.get()
+        if desk:
+            self._todo.put(None)  # to be found again
+        return desk
 
 
 def _answer(path: Path, answer: list[object]) -> Found:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import count as count_from
 from pathlib import Path
 from typing import Any
 
+from holdfast.data.checking import Picture, PictureCheck, pictures_of, problem_of
 from holdfast.data.contents import Advance
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, image_key
 from holdfast.data.forms import SIMPLE, Dialogue, Form, conversation_of
@@ -89,35 +90,43 @@ def read_examples(
     count = 0
     forms: Counter[str] = Counter()
     is_list, is_table = form_of(file) == "json", form_of(file) in ("csv", "tsv", "xlsx")
-    for position, (line, record) in enumerate(scan(file), start=1):
-        if limit is not None and count >= limit:
-            break
-        count += 1
-        item: str | None = None
-        try:
-            if isinstance(record, HoldfastError):
-                raise record
-            record = _renamed(record, columns or {})
-            record = _cells(record) if is_table else record
-            item = _identifier(record, f"item-{position}" if is_list else f"line-{line}")
-            form, said = conversation_of(record)
-            if item in first_seen:
-                if form is SIMPLE:
-                    raise HoldfastError(
-                        f"id '{item}' stands on line {first_seen[item]} already", remedy="give every item its own id"
-                    )
-                # LLaVA's files name a conversation by its picture, which may have several.
-                item = next(name for n in count_from(2) if (name := f"{item}#{n}") not in first_seen)
-            first_seen[item] = line
-            examples.append(_example(record, item, form, said, resolve))
-            lines.append(line)
-            forms[form.name] += 1
-        except HoldfastError as error:
-            problems.append(HoldfastError(error.problem, file=file, line=line, item=item, remedy=error.remedy))
-    if not count:
-        raise HoldfastError("the data set is empty", file=file, remedy="add at least one example")
-    if open_images:
-        examples, more = _with_sound_images(examples, lines, file, advance)
+    with PictureCheck() if open_images else nullcontext() as check:
+        for position, (line, record) in enumerate(scan(file), start=1):
+            if limit is not None and count >= limit:
+                break
+            count += 1
+            item: str | None = None
+            try:
+                if isinstance(record, HoldfastError):
+                    raise record
+                record = _renamed(record, columns or {})
+                record = _cells(record) if is_table else record
+                item = _identifier(record, f"item-{position}" if is_list else f"line-{line}")
+                form, said = conversation_of(record)
+                if item in first_seen:
+                    if form is SIMPLE:
+                        raise HoldfastError(
+                            f"id '{item}' stands on line {first_seen[item]} already",
+                            remedy="give every item its own id",
+                        )
+                    # LLaVA's files name a conversation by its picture, which may have several.
+                    item = next(name for n in count_from(2) if (name := f"{item}#{n}") not in first_seen)
+                first_seen[item] = line
+                example = _example(record, item, form, said, resolve)
+                examples.append(example)
+                lines.append(line)
+                forms[form.name] += 1
+            except HoldfastError as error:
+                problems.append(HoldfastError(error.problem, file=file, line=line, item=item, remedy=error.remedy))
+            else:
+                if check is not None:
+                    for picture in pictures_of([example]):
+                        check.add(picture)  # decoded while further lines are read
+        if not count:
+            raise HoldfastError("the data set is empty", file=file, remedy="add at least one example")
+        wrong = {} if check is None else check.finish(advance)
+    if wrong:
+        examples, more = _with_sound_images(examples, lines, file, wrong)
         problems = sorted(problems + more, key=lambda problem: problem.line or 0)
     return ExamplesRead(tuple(examples), tuple(problems), dict(forms))
 
@@ -208,14 +217,9 @@ def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
 
 
 def _with_sound_images(
-    examples: list[Example], lines: list[int], file: Path, advance: Advance | None
+    examples: list[Example], lines: list[int], file: Path, wrong: Mapping[Picture, HoldfastError]
 ) -> tuple[list[Example], list[HoldfastError]]:
     """The examples whose pictures can be decoded, and what is wrong with the others."""
-    from holdfast.data.checking import check_pictures, pictures_of, problem_of
-
-    wrong = check_pictures(pictures_of(examples), advance=advance)
-    if not wrong:
-        return examples, []
     kept, problems = [], []
     for example, line in zip(examples, lines, strict=True):
         found = problem_of(example, wrong)
