@@ -14,7 +14,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SCRIPTS = ("training", "evaluation", "memory", "scaling", "gpu", "selective_memory", "startup")
+SCRIPTS = ("training", "evaluation", "memory", "scaling", "gpu", "selective_memory", "startup", "start")
 TINY = {"tower": "tiny", "image": 28, "layers": 2, "width": 64, "vocabulary": 64}
 POCKET = {"model": "pocket"}
 
