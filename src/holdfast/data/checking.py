@@ -55,7 +55,7 @@ LARGE = 64 << 20
 Picture = Path | StoredImage
 
 
-class Seen(NamedTuple):
+class Decoded(NamedTuple):
     """What one look at a file's content tells."""
 
     stamp: Stamp
@@ -63,7 +63,7 @@ class Seen(NamedTuple):
     size: Size
 
 
-Found = tuple[Picture, HoldfastError | None, Seen | None]
+Found = tuple[Picture, HoldfastError | None, Decoded | None]
 
 
 def check_pictures(pictures: Iterable[Picture], *, advance: Advance | None = None) -> dict[Picture, HoldfastError]:
@@ -123,7 +123,7 @@ class PictureCheck:
         total = done + self._sent + len(self._unread) + len(self._stored)
         if advance is not None and total:
             advance(done, total)
-        read: list[tuple[Path, Seen]] = []
+        read: list[tuple[Path, Decoded]] = []
         for picture, problem, seen in chain(self._looked_at(), map(_look_into, self._stored)):
             done += 1
             if problem is not None:
@@ -166,7 +166,7 @@ class PictureCheck:
             with ThreadPoolExecutor(cores()) as pool:
                 yield from pool.map(look_at, self._unread)
 
-    def _remember(self, read: Sequence[tuple[Path, Seen]]) -> None:
+    def _remember(self, read: Sequence[tuple[Path, Decoded]]) -> None:
         remember((path, (seen.stamp, seen.digest)) for path, seen in read)
         remember_pictures({seen.digest: seen.size for _, seen in read}, self._rules)
 
@@ -210,7 +210,7 @@ def look_at(path: Path) -> Found:
         return path, HoldfastError(f"image '{path.name}' cannot be read: {error.strerror}", remedy="put it back"), None
     except HoldfastError as error:
         return path, error, None
-    return path, None, Seen(stamp, digest, size)
+    return path, None, Decoded(stamp, digest, size)
 
 
 def _rules() -> str:
@@ -324,7 +324,7 @@ def _answer(path: Path, answer: list[object]) -> Found:
     if problem is not None:
         return path, HoldfastError(str(problem), remedy=None if remedy is None else str(remedy)), None
     assert isinstance(stamp, list) and isinstance(size, list)
-    return path, None, Seen(Stamp(*stamp), bytes.fromhex(str(digest)), (size[0], size[1]))
+    return path, None, Decoded(Stamp(*stamp), bytes.fromhex(str(digest)), (size[0], size[1]))
 
 
 def main() -> None:
