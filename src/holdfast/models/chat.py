@@ -140,9 +140,15 @@ class ChatProcessor:
             blank = [[BLANK] * len(example.images) for example in examples]
             with replaying(self.processor, known):
                 return self._process(texts, blank, options)
-        return self._process(
-            texts, [[open_image(source) for source in example.images] for example in examples], options
-        )
+        images = [[open_image(source) for source in example.images] for example in examples]
+        try:
+            return self._process(texts, images, options)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise HoldfastError(
+                f"the model's processor fails on pictures that could be opened ({reason})",
+                remedy="check processor_config.json, preprocessor_config.json and the tokenizer's files",
+            ) from error
 
     def _process(self, texts: list[str], images: list[list[Any]], options: Keywords) -> Keywords:
         if not any(images) or self.processor is self.tokenizer:
@@ -150,14 +156,7 @@ class ChatProcessor:
         if self._is("PaliGemma"):
             return self._expand(texts, images, options)
         with listening(self.processor) as heard:
-            try:
-                data = dict(self.processor(text=texts, images=images, **options))
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                reason = " ".join(str(error).split())[:300]
-                raise HoldfastError(
-                    f"the model's processor fails on pictures that could be opened ({reason})",
-                    remedy="check processor_config.json, preprocessor_config.json and the tokenizer's files",
-                ) from error
+            data = dict(self.processor(text=texts, images=images, **options))
         if not heard and "return_offsets_mapping" in options:
             raise HoldfastError(
                 f"{type(self.processor).__name__} does not say where it puts image tokens",
