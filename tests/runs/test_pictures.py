@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from holdfast.data.examples import Example, Turn, image_key
+from holdfast.data.stored import DataURI
 from holdfast.errors import HoldfastError
 from holdfast.models.loading import load_model
 from holdfast.runs.pictures import MOST, Refusals, _extremes
@@ -32,6 +35,19 @@ def test_a_picture_that_the_processor_refuses_is_named_or_left_out(tmp_path: Pat
     kept, problems = refusals.keep_task(task, skip=True)
     assert [e.id for e in kept.train] == ["a", "c"] and [e.id for e in kept.test] == ["a"]
     assert len(problems) == 3
+
+
+def test_an_item_of_text_alone_in_front_hides_nothing_and_pictures_in_records_count(tmp_path: Path) -> None:
+    chat = load_model(str(save(tmp_path / "m", "qwen2_vl", ROLES)), device="cpu").chat
+    text = Example("text", (), (Turn("why ?", ("so",)),))
+    long = picture(tmp_path / "long.png", size=(5000, 1))
+    uri = "data:image/png;base64," + base64.b64encode(long.read_bytes()).decode()
+    inside = replace(text, id="inside", images=(DataURI(uri),))
+    for bad in (example("file", long), inside):
+        with pytest.raises(HoldfastError, match=rf"{bad.id}: .*5000 x 1 pixels"):
+            Refusals(chat).keep((text, bad), skip=False)
+    kept, problems = Refusals(chat).keep((text, inside, example("file", long)), skip=True)
+    assert [e.id for e in kept] == ["text"] and len(problems) == 2
 
 
 def test_of_many_sizes_the_extremes_are_asked() -> None:

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from holdfast.data.checking import sizes_of
 from holdfast.data.contents import Size
 from holdfast.data.examples import Example
+from holdfast.data.images import decode
+from holdfast.data.stored import StoredImage
 from holdfast.errors import HoldfastError
 from holdfast.importing import growing
 from holdfast.models.chat import ChatProcessor
+from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.task import Task
 
 MOST = 2000
@@ -25,15 +29,18 @@ class Refusals:
 
     def __init__(self, chat: ChatProcessor) -> None:
         self.chat = chat
-        self._sizes: dict[Path, Size] = {}
+        self._sizes: dict[Path | StoredImage, Size] = {}
         self._refused: dict[Size, HoldfastError | None] = {}
 
     @growing()
     def of(self, examples: Sequence[Example]) -> dict[int, HoldfastError]:
         """What is refused, by place among the examples."""
-        files = {image for example in examples for image in example.images if isinstance(image, Path)}
-        self._sizes |= sizes_of(files - self._sizes.keys())
-        sizes = [[self._sizes[image] for image in example.images if isinstance(image, Path)] for example in examples]
+        pictures = {image for example in examples for image in example.images if not isinstance(image, np.ndarray)}
+        new = pictures - self._sizes.keys()
+        for path, size in sizes_of(image for image in new if isinstance(image, Path)).items():
+            self._sizes[path] = size
+        self._sizes |= {image: decode(image) for image in new if isinstance(image, StoredImage)}
+        sizes = [[self._sizes[i] for i in example.images if not isinstance(i, np.ndarray)] for example in examples]
         tried = _extremes({size for row in sizes for size in row} - self._refused.keys())
         for size in tried:
             self._refused[size] = self._ask(size)
@@ -63,8 +70,7 @@ class Refusals:
         Raises:
             HoldfastError: One is refused and ``skip`` is off.
         """
-        drawn = not any(isinstance(image, Path) for example in examples[:1] for image in example.images)
-        if drawn or not hasattr(self.chat.processor, "image_processor"):
+        if isinstance(examples, PocketExamples) or not hasattr(self.chat.processor, "image_processor"):
             return examples, []  # drawn examples are looked at when they are asked for
         found = self.of(examples)
         if not found:
