@@ -91,22 +91,17 @@ def load(run_or_model: str | Path, *, device: str | None = None) -> Loaded:
     Raises:
         HoldfastError: Nothing there, or the run was trained on other weights.
     """
-    from holdfast.config.loading import load_config
     from holdfast.methods.recipe import restore
     from holdfast.models.loading import load_model
-    from holdfast.runs.artifacts import check_base, load_artifacts
     from holdfast.runs.folder import RunFolder
+    from holdfast.runs.opening import open_run
 
-    folder = RunFolder(Path(run_or_model))
-    if not folder.config.exists():
+    if not RunFolder(Path(run_or_model)).config.exists():
         return load_model(str(run_or_model), device=device)
-    artifacts, record = load_artifacts(folder.artifact)
-    config = load_config(folder.config)
-    loaded = load_model(record["model"], device=device, trust_remote_code=config.trust_remote_code)
-    check_base(loaded, record, folder.artifact)
-    restore(loaded, artifacts)
-    loaded.model.eval()
-    return loaded
+    opened = open_run(Path(run_or_model), device=device)
+    restore(opened.base, opened.artifacts)
+    opened.base.model.eval()
+    return opened.base
 
 
 def evaluate(

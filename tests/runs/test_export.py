@@ -148,6 +148,8 @@ def test_the_model_card(desk: Desk, tmp_path: Path) -> None:
     assert f"| data | target | {row['n']} | {row['before']:.1f} | {row['after']:.1f} |" in body
     recipe = yaml.safe_load(body.split("```yaml\n")[1].split("```")[0])
     assert recipe["tune"]["llm"]["method"] == "lora" and recipe["train"]["steps"] == 4
+    assert str(desk.folder) not in body and str(desk.model.parent) not in body, "no path of this machine"  # type: ignore[union-attr]
+    assert recipe["model"] == Path(desk.model).name
     assert "One seed (0)" in body and "trained on: data.jsonl" in body
     assert (tmp_path / "model/model.safetensors").stat().st_mode & 0o777 == (
         tmp_path / "model/README.md"

@@ -18,9 +18,10 @@ from holdfast.methods.recipe import kind_of, restore
 from holdfast.methods.selective.dense import Dense
 from holdfast.models.loading import Loaded, load_model, model_place
 from holdfast.models.processor_files import copy_processor
-from holdfast.runs.artifacts import check_base, load_artifacts
+from holdfast.runs.artifacts import load_artifacts
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.model_card import model_card
+from holdfast.runs.opening import open_run, run_folder
 from holdfast.values import JSON
 
 
@@ -34,7 +35,8 @@ def export_model(run: Path, out: Path) -> float:
         HoldfastError: A method cannot be merged, or ``out`` is not free.
     """
     _free(out)
-    loaded, artifacts, _ = _base_of(run)
+    opened = open_run(run)
+    loaded, artifacts = opened.base, opened.artifacts
     stuck = [artifact.method for artifact in artifacts if not kind_of(artifact).card.mergeable]
     if stuck:
         raise HoldfastError(
@@ -56,8 +58,7 @@ def export_model(run: Path, out: Path) -> float:
             loaded.chat.processor.save_pretrained(partial)
         again = load_model(str(partial), dtype=next(loaded.model.parameters()).dtype)
         deviation = float((_logits(again, probe) - before).abs().max())
-        folder = _run_folder(run)
-        card = model_card(folder, load_config(folder.config), loaded.name, adapter=False)
+        card = model_card(opened.folder, opened.config, loaded.name, adapter=False)
         files.write_text(partial / "README.md", card)
     return deviation
 
@@ -74,7 +75,7 @@ def export_adapter(run: Path, out: Path) -> None:
     from safetensors.torch import save_file
 
     _free(out)
-    folder = _run_folder(run)
+    folder = run_folder(run)
     artifacts, record = load_artifacts(folder.artifact)
     adapters = [artifact for artifact in artifacts if "peft_config" in artifact.metadata]
     whole = [artifact for artifact in artifacts if issubclass(kind_of(artifact), Dense)]
@@ -119,22 +120,6 @@ def _modules_of(tensors: Mapping[str, torch.Tensor], model: str, folder: RunFold
             f"'{min(left)}' is no module of its own, and PEFT saves modules", remedy="export a merged model instead"
         )
     return found
-
-
-def _run_folder(run: Path) -> RunFolder:
-    folder = RunFolder(run)
-    if not folder.config.exists():
-        raise HoldfastError("this is not a Holdfast run", file=run, remedy="give the --out folder of holdfast tune")
-    return folder
-
-
-def _base_of(run: Path) -> tuple[Loaded, list[Any], JSON]:
-    folder = _run_folder(run)
-    artifacts, record = load_artifacts(folder.artifact)
-    trusted = load_config(folder.config).trust_remote_code
-    loaded = load_model(record["model"], trust_remote_code=trusted)
-    check_base(loaded, record, folder.artifact)
-    return loaded, artifacts, record
 
 
 def _free(out: Path) -> None:

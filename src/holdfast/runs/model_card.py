@@ -26,7 +26,9 @@ def model_card(folder: RunFolder, config: RunConfig, base: str, *, adapter: bool
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "image-text-to-text",
     }
-    if "/" in base and not Path(base).is_absolute():
+    if Path(base).is_absolute():  # whose folders these are is nobody's business
+        base = Path(base).name
+    elif "/" in base:
         about |= {"base_model": base, "base_model_relation": "adapter" if adapter else "finetune"}
     about["tags"] = ["holdfast", "multimodal"]
     lines = ["---", yaml.safe_dump(about, sort_keys=False).strip(), "---", ""]
@@ -66,7 +68,8 @@ def _verdict(entry: Mapping[str, Any]) -> Iterator[str]:
 def _recipe(config: RunConfig) -> JSON:
     """The settings that say how it was made, without those that stand at nothing."""
     whole = config.model_dump(mode="json", exclude_defaults=True)
-    return {key: value for key, value in whole.items() if key not in ("target", "sources", "trust_remote_code")}
+    kept = {key: value for key, value in whole.items() if key not in ("target", "sources", "trust_remote_code")}
+    return kept | {"model": Path(config.model).name if Path(config.model).is_absolute() else config.model}
 
 
 def _data(config: RunConfig, entry: Mapping[str, Any] | None) -> Iterator[str]:

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Method
 from holdfast.methods.recipe import restore
 from holdfast.methods.selective.dense import Dense
 from holdfast.methods.selective.sparse import Sparse
 from holdfast.models.loading import Loaded, load_model
-from holdfast.runs.artifacts import check_base, load_artifacts
-from holdfast.runs.folder import RunFolder
+from holdfast.runs.opening import open_run
 
 
 class TwoModels:
@@ -32,15 +30,9 @@ class TwoModels:
     """
 
     def __init__(self, run: Path, *, device: str | None = None) -> None:
-        folder = RunFolder(run)
-        if not folder.config.exists():
-            raise HoldfastError("this is not a Holdfast run", file=run, remedy="give the --out folder of holdfast tune")
-        artifacts, record = load_artifacts(folder.artifact)
-        self._trusted = load_config(folder.config).trust_remote_code
-        self._device = device
-        self.tuned: Loaded = load_model(record["model"], device=device, trust_remote_code=self._trusted)
-        check_base(self.tuned, record, folder.artifact)
-        self._methods: list[Method] = restore(self.tuned, artifacts)
+        opened = open_run(run, device=device)
+        self.tuned, self._trusted, self._device = opened.base, opened.config.trust_remote_code, device
+        self._methods: list[Method] = restore(self.tuned, opened.artifacts)
         self.tuned.model.eval()
         self._base: Loaded | None = None
 

@@ -1,0 +1,51 @@
+"""A finished run from disk: its base, checked to be the one it was trained on, and what training changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.config.loading import load_config
+from holdfast.config.schema import RunConfig
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Artifact
+from holdfast.models.loading import Loaded, load_model
+from holdfast.runs.artifacts import check_base, load_artifacts
+from holdfast.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run whose artifacts are not on its base yet."""
+
+    folder: RunFolder
+    config: RunConfig
+    base: Loaded
+    artifacts: Sequence[Artifact]
+
+
+def run_folder(run: Path) -> RunFolder:
+    """The folder of a run.
+
+    Raises:
+        HoldfastError: It is none.
+    """
+    folder = RunFolder(run)
+    if not folder.config.exists():
+        raise HoldfastError("this is not a Holdfast run", file=run, remedy="give the --out folder of holdfast tune")
+    return folder
+
+
+def open_run(run: Path, *, device: str | None = None) -> OpenedRun:
+    """Load a run's base and artifacts.
+
+    Raises:
+        HoldfastError: Not a finished run, it is damaged, or its base is not the one it was trained on.
+    """
+    folder = run_folder(run)
+    artifacts, record = load_artifacts(folder.artifact)
+    config = load_config(folder.config)
+    base = load_model(record["model"], device=device, trust_remote_code=config.trust_remote_code)
+    check_base(base, record, folder.artifact)
+    return OpenedRun(folder, config, base, artifacts)
