@@ -18,6 +18,7 @@ FLOORS = [
     {"tasks"},
     {"scoring", "methods"},
     {"verdict", "inference", "training", "planning"},
+    {"results"},
     {"runs"},
     {"reports"},
     {"studies"},

@@ -1,0 +1,1 @@
+"""Results of studies: read, aggregated, judged."""
