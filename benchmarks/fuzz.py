@@ -5,12 +5,13 @@ it. What may come of it: it is taken, or a HoldfastError of one line and at most
 fault: another exception, a longer message, no answer in time. A fault is reduced by leaving halves out of the file for
 as long as it stays the same fault, and told once for each place in the code.
 
-    python benchmarks/fuzz.py                                  # 2,000 of each cheap kind, 50 model folders
+    python benchmarks/fuzz.py                                  # 1,600 of each cheap kind, 200 runs, 200 model folders
     python benchmarks/fuzz.py --kinds data --rounds 300 --seed 7
     python benchmarks/fuzz.py --kinds models --model-rounds 10
 
-Model folders are damaged in processes of their own, forked once the libraries are there. What is damaged, and how, is
-drawn from ``--seed`` alone; a fault names its round, and ``--only ROUND`` repeats it.
+Model folders are damaged in processes of their own, forked once the libraries are there; of a finished run a copy is
+asked each time: its verdict, its artifact on the base, or the command that made it, with the report. What is damaged,
+and how, is drawn from ``--seed`` alone; a fault names its round, and ``--only ROUND`` repeats it.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ from mutations import damaged  # noqa: E402
 
 from holdfast.errors import LONGEST, HoldfastError  # noqa: E402
 
-KINDS = ("configurations", "plans", "data", "predictions", "models")
-SECONDS = {"models": 60.0}
+KINDS = ("configurations", "plans", "data", "downloads", "prepared", "predictions", "runs", "models")
+SECONDS = {"models": 60.0, "runs": 60.0}
 PATIENCE = 10.0
 """Seconds that a call may take, if its kind says nothing else."""
 TRIES = 60
@@ -154,7 +155,10 @@ class Fuzz:
 
     def run(self, kind: str, rounds: Sequence[int]) -> None:
         """Some rounds of one kind."""
-        made = {"configurations": recipes, "plans": recipes, "data": data, "predictions": predictions, "models": models}
+        made = {
+            **{"configurations": recipes, "plans": recipes, "data": data, "downloads": downloads, "prepared": prepared},
+            **{"predictions": predictions, "runs": runs, "models": models},
+        }
         place = self.folder / kind
         place.mkdir()
         cases = made[kind](place, kind)
@@ -372,6 +376,103 @@ def predictions(folder: Path, kind: str) -> list[Case]:
     return cases
 
 
+def downloads(folder: Path, kind: str) -> list[Case]:
+    """The official download of every benchmark in miniature, made into a prepared folder."""
+    from tests.support.miniatures import MAKERS
+
+    from holdfast.tasks.cards import find_card
+    from holdfast.tasks.preparing.write import prepare
+
+    cases = []
+    for name, make in MAKERS.items():
+        root = folder / name
+        make(root)
+
+        def call(root: Path, name: str = name) -> None:
+            out = root.parent / f"{name}-out"
+            try:
+                prepare(find_card(name), root, out)
+            except HoldfastError:
+                assert not out.exists(), "something half written is left"
+                raise
+            finally:
+                shutil.rmtree(out, ignore_errors=True)
+
+        cases.append(Case(name, root, within(root), call))
+    return cases
+
+
+def prepared(folder: Path, kind: str) -> list[Case]:
+    """Prepared folders of every benchmark, read as a source."""
+    from tests.support.miniatures import MAKERS
+
+    from holdfast.config.schema import TaskSpec
+    from holdfast.tasks.cards import find_card
+    from holdfast.tasks.preparing.write import prepare
+    from holdfast.tasks.resolve import resolve_task
+
+    cases = []
+    for name, make in MAKERS.items():
+        make(folder / "downloads" / name)
+        root = prepare(find_card(name), folder / "downloads" / name, folder / name).folder
+
+        def call(root: Path) -> None:
+            resolve_task(TaskSpec(data=str(root)), base=root.parent, seed=0, skip_bad=False)
+
+        cases.append(Case(name, root, within(root), call))
+    return cases
+
+
+def within(root: Path) -> tuple[str, ...]:
+    """The files below a folder that are no pictures: those have a case of their own, in ``data``."""
+    found = (file for file in sorted(root.rglob("*")) if file.is_file() and not file.is_symlink())
+    return tuple(str(file.relative_to(root)) for file in found if file.suffix not in {".png", ".jpg"})
+
+
+def runs(folder: Path, kind: str) -> list[Case]:
+    """A finished run: its verdict, its artifact on its base, and its own command once more, with its report."""
+    from tests.support.desk import picture, records, write_lines
+    from tests.support.tiny import save_llava
+
+    from holdfast import api
+    from holdfast.reports.run_report import write_run_report
+    from holdfast.verdict.compare import compare
+
+    save_llava(folder / "model")
+    for index in range(12):
+        picture(folder / f"{index}.png", index)
+    write_lines(folder / "data.jsonl", records())
+    recipe = {
+        "model": str(folder / "model"),
+        "tune": {"llm": {"method": "lora", "r": 2, "alpha": 4}, "connector": "full"},
+        "keep": [{"stabiliser": "replay", "ratio": 0.5}],
+        "target": {"data": str(folder / "data.jsonl"), "validation": 0.2, "test": 0.2},
+        "sources": [{"data": str(folder / "data.jsonl"), "name": "other", "limit": 3}],
+        "train": {"steps": 3, "batch_size": 2, "checkpoint_every": 1, "evaluate_every": 2, "trackers": []},
+        "evaluate": {"max_new_tokens": 2},
+    }
+    api.tune(recipe, folder / "run")
+
+    def each(ask: Callable[[Path], object]) -> Call:
+        def call(run: Path) -> None:
+            copy = run.parent / f"copy-{os.getpid()}"
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(run, copy)
+            try:
+                ask(copy)
+            finally:
+                shutil.rmtree(copy, ignore_errors=True)
+
+        return call
+
+    asked: dict[str, Callable[[Path], object]] = {
+        "verdict": lambda run: compare(run / "base", run),
+        "artifact": api.load,
+        "command": lambda run: write_run_report(run, [api.tune(recipe, run).scores]),
+    }
+    return [Case(name, folder / "run", within(folder / "run"), each(ask)) for name, ask in asked.items()]
+
+
 def models(folder: Path, kind: str) -> list[Case]:
     """A model folder; two answers are asked of it."""
     from tests.support.desk import picture, records, write_lines
@@ -398,8 +499,8 @@ def models(folder: Path, kind: str) -> list[Case]:
 def main() -> None:
     """Run what is asked for; exit code 1 where there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2000, help="of each cheap kind (default 2,000)")
-    parser.add_argument("--model-rounds", type=int, default=50, help="of model folders (default 50)")
+    parser.add_argument("--rounds", type=int, default=1600, help="of each cheap kind (default 1,600)")
+    parser.add_argument("--model-rounds", type=int, default=200, help="of runs and of model folders (default 200)")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of input")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="this round of each kind")
@@ -415,7 +516,7 @@ def main() -> None:
         os.environ["HOLDFAST_CACHE"] = str(folder / "cache")
         fuzz = Fuzz(folder, given.seed)
         for kind in kinds:
-            rounds = range(given.model_rounds if kind == "models" else given.rounds)
+            rounds = range(given.model_rounds if kind in SECONDS else given.rounds)
             fuzz.run(kind, [given.only] if given.only is not None else rounds)
             progress(f"{kind}: {time.monotonic() - begun:.0f} s, {len(fuzz.faults)} places with faults")
     report = {

@@ -35,7 +35,7 @@ def fuzz(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     sys.path[:] = path
 
 
-@pytest.mark.parametrize("kind", ["configurations", "data", "predictions"])
+@pytest.mark.parametrize("kind", ["configurations", "data", "downloads", "prepared", "predictions"])
 def test_a_sample_is_read_or_refused_in_a_sentence(kind: str, fuzz: Any, tmp_path: Path) -> None:
     sample = fuzz.Fuzz(tmp_path, seed=2)
     sample.run(kind, range(60))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from holdfast.errors import HoldfastError
 from holdfast.files import read_json
 from holdfast.files.places import path_of
 from holdfast.reports.explorer import Section, write_report
@@ -120,17 +121,24 @@ def _sources(entries: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def _ledger(run: Path) -> Section:
-    ledger = read_json(run / "ledger.json")
-    rows = [
-        (
-            name,
-            row["method"],
-            f"{row['trainable']:,}",
-            f"{row['total']:,}",
-            "-" if row["lr"] is None else f"{row['lr']:g}",
-        )
-        for name, row in ledger["components"].items()
-    ]
-    count = f"{ledger['trainable']:,} of {ledger['base'] + ledger['added']:,}"
-    text = f"{count} values train: {ledger['trainable_percent']:.3f} %."
+    file = run / "ledger.json"
+    ledger = read_json(file)
+    try:
+        rows = [
+            (
+                str(name),
+                str(row["method"]),
+                f"{row['trainable']:,d}",
+                f"{row['total']:,d}",
+                "-" if row["lr"] is None else f"{row['lr']:g}",
+            )
+            for name, row in ledger["components"].items()
+        ]
+        count = f"{ledger['trainable']:,d} of {ledger['base'] + ledger['added']:,d}"
+        text = f"{count} values train: {ledger['trainable_percent']:.3f} %."
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # somebody edited it
+        remedy = "delete this file and give the run's command again; it is taken from the artifact"
+        raise HoldfastError(
+            f"the file is damaged ({type(error).__name__}: {error})", file=file, remedy=remedy
+        ) from error
     return Section("Ledger", text=text, columns=("component", "method", "trainable", "of", "lr"), rows=rows)

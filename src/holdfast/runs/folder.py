@@ -13,6 +13,7 @@ from holdfast.config.loading import dump_config, load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.values import JSON
+from holdfast.verdict.entry import read_entry
 
 _AGAIN = "delete this file and give the same command again"
 _AFTER_DAMAGE = {
@@ -123,6 +124,15 @@ class RunFolder:
         except HoldfastError as error:
             problem = error.problem
         raise HoldfastError(f"the file is damaged ({problem})", file=self.path / name, remedy=_AFTER_DAMAGE.get(name))
+
+    def entry(self) -> JSON:
+        """What the run came to: its entry of ``scores.json``.
+
+        Raises:
+            HoldfastError: Missing, damaged or edited into something else; the sentence says what to delete.
+        """
+        recipes = self.read_json("scores.json", "recipes")["recipes"]
+        return read_entry(recipes, self.path / "scores.json", remedy=_AFTER_DAMAGE["scores.json"])
 
     def append(self, name: str, record: JSON) -> None:
         """Add one line to a JSON Lines file."""

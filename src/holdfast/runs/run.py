@@ -166,7 +166,7 @@ class Runner:
         self.folder.begin(self.config)
         if self.folder.scores.exists():
             self.listen(FinishedBefore(self.folder.path))
-            return dict(next(iter(self.folder.read_json("scores.json", "recipes")["recipes"].values())))
+            return self.folder.entry()
         self.listen(LoadingModel(self.config.model))
         with within("model"):
             loaded = load_model(
