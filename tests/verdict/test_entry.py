@@ -28,8 +28,8 @@ WHOLE: dict[str, Any] = {
         "forgot": 0,
         "seconds": 2.5,
         "seed": 0,
-        "target": {"mine": TASK},
-        "sources": {"a": TASK},
+        "target": {"mine": dict(TASK)},
+        "sources": {"a": dict(TASK)},
     },
 }
 
