@@ -61,6 +61,10 @@ def folders(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         ("ties", 2, {"keep": 0.3, "strength": 0.8}),
         ("magnitude", 1, {"drop": 0.75}),
         ("task_arithmetic", 2, {"strength": 0.5}),
+        ("pcb", 2, {"keep": 0.2}),
+        ("cart", 2, {"rank": 0.3}),
+        ("emr", 2, {"expert": 2}),
+        ("twin_merging", 2, {"thin": "magnitude"}),
     ],
 )
 def test_folders_fuse_as_memory_does_bit_for_bit(

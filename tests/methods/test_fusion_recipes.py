@@ -86,6 +86,31 @@ def test_fisher_observes_the_sources_at_the_base_and_the_target_at_the_tuned_wei
     torch.testing.assert_close(tensors[name], wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_a_graft_of_the_largest_changes_serves_the_target(tiny_llava: Path) -> None:
+    loaded, artifacts = trained(tiny_llava)
+    before = fingerprint(loaded.anatomy)
+    base = {name: p.detach().clone() for name, p in loaded.anatomy.names().items()}
+    pools = Pools(loaded)
+    first, learned = (
+        fuse(loaded, artifacts, make_fusion("grafting", {"keep": 0.02, "steps": steps}), 0, pools, pools.loss)
+        for steps in (0, 3)
+    )
+    assert fingerprint(loaded.anatomy) == before
+    tuned = {name: tensor for artifact in artifacts for name, tensor in artifact.tensors.items()}
+    kept = [(n, t != base[n]) for artifact in first for n, t in artifact.tensors.items()]
+    assert 0.015 < torch.cat([places.view(-1) for _, places in kept]).float().mean() < 0.025
+    fused = {name: tensor for artifact in first for name, tensor in artifact.tensors.items()}
+    assert all(torch.allclose(fused[n][places], tuned[n][places], atol=1e-6) for n, places in kept)
+    losses = []
+    for result in (first, learned):
+        restore(loaded, result)
+        losses.append(sum(float(pools.loss(batch).detach()) for batch in pools(8)))
+        with torch.no_grad():
+            for name, parameter in loaded.anatomy.names().items():
+                parameter.copy_(base[name])
+    assert losses[1] <= losses[0]
+
+
 def fused_by(folder: Path, tune: dict[str, Any], fusions: Any) -> tuple[Any, dict[str, torch.Tensor], list[Artifact]]:
     """The base's values, and the artifacts of a short run before and after the fusions of a recipe."""
     loaded = load_model(str(folder))

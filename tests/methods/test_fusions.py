@@ -231,7 +231,7 @@ def test_the_streamed_threshold_is_the_exact_order_statistic(share: float) -> No
         assert by_tensor(name, 0) == largest(tuned[name].numpy().ravel(), share)
 
 
-@pytest.mark.parametrize("name", sorted(set(FUSIONS.names()) - {"model_tailor", "fisher"}))
+@pytest.mark.parametrize("name", sorted(n for n, k in FUSIONS.all().items() if not k.needs_data and n != "fisher"))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_nothing_changed_means_nothing_fused_and_dtypes_stay(name: str, dtype: torch.dtype) -> None:
     base = {n: t.to(dtype) for n, t in tensors(BASE).items()}

@@ -81,6 +81,10 @@ class Checkpoint:
         """Every tensor, file by file and in the order of its bytes."""
         return list(self.entries)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of the tensor."""
+        return self.entries[name].shape
+
     def size(self, name: str) -> int:
         """Number of values."""
         return self.entries[name].size

@@ -2,15 +2,17 @@
 
 A fusion sees flat float32 pieces of at most :data:`PIECE` values, in memory or from disk, and knows no other way to
 work: so a model fused on disk, a piece at a time, equals bit for bit the same model fused in memory. What needs to know
-all weights at once (a threshold over the whole model) looks at the pieces in passes before the first is combined.
+all weights at once (a threshold over the whole model) looks at the pieces in passes before the first is combined; what
+decomposes matrices sees every tensor as one piece.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +34,8 @@ class Weights(Protocol):
         """Every tensor, in reading order."""
         ...
 
-    def size(self, name: str) -> int:
-        """Number of values."""
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of the tensor."""
         ...
 
     def read(self, name: str, begin: int, end: int) -> Tensor:
@@ -50,8 +52,8 @@ class InMemory:
     def names(self) -> list[str]:
         return sorted(self.tensors)
 
-    def size(self, name: str) -> int:
-        return self.tensors[name].numel()
+    def shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self.tensors[name].shape)
 
     def read(self, name: str, begin: int, end: int) -> Tensor:
         return self.tensors[name].detach().reshape(-1)[begin:end].cpu()
@@ -59,12 +61,13 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Piece:
-    """Some values of one tensor: of the base, and of every tuned model; float32, flat."""
+    """Some values of one tensor: of the base, and of every tuned model; float32, flat. ``shape`` is the tensor's."""
 
     name: str
     begin: int
     base: Tensor
     tuned: tuple[Tensor, ...]
+    shape: tuple[int, ...] = ()
 
     @property
     def changes(self) -> list[Tensor]:
@@ -78,12 +81,14 @@ Passes = Callable[[], Iterator[Piece]]
 class Fusion:
     """Edits ``tuned - base`` after training.
 
-    Beside its card it says how many tuned models it takes (``experts``: a number, or ``None`` for any).
-    ``needs_data`` fusions look at examples, which only a recipe has.
+    Beside its card it says how many tuned models it takes (``experts``: a number, or ``None`` for any), and what it
+    sees at a time (``unit``: a piece of a tensor, or all of it). ``needs_data`` fusions look at examples, which only a
+    recipe has.
     """
 
     card: ClassVar[Card]
     experts: ClassVar[int | None] = 1
+    unit: ClassVar[Literal["piece", "matrix"]] = "piece"
     needs_data: ClassVar[bool] = False
     Settings: ClassVar[type[Options]]
     components: Sequence[str] = COMPONENTS
@@ -142,29 +147,30 @@ class Fusion:
                         f"'{name}' is not the same tensor in base and tuned model", remedy="fuse models of one base"
                     )
         own = InMemory({name: base[name] for name in names})
-        self.begin(lambda: pieces(own, sources))
+        whole = self.unit == "matrix"
+        self.begin(lambda: pieces(own, sources, whole=whole))
         seed = generator.initial_seed()
         fused = {name: torch.empty_like(base[name], device="cpu").reshape(-1) for name in names}
         generators = {name: generator_of(seed, name) for name in names}
-        for piece in pieces(own, sources):
+        for piece in pieces(own, sources, whole=whole):
             values = self.combine(piece, generators[piece.name])
             fused[piece.name][piece.begin : piece.begin + len(values)] = values.to(base[piece.name].dtype)
         return {name: fused[name].view(base[name].shape) for name in names}
 
 
-def pieces(base: Weights, tuned: Sequence[Weights]) -> Iterator[Piece]:
-    """Every tensor of ``base`` in pieces, beside the same values of the tuned models.
+def pieces(base: Weights, tuned: Sequence[Weights], *, whole: bool = False) -> Iterator[Piece]:
+    """Every tensor of ``base`` in pieces, or ``whole`` in one, beside the same values of the tuned models.
 
     Raises:
         HoldfastError: A tuned model holds a value that is not finite.
     """
     for name in base.names():
-        size = base.size(name)
-        for begin in range(0, size, PIECE):
-            end = min(begin + PIECE, size)
-            yield Piece(
-                name, begin, base.read(name, begin, end).float(), tuple(_finite(t, name, begin, end) for t in tuned)
-            )
+        shape = base.shape(name)
+        size = math.prod(shape)
+        for begin in range(0, size, max(size, 1) if whole else PIECE):
+            end = size if whole else min(begin + PIECE, size)
+            others = tuple(_finite(t, name, begin, end) for t in tuned)
+            yield Piece(name, begin, base.read(name, begin, end).float(), others, shape)
 
 
 def _finite(weights: Weights, name: str, begin: int, end: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class FisherAveraging(Fusion):
         known = [set(source.names()) for source in self.information]
         for piece in passes():
             for source, names in zip(self.information, known, strict=True):
-                if piece.name not in names or source.size(piece.name) < piece.begin + len(piece.base):
+                if piece.name not in names or math.prod(source.shape(piece.name)) < piece.begin + len(piece.base):
                     raise HoldfastError(
                         f"the Fisher information has no values for '{piece.name}' of that shape",
                         remedy="compute it on the same model",
@@ -158,5 +159,5 @@ def diagonal_fisher(
 def _norm(source: Weights) -> float:
     total: Any = 0.0
     for name in source.names():
-        total += float(source.read(name, 0, source.size(name)).double().square().sum())
+        total += float(source.read(name, 0, math.prod(source.shape(name))).double().square().sum())
     return float(total**0.5)

@@ -2,7 +2,8 @@
 
 Every output file takes over the header of the base's file byte for byte, so names, types, shapes and order are the
 base's; the values follow in pieces of at most :data:`holdfast.methods.fusion.base.PIECE`. Memory is that of a few
-pieces and of one threshold's histograms, whatever the size of the model: far below its largest shard.
+pieces and of one threshold's histograms, whatever the size of the model: far below its largest shard. A fusion that
+decomposes matrices holds one tensor of every model instead.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def fuse_folders(
     for other in others:
         check_same(own, other)
     numbers = _Floats(own)
-    fusion.begin(lambda: pieces(numbers, others))
+    fusion.begin(lambda: pieces(numbers, others, whole=fusion.unit == "matrix"))
     with folder_beside(out) as partial:
         total, done = sum(own.size(name) for name in own.names()), 0
         for file in own.files:
@@ -100,8 +101,8 @@ class _Floats:
     def names(self) -> list[str]:
         return [name for name, entry in self.checkpoint.entries.items() if entry.dtype.is_floating_point]
 
-    def size(self, name: str) -> int:
-        return self.checkpoint.size(name)
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.checkpoint.shape(name)
 
     def read(self, name: str, begin: int, end: int) -> Tensor:
         return self.checkpoint.read(name, begin, end)
@@ -117,8 +118,8 @@ class _One:
     def names(self) -> list[str]:
         return [self.name]
 
-    def size(self, name: str) -> int:
-        return self.checkpoint.size(name)
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.checkpoint.shape(name)
 
     def read(self, name: str, begin: int, end: int) -> Tensor:
         return self.checkpoint.read(name, begin, end)
@@ -130,7 +131,7 @@ def _fused(
     """The new values of one tensor in pieces, in the base's type."""
     if entry.dtype.is_floating_point:
         generator = generator_of(seed, name)
-        for piece in pieces(_One(own, name), others):
+        for piece in pieces(_One(own, name), others, whole=fusion.unit == "matrix"):
             yield fusion.combine(piece, generator).to(entry.dtype)
         return
     for begin in range(0, entry.size, PIECE):

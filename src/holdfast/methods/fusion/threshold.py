@@ -2,19 +2,20 @@
 
 The bit pattern of a float32 above zero, read as a whole number, grows with its value. So two passes over the values
 find any order statistic exactly: the first counts the upper 16 bits of every value and says in which of 32,768 bins the
-wanted one lies, the second counts the lower 16 bits of the values in that bin. A histogram takes 0.5 MB at most.
+wanted one lies, the second counts the lower 16 bits of the values in that bin. A histogram takes 0.5 MB at most. With
+the bits of values below zero turned over the same holds for signed values.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from holdfast.methods.fusion.base import Passes
+from holdfast.methods.fusion.base import Passes, Piece
 
 _UPPER, _LOWER = 1 << 15, 1 << 16
 
@@ -108,3 +109,57 @@ def _histograms(
                 counts[expert] = counts[expert] + histogram if expert in counts else histogram
         for expert in sorted(changed):
             yield name, expert, counts[expert], values
+
+
+def order_statistics(
+    passes: Passes, values: Callable[[Piece], Sequence[Tensor]], ranks: Sequence[Callable[[int], int]]
+) -> list[list[float]]:
+    """Values at some places of each row's ascending order over the whole model.
+
+    Args:
+        passes: Gives all pieces once more at every call.
+        values: Of one piece, a flat float32 tensor a row (an expert's changes, or their scores).
+        ranks: From the number of a row's values to the place, from 0.
+
+    Returns:
+        Per row, per rank.
+    """
+    upper: list[Tensor] = []
+    for piece in passes():
+        for row, keys in enumerate(map(_ascending, values(piece))):
+            counts = torch.bincount(keys >> 16, minlength=_LOWER)
+            upper[row : row + 1] = [upper[row] + counts if row < len(upper) else counts]
+    wanted = [[_place(counts, rank(int(counts.sum()))) for rank in ranks] for counts in upper]
+    lower = [[torch.zeros(_LOWER, dtype=torch.int64) for _ in ranks] for _ in upper]
+    for piece in passes():
+        for row, keys in enumerate(map(_ascending, values(piece))):
+            for number, (bin_, _) in enumerate(wanted[row]):
+                lower[row][number] += torch.bincount(keys[(keys >> 16) == bin_] & 0xFFFF, minlength=_LOWER)
+    return [
+        [
+            _value((bin_ << 16) | _place(counts, rest)[0])
+            for (bin_, rest), counts in zip(wanted[row], lower[row], strict=True)
+        ]
+        for row in range(len(upper))
+    ]
+
+
+def _ascending(values: Tensor) -> Tensor:
+    """Whole numbers from 0 to 2^32 - 1 in the order of the values."""
+    bits = (values + 0.0).view(torch.int32).long()  # -0 and 0 are one value
+    return torch.where(bits < 0, -(bits & 0x7FFFFFFF) - 1, bits) + (1 << 31)
+
+
+def _value(key: int) -> float:
+    """The value behind a number of :func:`_ascending`."""
+    bits = key - (1 << 31)
+    bits = bits if bits >= 0 else (-(bits + 1)) | (1 << 31)
+    found: float = struct.unpack("<f", struct.pack("<I", bits))[0]
+    return found
+
+
+def _place(counts: Tensor, rank: int) -> tuple[int, int]:
+    """The bin that holds the value of that rank from below, and its rank within the bin."""
+    below = counts.cumsum(0)
+    place = int(torch.searchsorted(below, torch.tensor(rank), right=True))
+    return place, rank - (int(below[place - 1]) if place else 0)

@@ -1,0 +1,79 @@
+"""Twin-Merging: what the experts share, and thinned vectors of what each knows alone."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from holdfast.errors import HoldfastError
+from holdfast.methods.contract import Card, Options
+from holdfast.methods.fusion.base import Fusion, Piece
+from holdfast.methods.fusion.cart import truncated
+from holdfast.methods.selective.scores import top
+
+
+class Knowledge(Options):
+    """What is shared, how the rest is thinned, and how much of each expert's rest is added."""
+
+    source: ClassVar[str] = "LZY-the-boys/Twin-Merging"
+    scaling: float = Field(default=0.29, ge=0, description="of the summed changes in what is shared")
+    drop: float = Field(default=0.9, ge=0, lt=1, description="share of an exclusive vector that is left out")
+    thin: Literal["svd", "magnitude", "bernoulli"] = Field(
+        default="svd", description="singular triplets, sizes or draws decide; vectors of one dimension stay whole"
+    )
+    weights: tuple[float, ...] | None = Field(
+        default=None, description="of the experts' exclusive vectors, in place of the router; default: equal ones"
+    )
+
+
+class TwinMerging(Fusion):
+    """``w* = w0 + scaling sum_t (w_t - w0)`` and ``w* + sum_t weight_t thin(w_t - w*)``.
+
+    The paper's router gives the weights anew for every input; weights that are written once take the place of one
+    decision of it, so give the expert of the task at hand the weight 1. SVD keeps ``floor((1 - drop) rank)`` triplets,
+    at least one; draws are rescaled by ``1 / (1 - drop)``.
+    """
+
+    card = Card(
+        name="twin_merging",
+        paradigm="selective",
+        family="shared change",
+        summary="the experts' shared change and thinned exclusive ones at given weights",
+        paper="arXiv 2406.15479",
+        year=2024,
+        official_code="LZY-the-boys/Twin-Merging",
+        checked_against="NumPy formula",
+    )
+    experts = None
+    unit = "matrix"
+    Settings = Knowledge
+
+    def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:
+        count = len(piece.tuned)
+        weights = self.options.weights or (1 / count,) * count
+        if len(weights) != count:
+            raise HoldfastError(
+                f"fusion 'twin_merging' has {len(weights)} weights for {count} tuned models",
+                remedy="give one for each, in their order",
+            )
+        scaling: float = self.options.scaling
+        shared = piece.base + scaling * torch.stack(piece.changes).sum(dim=0)
+        own = [self._thin(tuned - shared, piece, generator) for tuned in piece.tuned]
+        for weight, vector in zip(weights, own, strict=True):
+            shared = shared + weight * vector
+        return shared
+
+    def _thin(self, vector: Tensor, piece: Piece, generator: torch.Generator) -> Tensor:
+        density = 1 - float(self.options.drop)
+        if len(piece.shape) < 2 or density >= 1 or not bool(vector.any()):
+            return vector
+        if self.options.thin == "svd":
+            matrix = vector.view(piece.shape[0], -1)
+            return truncated(matrix, density).reshape(-1)
+        if self.options.thin == "bernoulli":
+            return vector * (torch.rand(vector.shape, generator=generator) < density) / density
+        kept = top(vector.abs(), max(1, int(density * len(vector)))).long()
+        return torch.zeros_like(vector).index_copy_(0, kept, vector[kept])
