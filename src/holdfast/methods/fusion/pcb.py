@@ -70,7 +70,8 @@ class PcbMerging(Fusion):
     def _clamped(self, piece: Piece) -> Tensor:
         """Sizes ``[experts, values]``."""
         low, high = torch.tensor(self.sizes).T[:, :, None]
-        return torch.stack(piece.changes).abs().clamp(low, high)
+        sizes: Tensor = torch.stack(piece.changes).abs().clamp(low, high)
+        return sizes
 
     def _score(self, piece: Piece) -> Tensor:
         low, high = torch.tensor(self.sizes).T[:, :, None]
