@@ -64,8 +64,8 @@ class PcbMerging(Fusion):
         scale = ((self._score(piece) - low) / (high - low).clamp_min(1e-38)).clamp(0, 1)
         changes = torch.stack(piece.changes)
         merged = (changes.sign() * self._clamped(piece) * scale).sum(dim=0) / scale.sum(dim=0).clamp_min(1e-12)
-        strength: float = self.options.strength
-        return piece.base + strength * merged
+        result: Tensor = piece.base + self.options.strength * merged
+        return result
 
     def _clamped(self, piece: Piece) -> Tensor:
         """Sizes ``[experts, values]``."""
