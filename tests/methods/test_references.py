@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.methods.additive.adapter import AdapterOptions, Bottleneck
+from holdfast.methods.additive.adapter import AdapterOptions
+from holdfast.methods.additive.bottleneck import Bottleneck
 from holdfast.methods.contract import Context
 from holdfast.methods.registry import make_fusion, make_method
 from holdfast.methods.selective.spider import importance, soft_mask

@@ -13,6 +13,15 @@ from holdfast.models.chat import per_token
 from holdfast.values import Keywords
 
 
+ENDS = "holdfast_ends"
+"""What a model with :data:`WANTS_ENDS` is given beside its inputs: the last token in front of each answer, ``[rows,
+length]``; whoever set the attribute takes it out in a hook before ``forward``.
+"""
+
+WANTS_ENDS = "_holdfast_wants_ends"
+"""The attribute of a model to which a method was attached that must know where a prompt ends."""
+
+
 class ImageFeatures(Protocol):
     """Features that stand in for pixels; see :class:`holdfast.speed.features.images.CachedImages`."""
 
@@ -64,7 +73,9 @@ class Batch:
 
     def inputs(self, model: nn.Module) -> Keywords:
         """What ``forward`` takes; with features, the connector may run here, so call it once a forward."""
-        return {**self.text, **self.images, **({} if self.features is None else self.features.inputs(model))}
+        told = {ENDS: self.ends} if hasattr(model, WANTS_ENDS) else {}
+        features = {} if self.features is None else self.features.inputs(model)
+        return {**self.text, **self.images, **told, **features}
 
     @property
     def shows_images(self) -> bool:
@@ -75,6 +86,19 @@ class Batch:
     def answer_tokens(self) -> int:
         """Supervised tokens that something stands in front of."""
         return 0 if self.labels is None else int((self.labels[:, 1:] >= 0).sum())
+
+    @property
+    def ends(self) -> Tensor:
+        """Of rows that are not shared, the token behind which the last answer begins, or would; ``[rows, length]``."""
+        kept = self.text["attention_mask"]
+        last = kept.cumsum(1) == kept.sum(1, keepdim=True)
+        if self.labels is None:
+            return last & (kept != 0)
+        answered = self.labels >= 0
+        following = torch.nn.functional.pad(answered[:, 1:], (0, 1), value=False)
+        begins = following & ~answered
+        behind = begins.flip(1).cumsum(1).flip(1)  # answers that begin here or later
+        return torch.where(begins.any(1, keepdim=True), begins & (behind == 1), last & (kept != 0))
 
     @property
     def owners(self) -> Tensor:

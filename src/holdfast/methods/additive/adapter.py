@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Card, Context, Method, Options
+from holdfast.methods.additive.bottleneck import BottleneckOptions, Bottlenecks
+from holdfast.methods.contract import Card
+from holdfast.methods.inserted import Site
 from holdfast.models.anatomy import Component
 from holdfast.models.kinds import STREAM_WRITERS
 
-_MODULE = "holdfast_adapter"
+
+class AdapterOptions(BottleneckOptions):
+    """Where, too."""
+
+    source: ClassVar[str] = "alenai97/PEFT-MLLM"
+    placement: Literal["mlp", "attention", "both"] = Field(default="mlp", description="the sublayers that have them")
 
 
-class AdapterOptions(Options):
-    """Size, place and start of the bottlenecks."""
-
-    bottleneck: int = Field(default=256, gt=0)
-    placement: Literal["mlp", "attention", "both"] = "mlp"
-    activation: Literal["tanh", "gelu", "relu"] = "tanh"
-    dropout: float = Field(default=0.05, ge=0, lt=1, description="on the adapter's input")
-    init: Literal["study", "identity"] = Field(
-        default="study", description="study: both matrices N(0, 0.02); identity: the second starts at zero"
-    )
-
-
-class Bottleneck(nn.Module):
-    """``A(z) = z + U act(D drop(z))`` without biases; ``D [b, d]``, ``U [d, b]``."""
-
-    def __init__(self, width: int, options: AdapterOptions, generator: torch.Generator) -> None:
-        super().__init__()
-        self.down = nn.Linear(width, options.bottleneck, bias=False)
-        self.up = nn.Linear(options.bottleneck, width, bias=False)
-        self.drop = nn.Dropout(options.dropout)
-        self.act: Callable[[Tensor], Tensor] = getattr(torch.nn.functional, options.activation, torch.tanh)
-        with torch.no_grad():
-            self.down.weight.normal_(0, 0.02, generator=generator)
-            if options.init == "study":
-                self.up.weight.normal_(0, 0.02, generator=generator)
-            else:
-                self.up.weight.zero_()
-
-    asleep = False
-
-    def forward(self, z: Tensor) -> Tensor:
-        if self.asleep:
-            return z
-        inner = self.drop(z).to(self.down.weight.dtype)
-        change: Tensor = self.up(self.act(self.down(inner)))
-        return z + change.to(z.dtype)
-
-
-class Adapter(Method):
+class Adapter(Bottlenecks):
     """One bottleneck a site: three a block in the MLP, four in the attention, seven in both.
 
     The prose of the paper describes Houlsby's placement; its parameter counts and code are this one.
@@ -79,66 +42,12 @@ class Adapter(Method):
 
     Settings = AdapterOptions
 
-    def attach(self, component: Component, context: Context) -> None:
-        self.component = component
+    def sites(self, component: Component) -> dict[str, Site]:
         kinds = ("attention", "mlp") if self.options.placement == "both" else (self.options.placement,)
-        self.sites = component.linears(kinds)
-        self.handles: list[RemovableHandle] = []
-        for name, layer in self.sites.items():
-            behind = name.rsplit(".", 1)[-1] in STREAM_WRITERS  # all others carry it in front
-            width = layer.out_features if behind else layer.in_features
-            if self.options.bottleneck > width:
-                raise HoldfastError(
-                    f"adapter bottleneck {self.options.bottleneck} exceeds the width {width} of '{name}'",
-                    remedy=f"choose a bottleneck of at most {width}",
-                )
-            block = Bottleneck(width, self.options, context.generator).to(layer.weight.device)
-            layer.add_module(_MODULE, block)
-            if behind:
-                self.handles.append(layer.register_forward_hook(_apply_behind))
-            else:
-                self.handles.append(layer.register_forward_pre_hook(_apply_in_front))
-
-    def named_trainable(self) -> dict[str, nn.Parameter]:
-        return {
-            f"{name}.{part}": parameter
-            for name, layer in self.sites.items()
-            for part, parameter in layer.get_submodule(_MODULE).named_parameters()
-        }
-
-    def added(self) -> int:
-        return sum(parameter.numel() for parameter in self.named_trainable().values())
-
-    @contextmanager
-    def suspended(self) -> Iterator[None]:
-        blocks = [layer.get_submodule(_MODULE) for layer in self.sites.values()]
-        try:
-            for block in blocks:
-                block.asleep = True  # type: ignore[assignment]
-            yield
-        finally:
-            for block in blocks:
-                block.asleep = False  # type: ignore[assignment]
-
-    def detach(self) -> Artifact:
-        artifact = self._artifact(self.named_trainable())
-        for handle in self.handles:
-            handle.remove()
-        for layer in self.sites.values():
-            del layer._modules[_MODULE]
-        self.sites = {}
-        return artifact
-
-    def restore(self, component: Component, artifact: Artifact) -> None:
-        self.attach(component, Context(torch.Generator()))
-        self.load(artifact.tensors, {})
-        for parameter in self.named_trainable().values():
-            parameter.requires_grad_(False)
-
-
-def _apply_in_front(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (layer.get_submodule(_MODULE)(inputs[0]), *inputs[1:])
-
-
-def _apply_behind(layer: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Any:
-    return layer.get_submodule(_MODULE)(output)
+        found = {}
+        for name, layer in self.linears(component, kinds).items():
+            if name.rsplit(".", 1)[-1] in STREAM_WRITERS:
+                found[name] = Site(layer, layer.out_features, "behind")
+            else:  # all others carry it in front
+                found[name] = Site(layer, layer.in_features, "front")
+        return found

@@ -176,6 +176,19 @@ def layers_in_scope(
     return found
 
 
+def blocks_in_scope(component: Component, layers: str | tuple[int, ...] | None) -> dict[str, nn.Module]:
+    """The repeated blocks that a scope names, by full name; without a scope all of them.
+
+    Raises:
+        HoldfastError: The component has no such block, or none at all.
+    """
+    blocks = component.layers()
+    if not blocks:
+        raise HoldfastError(f"component '{component.name}' has no repeated layers", remedy="use another method")
+    chosen = range(len(blocks)) if layers is None else _indices(layers, len(blocks), component.name)
+    return {blocks[index][0]: blocks[index][1] for index in chosen}
+
+
 def _indices(layers: str | tuple[int, ...], count: int, component: str) -> list[int]:
     if isinstance(layers, str):
         side, colon, number = layers.partition(":")
