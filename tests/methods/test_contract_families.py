@@ -7,6 +7,7 @@ mixes window and full attention.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Context, Method
 from holdfast.methods.ledger import content
+from holdfast.methods.registry import METHODS as METHOD_KINDS
 from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.training.loss import answer_loss
@@ -50,6 +52,16 @@ def digests(anatomy: Anatomy) -> dict[str, bytes]:
     return {name: content(parameter) for name, parameter in anatomy.names().items()}
 
 
+def mean(model: Any) -> Callable[[dict[str, Tensor]], Tensor]:
+    """The mean answer loss of a batch, as a method may ask for it."""
+
+    def loss(one: dict[str, Tensor]) -> Tensor:
+        result = answer_loss(model, one)
+        return result.total / result.tokens
+
+    return loss
+
+
 def two_steps(method: Method, model: Any, inputs: dict[str, Tensor]) -> list[str]:
     """AdamW with decay; the names of trainable tensors without a gradient in the first step."""
     optimizer = torch.optim.AdamW(method.parameter_groups(1e-2, 0.1))
@@ -74,14 +86,13 @@ def test_it_attaches_moves_what_it_says_comes_off_and_goes_back_on(method: str, 
     anatomy = resolve_anatomy(model)
     before, plain = digests(anatomy), logits(model, inputs)
 
-    def loss(one: dict[str, Tensor]) -> Tensor:
-        result = answer_loss(model, one)
-        return result.total / result.tokens
-
-    made = make_method(method, SMALL.get(method, {}))
-    context = Context(torch.Generator().manual_seed(0), lambda count, **_: iter([inputs] * min(count, 4)), loss, 1e-2)
+    made, at = make_method(method, SMALL.get(method, {})), METHOD_KINDS.find(method).card.at
+    at = "llm" if method == "bitfit" else at
+    context = Context(
+        torch.Generator().manual_seed(0), lambda count, **_: iter([inputs] * min(count, 4)), mean(model), 1e-2
+    )
     try:
-        made.attach(anatomy.llm, context)
+        made.attach(anatomy.component(at), context)
     except HoldfastError as error:
         assert (method, family) in REFUSED and "finds nothing to train" in str(error)
         return
@@ -95,5 +106,5 @@ def test_it_attaches_moves_what_it_says_comes_off_and_goes_back_on(method: str, 
     assert torch.equal(logits(model, inputs), tuned)
     artifact = made.detach()
     assert digests(anatomy) == before and torch.equal(logits(model, inputs), plain)
-    make_method(method, artifact.options).restore(resolve_anatomy(other).llm, artifact)
+    make_method(method, artifact.options).restore(resolve_anatomy(other).component(at), artifact)
     assert torch.equal(logits(other, inputs), tuned)

@@ -25,6 +25,11 @@ from holdfast.training.pools import Pools
 SMALL: dict[str, dict[str, Any]] = {
     "adapter": {"bottleneck": 8},
     "prefix": {"tokens": 5},
+    "houlsby": {"bottleneck": 8, "deviation": 0.02},
+    "pfeiffer": {"bottleneck": 8},
+    "parallel_adapter": {"bottleneck": 8},
+    "loreft": {"positions": "f2+l2"},
+    "mores": {"positions": "f1+l1", "dropout": 0.0},
     "lora": {"r": 4, "alpha": 8},
     "dora": {"r": 4, "alpha": 8},
     "rslora": {"r": 4},
@@ -57,8 +62,8 @@ METHODS = sorted(set(REGISTRY.names()) - {"frozen"})
 
 
 def component_for(method: str) -> str:
-    """The component a method is tried on: a llama-type llm has no biases."""
-    return "vision" if method == "bitfit" else "llm"
+    """The component a method is tried on: that of its example; a llama-type llm has no biases."""
+    return "vision" if method == "bitfit" else REGISTRY.find(method).card.at
 
 
 def tune_section(method: str, lr: float = 1e-2) -> dict[str, Any]:

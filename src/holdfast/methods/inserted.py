@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from holdfast.values import Keywords
 
 
 @dataclass(frozen=True)
-class Site:
+class Spot:
     """A place.
 
     Attributes:
@@ -58,9 +58,9 @@ class Insert(nn.Module):
 class Inserted(Method):
     """A method that puts an :class:`Insert` at every one of its sites."""
 
-    places: dict[str, Site]
+    places: dict[str, Spot]
 
-    def sites(self, component: Component) -> dict[str, Site]:
+    def sites(self, component: Component) -> dict[str, Spot]:
         """Where, by a name that is stable across runs.
 
         Raises:
@@ -68,7 +68,7 @@ class Inserted(Method):
         """
         raise NotImplementedError
 
-    def build(self, name: str, site: Site, generator: torch.Generator | None) -> Insert:
+    def build(self, name: str, site: Spot, generator: torch.Generator | None) -> Insert:
         """What stands at a site, with the values that training begins with."""
         raise NotImplementedError
 
@@ -116,8 +116,7 @@ class Inserted(Method):
 
     def blocks(self) -> dict[str, Insert]:
         """The inserted modules by the names of their sites."""
-        found: dict[str, Any] = {n: site.module.get_submodule(self._slot) for n, site in self.places.items()}
-        return found
+        return {name: cast(Insert, site.module.get_submodule(self._slot)) for name, site in self.places.items()}
 
     def take_off(self) -> None:
         """Remove hooks and modules."""

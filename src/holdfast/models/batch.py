@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from holdfast.models.chat import per_token
 from holdfast.values import Keywords
 
-
 ENDS = "holdfast_ends"
 """What a model with :data:`WANTS_ENDS` is given beside its inputs: the last token in front of each answer, ``[rows,
 length]``; whoever set the attribute takes it out in a hook before ``forward``.

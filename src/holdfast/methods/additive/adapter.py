@@ -8,7 +8,7 @@ from pydantic import Field
 
 from holdfast.methods.additive.bottleneck import BottleneckOptions, Bottlenecks
 from holdfast.methods.contract import Card
-from holdfast.methods.inserted import Site
+from holdfast.methods.inserted import Spot
 from holdfast.models.anatomy import Component
 from holdfast.models.kinds import STREAM_WRITERS
 
@@ -42,12 +42,12 @@ class Adapter(Bottlenecks):
 
     Settings = AdapterOptions
 
-    def sites(self, component: Component) -> dict[str, Site]:
+    def sites(self, component: Component) -> dict[str, Spot]:
         kinds = ("attention", "mlp") if self.options.placement == "both" else (self.options.placement,)
         found = {}
         for name, layer in self.linears(component, kinds).items():
             if name.rsplit(".", 1)[-1] in STREAM_WRITERS:
-                found[name] = Site(layer, layer.out_features, "behind")
+                found[name] = Spot(layer, layer.out_features, "behind")
             else:  # all others carry it in front
-                found[name] = Site(layer, layer.in_features, "front")
+                found[name] = Spot(layer, layer.in_features, "front")
         return found

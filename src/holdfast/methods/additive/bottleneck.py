@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Options
-from holdfast.methods.inserted import Insert, Inserted, Site
+from holdfast.methods.inserted import Insert, Inserted, Spot
 from holdfast.methods.selective.dense import layers_in_scope
 from holdfast.models.anatomy import Component
 from holdfast.models.kinds import STREAM_WRITERS
@@ -33,6 +33,12 @@ class BottleneckOptions(Options):
     scale: float = Field(default=1.0, gt=0, description="of what the bottleneck adds")
     bias: bool = Field(default=False, description="both matrices have a bias, which starts at zero")
     layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
+
+    @model_validator(mode="after")
+    def _kaiming_has_its_own_deviation(self) -> BottleneckOptions:
+        if self.init == "lora" and self.deviation != type(self).model_fields["deviation"].default:
+            raise ValueError("a deviation is for init: study or identity; lora draws by Kaiming's rule")
+        return self
 
 
 class Bottleneck(Insert):
@@ -70,7 +76,7 @@ class Bottlenecks(Inserted):
 
     Settings = BottleneckOptions
 
-    def build(self, name: str, site: Site, generator: torch.Generator | None) -> Bottleneck:
+    def build(self, name: str, site: Spot, generator: torch.Generator | None) -> Bottleneck:
         if self.options.bottleneck > site.width:
             raise HoldfastError(
                 f"{self.card.name} bottleneck {self.options.bottleneck} exceeds the width {site.width} of '{name}'",

@@ -11,14 +11,14 @@ from torch.nn import functional
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Options
-from holdfast.methods.inserted import Insert, Inserted, Site
+from holdfast.methods.inserted import Insert, Inserted, Spot
 from holdfast.models.anatomy import Component
 
 
 class Features(Inserted):
     """A method that changes what the connector gives."""
 
-    def sites(self, component: Component) -> dict[str, Site]:
+    def sites(self, component: Component) -> dict[str, Spot]:
         if component.name != "connector":
             raise HoldfastError(
                 f"method '{self.card.name}' works on what the connector gives, not on '{component.name}'",
@@ -26,7 +26,7 @@ class Features(Inserted):
             )
         model: Any = component.model
         width = int(model.get_input_embeddings().embedding_dim)
-        found = {n: Site(m, width, "behind") for n, m in _roots(component).items() if _gives(m, width)}
+        found = {n: Spot(m, width, "behind") for n, m in _roots(component).items() if _gives(m, width)}
         if not found:
             raise HoldfastError(
                 f"the connector of {type(model).__name__} is no module that gives the llm's width",
@@ -116,7 +116,7 @@ class ClipAdapter(Features):
     )
     Settings = ClipAdapterOptions
 
-    def build(self, name: str, site: Site, generator: torch.Generator | None) -> Insert:
+    def build(self, name: str, site: Spot, generator: torch.Generator | None) -> Insert:
         if self.options.reduction > site.width:
             raise HoldfastError(
                 f"reduction {self.options.reduction} leaves nothing of the width {site.width}",
@@ -167,5 +167,5 @@ class TaskRes(Features):
     )
     Settings = TaskResOptions
 
-    def build(self, name: str, site: Site, generator: torch.Generator | None) -> Insert:
+    def build(self, name: str, site: Spot, generator: torch.Generator | None) -> Insert:
         return _Residual(site.width, self.options.alpha)

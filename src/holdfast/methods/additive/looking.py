@@ -16,10 +16,11 @@ def image_marks(model: nn.Module, method: str) -> set[int]:
         HoldfastError: The model has none: it reads images by cross-attention.
     """
     config: Any = model.config
-    found = {getattr(config, name, None) for name in ("image_token_id", "image_token_index")} - {None}
+    given = [getattr(config, name, None) for name in ("image_token_id", "image_token_index")]
+    found = {int(mark) for mark in given if mark is not None}
     if not found:
         raise HoldfastError(
             f"method '{method}' works at image tokens, and {type(model).__name__} has none",
             remedy="use another method, such as lora",
         )
-    return {int(mark) for mark in found}
+    return found

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.additive.bottleneck import BottleneckOptions, Bottlenecks
-from holdfast.methods.contract import Card
-from holdfast.methods.inserted import Site
+from holdfast.methods.contract import Card, Options
+from holdfast.methods.inserted import Spot
 from holdfast.models.anatomy import Component
 
 
@@ -44,11 +44,11 @@ class Houlsby(Bottlenecks):
         default_lr=3e-4,
         checked_against="the formula in NumPy, over a whole block",
     )
-    Settings = HoulsbyOptions
+    Settings: ClassVar[type[Options]] = HoulsbyOptions
     kinds: ClassVar[tuple[str, ...]] = ("attention", "mlp")
 
-    def sites(self, component: Component) -> dict[str, Site]:
-        return {n: Site(m, m.out_features, "behind") for n, m in self.writers(component, self.kinds).items()}
+    def sites(self, component: Component) -> dict[str, Spot]:
+        return {n: Spot(m, m.out_features, "behind") for n, m in self.writers(component, self.kinds).items()}
 
 
 class PfeifferOptions(BottleneckOptions):
@@ -113,7 +113,7 @@ class Parallel(Bottlenecks):
     )
     Settings = ParallelOptions
 
-    def sites(self, component: Component) -> dict[str, Site]:
+    def sites(self, component: Component) -> dict[str, Spot]:
         layers = self.linears(component, ("mlp",))
         found = {}
         for name, last in self.writers(component, ("mlp",)).items():
@@ -124,5 +124,5 @@ class Parallel(Bottlenecks):
                     f"the MLP of '{name}' is no module of its own that reads and gives the same width",
                     remedy="use method adapter or houlsby",
                 )
-            found[home] = Site(component.model.get_submodule(home), last.out_features, "beside")
+            found[home] = Spot(component.model.get_submodule(home), last.out_features, "beside")
         return found

@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from holdfast.errors import HoldfastError
 from holdfast.methods.additive.looking import image_marks
 from holdfast.methods.contract import Card, Options
-from holdfast.methods.inserted import Insert, Inserted, Site
+from holdfast.methods.inserted import Insert, Inserted, Spot
 from holdfast.methods.selective.dense import blocks_in_scope
 from holdfast.models.anatomy import Component
 from holdfast.models.batch import ENDS, WANTS_ENDS
@@ -58,7 +58,8 @@ class _Steer(Insert):
     def rows(self) -> Tensor:
         """``R``: the sign of each row is the trained matrix's own, as QR leaves it open."""
         basis, upper = torch.linalg.qr(self.rotate)
-        return (basis * upper.diagonal().sign()).T
+        rows: Tensor = (basis * upper.diagonal().sign()).T
+        return rows
 
     def change(self, flowing: Tensor, read: Tensor) -> Tensor:
         mask = self.chosen.mask
@@ -97,10 +98,10 @@ class LoReft(Inserted):
         default_lr=9e-4,
         checked_against="the formula, over several steps",
     )
-    Settings = LoReftOptions
+    Settings: ClassVar[type[Options]] = LoReftOptions
     per_token = False
 
-    def sites(self, component: Component) -> dict[str, Site]:
+    def sites(self, component: Component) -> dict[str, Spot]:
         if component.name != "llm":
             raise HoldfastError(
                 f"method '{self.card.name}' works on the llm only, not on '{component.name}'",
@@ -113,9 +114,9 @@ class LoReft(Inserted):
                 f"rank {self.options.r} is above the width {width}", remedy=f"choose r of at most {width}"
             )
         blocks = blocks_in_scope(component, self.options.layers)
-        return {name: Site(block, width, "behind") for name, block in blocks.items()}
+        return {name: Spot(block, width, "behind") for name, block in blocks.items()}
 
-    def build(self, name: str, site: Site, generator: torch.Generator | None) -> Insert:
+    def build(self, name: str, site: Spot, generator: torch.Generator | None) -> Insert:
         return _Steer(site.width, self.options, self.chosen, generator)
 
     def begin(self, component: Component) -> list[RemovableHandle]:
