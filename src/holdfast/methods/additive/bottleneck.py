@@ -74,7 +74,7 @@ class Bottleneck(Insert):
 class Bottlenecks(Inserted):
     """A method of bottlenecks; its file says at which sites."""
 
-    Settings = BottleneckOptions
+    Settings: ClassVar[type[Options]] = BottleneckOptions
 
     def build(self, name: str, site: Spot, generator: torch.Generator | None) -> Bottleneck:
         if self.options.bottleneck > site.width:
