@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError
-from holdfast.files import write_json
-from holdfast.results.points import append_result, read_results
+from holdfast.files import read_json, write_json
+from holdfast.results.points import append_result, complete_index, read_results
 
 LEVELS = [{"method": method, "target": "digits", "seed": str(seed)} for method in ("lora", "ia3") for seed in (1, 2)]
 
@@ -103,3 +103,17 @@ def test_no_study_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"axes": {}, "points": [{"key": 3}]}')
     with pytest.raises(HoldfastError, match="no key or no levels"):
         read_results(tmp_path)
+
+
+def test_a_point_may_stand_elsewhere_and_the_index_is_completed(study: Path) -> None:
+    record = read_json(study / "study.json")
+    record["points"][1]["place"] = "full"
+    write_json(study / "study.json", record)
+    (study / "points" / key(1)).rename(study / "full")
+    complete_index(study, {key(0): f"points/{key(0)}", key(1): "full", key(3): "nowhere"})
+    index = (study / "results.jsonl").read_text().splitlines()
+    assert len(index) == 2
+    complete_index(study, {key(0): f"points/{key(0)}", key(1): "full"})
+    assert (study / "results.jsonl").read_text().splitlines() == index
+    assert read_results(study).points[1].folder == study / "full"
+    assert read_results(study).points[1].scores["E"] == 11.0

@@ -9,12 +9,14 @@ from, so that an edited point, a cut line or a deleted index change nothing but 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from holdfast.errors import HoldfastError
 from holdfast.files import append_line, drop_cut_line, read_json, scan
+from holdfast.results.items import ItemStore, Tasks, append_items, read_store
 from holdfast.values import JSON
 
 STUDY = "study.json"
@@ -127,17 +129,60 @@ def read_results(folder: Path) -> Results:
     )
 
 
-def append_result(folder: Path, key: str) -> None:
-    """Add a finished point to the index of its study; two processes at once need a lock around it.
+def append_result(folder: Path, key: str, place: str | None = None) -> None:
+    """Add a finished point and its items to the indexes of its study; two processes at once need a lock around it.
+
+    Args:
+        folder: The study folder.
+        key: Of the point.
+        place: Its run folder, from the study folder; default: ``points/<key>``.
 
     Raises:
-        HoldfastError: Its scores cannot be read, or the index cannot be written.
+        HoldfastError: Its scores or predictions cannot be read, or an index cannot be written.
     """
-    file = folder / POINTS / key / SCORES
+    file = folder / (place or f"{POINTS}/{key}") / SCORES
     index = folder / INDEX
     if index.exists():
         drop_cut_line(index)
-    append_line(index, {"key": key, "stamp": _stamp(file), "scores": _entry(file)})
+    stamp = _stamp(file)
+    append_line(index, {"key": key, "stamp": stamp, "scores": _entry(file)})
+    append_items(folder, [ItemStore().make(key, stamp, file.parent)])
+
+
+def complete_index(folder: Path, places: Mapping[str, str]) -> None:
+    """Add what the index of a study lacks of its finished points: of a process that was killed before it wrote it.
+
+    Args:
+        folder: The study folder.
+        places: Key -> run folder, from the study folder. A point whose scores cannot be read is passed over.
+    """
+    index = _index(folder / INDEX)
+    for key, place in places.items():
+        with suppress(OSError, HoldfastError):
+            if key not in index or index[key][0] != _stamp(folder / place / SCORES):
+                append_result(folder, key, place)
+
+
+def read_items(results: Results) -> dict[str, Tasks]:
+    """Key of a finished point -> what changed on each image of its tasks; what the store lacks is read and added.
+
+    A point whose predictions cannot be read or are gone has no entry, and its figures intervals over seeds only.
+    """
+    store = read_store(results.folder)
+    found: dict[str, Tasks] = {}
+    made: list[JSON] = []
+    for point in results.finished:
+        with suppress(HoldfastError, OSError):
+            stamp = _stamp(point.folder / SCORES)
+            if store.of(point.key, stamp) is None:
+                made.append(store.make(point.key, stamp, point.folder))
+            tasks = store.of(point.key, stamp)
+            if tasks:
+                found[point.key] = tasks
+    if made:
+        with suppress(HoldfastError):  # a folder that may only be read is read again the next time
+            append_items(results.folder, made)
+    return found
 
 
 def _study(file: Path) -> JSON:
@@ -166,7 +211,7 @@ def _point(row: Any, folder: Path, index: Mapping[str, tuple[list[int], JSON]], 
             remedy="delete the file and give the holdfast study run command again; finished points are kept",
         )
     key = str(row["key"])
-    place = folder / POINTS / key
+    place = folder / str(row.get("place", f"{POINTS}/{key}"))
     file = place / SCORES
     named = {str(axis): str(level) for axis, level in levels.items()}
 
