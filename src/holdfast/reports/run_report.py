@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.errors import HoldfastError
-from holdfast.files import read_json
 from holdfast.files.places import path_of
 from holdfast.reports.explorer import Section, write_report
 from holdfast.reports.pareto import draw_pareto
+from holdfast.reports.run_details import run_details
 from holdfast.reports.tables import COLUMNS, cells, warnings_of
 from holdfast.runs.still_learning import RULE
 from holdfast.verdict.compare import compare
@@ -36,7 +35,8 @@ def write_run_report(run: Path, entries: Sequence[Mapping[str, Any]], *, base: P
     """
     entry = entries[0]
     comparison = compare(run / "base", run, target=next(iter(entry["target"])))
-    sections = [*_warnings(entries), _recipes(entries), _ledger(run)]
+    details = [replace(section, last=section.folded) for section in run_details(run)]
+    sections = [*_warnings(entries), _recipes(entries), *details]
     return write_report(
         run / "report.html",
         str(entry["name"]),
@@ -118,27 +118,3 @@ def _sources(entries: Sequence[Mapping[str, Any]]) -> Section:
     rows = [["without the image", *("–" if floor is None else f"{floor['score']:.1f}" for floor in floors)], before]
     rows += [[entry["name"], *(f"{entry['sources'][name]['after']:.1f}" for name in names)] for entry in entries]
     return Section("Which skills went", columns=("recipe", *names), rows=rows)
-
-
-def _ledger(run: Path) -> Section:
-    file = run / "ledger.json"
-    ledger = read_json(file)
-    try:
-        rows = [
-            (
-                str(name),
-                str(row["method"]),
-                f"{row['trainable']:,d}",
-                f"{row['total']:,d}",
-                "-" if row["lr"] is None else f"{row['lr']:g}",
-            )
-            for name, row in ledger["components"].items()
-        ]
-        count = f"{ledger['trainable']:,d} of {ledger['base'] + ledger['added']:,d}"
-        text = f"{count} values train: {ledger['trainable_percent']:.3f} %."
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # somebody edited it
-        remedy = "delete this file and give the run's command again; it is taken from the artifact"
-        raise HoldfastError(
-            f"the file is damaged ({type(error).__name__}: {error})", file=file, remedy=remedy
-        ) from error
-    return Section("Ledger", text=text, columns=("component", "method", "trainable", "of", "lr"), rows=rows)

@@ -2,11 +2,15 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const index = JSON.parse($("index").textContent);
+  if (!index.recipes.length) return;
+  const KEY = index.key ?? "recipe";
   const OUTCOMES = index.outcomes;
   const LISTS = [...OUTCOMES, "all"];
   const ABOUT = { forgot: "Forgot", learned: "Learned", kept: "Kept", never: "Never right", all: "All" };
   const PAGE = 50;
-  const state = { recipe: 0, task: 0, list: "forgot", query: "", kind: "", swap: "", page: 0, item: "" };
+  const state = { recipe: 0, task: 0, list: "forgot", query: "", kind: "", swap: "", cell: "", mode: "list", page: 0, item: "" };
+  const MODES = ["list", "gallery", "confusion"];
+  const OWN = [KEY, "task", "list", "query", "kind", "swap", "cell", "mode", "item", "page"];
   const blocks = new Map();
   let pictures = [];
   let view = { rows: [], shared: null, own: null };
@@ -72,8 +76,47 @@
     const counts = new Map();
     for (const i of rows) if (said(s, i) !== said(o, i)) counts.set(swapOf(s, o, i), (counts.get(swapOf(s, o, i)) ?? 0) + 1);
     const common = [...counts].filter(([, n]) => n > 1).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 8);
-    return { rows: state.swap ? rows.filter((i) => swapOf(s, o, i) === state.swap) : rows, common };
+    const narrowed = state.swap ? rows.filter((i) => swapOf(s, o, i) === state.swap) : rows;
+    return { rows: state.cell ? narrowed.filter((i) => cellOf(s, o, i) === state.cell) : narrowed, whole: narrowed, common };
   };
+
+  // ---- confusion: what was right against what was answered -------------------------------------------------------
+  const right = (s, i) => (s.references[i][0] ?? "").replace(/ ×\d+$/, "");
+  const cellOf = (s, o, i) => JSON.stringify([right(s, i), said(o, i)]);
+  const MOST = 14;
+  const ranked = (counts) => [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([text]) => text);
+  const tally = (texts) => { const counts = new Map(); for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1); return counts; };
+  const drawConfusion = () => {
+    const { whole, shared, own } = view;
+    const rows = ranked(tally(whole.map((i) => right(shared, i))));
+    const answers = ranked(tally(whole.map((i) => said(own, i))));
+    const shownRows = rows.slice(0, MOST).sort(natural);
+    const known = new Set(shownRows);
+    const columns = [...shownRows.filter((text) => answers.includes(text)), ...answers.filter((text) => !known.has(text))].slice(0, MOST);
+    const before = tally(whole.map((i) => JSON.stringify([right(shared, i), said(shared, i)])));
+    const after = tally(whole.map((i) => cellOf(shared, own, i)));
+    const most = Math.max(1, ...after.values());
+    const cell = (row, column) => {
+      const pair = JSON.stringify([row, column]);
+      const count = after.get(pair) ?? 0;
+      const was = before.get(pair) ?? 0;
+      const node = make("td", { class: row === column ? "same" : "other", style: `--share:${Math.round(100 * Math.sqrt(count / most))}%` });
+      if (count) {
+        node.append(make("button", { type: "button", "aria-pressed": String(state.cell === pair), text: number(count),
+          "data-tip": `${short(row)} answered as ${short(column)}\nafter ${number(count)}, before ${number(was)}`,
+          onclick: () => go({ cell: state.cell === pair ? "" : pair, mode: "confusion" }) }));
+      }
+      return node;
+    };
+    const left = rows.length - shownRows.length + Math.max(0, new Set([...answers, ...shownRows]).size - columns.length);
+    $("confusion").replaceChildren(
+      make("p", { class: "dim", text: `Down: what is right. Across: what the tuned model answered. ${left ? "The commonest are shown. " : ""}A click lists the items of a cell.` }),
+      make("div", { class: "scroll" }, make("table", {},
+        make("caption", { class: "sr", text: `Answers to ${task().name} by what is right` }),
+        make("thead", {}, make("tr", {}, make("th", { scope: "col", text: "right \\ answered" }), ...columns.map((text) => make("th", { scope: "col", title: text, text: short(text, 14) })))),
+        make("tbody", {}, ...shownRows.map((row) => make("tr", {}, make("th", { scope: "row", title: row, text: short(row, 20) }), ...columns.map((column) => cell(row, column))))))));
+  };
+  const natural = (a, b) => a.localeCompare(b, "en", { numeric: true });
 
   // ---- drawing ----------------------------------------------------------------------------------------------------
   const draw = async () => {
@@ -82,8 +125,8 @@
     const [shared, own, images] = await Promise.all([load(task().shared), load(task().own), load(index.pictures)]);
     if (mine !== turn) return;
     pictures = images;
-    const { rows, common } = select(shared, own);
-    view = { rows, shared, own };
+    const { rows, whole, common } = select(shared, own);
+    view = { rows, whole, shared, own };
     if (state.item) {
       const at = rows.findIndex((i) => shared.id[i] === state.item);
       if (at >= 0) state.page = Math.floor(at / PAGE);
@@ -93,13 +136,16 @@
     if (!state.item && rows.length && wide()) state.item = shared.id[rows[state.page * PAGE]];
     drawHeads();
     drawSwaps(common);
+    $("confusion").hidden = state.mode !== "confusion";
+    if (state.mode === "confusion") drawConfusion();
     drawList();
     drawDetail();
     writeHash();
   };
 
   const drawHeads = () => {
-    for (const button of document.querySelectorAll("[data-recipe]")) button.setAttribute("aria-pressed", String(button.dataset.recipe === recipe().name));
+    for (const button of document.querySelectorAll("[data-pick]")) button.setAttribute("aria-pressed", String(button.dataset.pick === recipe().name));
+    for (const button of document.querySelectorAll("[data-mode]")) button.setAttribute("aria-pressed", String(button.dataset.mode === state.mode));
     for (const part of document.querySelectorAll("[data-verdict]")) part.hidden = part.dataset.verdict !== recipe().name;
     $("task").replaceChildren(...recipe().tasks.map((t, i) => {
       const option = make("option", { value: i, text: t.role === "target" ? `${t.name} (target)` : t.name });
@@ -142,18 +188,20 @@
     const from = state.page * PAGE;
     const some = shared.image.some((at) => at >= 0);
     const rowsShown = rows.slice(from, from + PAGE);
+    const tiles = state.mode === "gallery" && some;
+    $("list").classList.toggle("gallery", tiles);
     $("list").replaceChildren(...rowsShown.map((i) => {
       const thumb = some ? picture(i, "thumb") ?? make("span", { class: "thumb" }) : null;
       const [was, now] = [said(shared, i), said(own, i)];
       const answers = was === now ? [marked(short(now, 60), "to")]
         : [marked(short(was, 30), "from"), " → ", marked(short(now, 60), "to")];
-      const button = make("button", { type: "button", class: `${outcome(i)}${some ? "" : " bare"}`, "data-id": shared.id[i], onclick: () => choose(i, true) },
-        thumb, make("span", { class: "q" }, marked(shared.question[i].replace(/\s+/g, " ") || shared.id[i], "")), make("span", { class: "a" }, ...answers));
+      const button = make("button", { type: "button", class: `${outcome(i)}${some ? "" : " bare"}`, "aria-label": tiles ? `${shared.question[i] || shared.id[i]}: ${was}, then ${now}` : null, "data-id": shared.id[i], onclick: () => choose(i, true) },
+        thumb, tiles ? null : make("span", { class: "q" }, marked(shared.question[i].replace(/\s+/g, " ") || shared.id[i], "")), make("span", { class: "a" }, ...answers));
       if (shared.id[i] === state.item) button.setAttribute("aria-current", "true");
       return make("li", {}, button);
     }));
     if (!rows.length) $("list").append(make("li", { class: "empty", text: emptyText() }));
-    const filtered = state.query || state.kind || state.swap;
+    const filtered = state.query || state.kind || state.swap || state.cell;
     const what = { forgot: "forgotten", learned: "learned", kept: "kept", never: "never right", all: "" }[state.list];
     $("status").textContent = [number(rows.length), what, rows.length === 1 ? "item" : "items", "of", task().name, filtered ? (rows.length === 1 ? "matches" : "match") : ""].filter(Boolean).join(" ");
     const pages = Math.max(1, Math.ceil(rows.length / PAGE));
@@ -162,7 +210,7 @@
     $("next").disabled = state.page >= pages - 1;
   };
   const emptyText = () => {
-    if (state.query || state.kind || state.swap) return "Nothing matches. Esc clears the search.";
+    if (state.query || state.kind || state.swap || state.cell) return "Nothing matches. Esc clears the search.";
     return { forgot: "Nothing was forgotten here.", learned: "Nothing was learned here.", kept: "Nothing was right both before and after.", never: "Nothing was wrong both before and after.", all: "No items." }[state.list];
   };
 
@@ -181,6 +229,34 @@
     }
     span.append(text.slice(at));
     return span;
+  };
+
+  // An answer with the place at which it was read marked; a long one is cut in the middle, around that place.
+  const SHOWN = 420;
+  const AROUND = 90;
+  const answered = (side, i) => {
+    const text = side.answer[i];
+    const read = side.parsed?.[i];
+    if (!text) return [make("span", { text: "(empty)" })];
+    const at = read ? text.toLowerCase().lastIndexOf(read.toLowerCase()) : -1;
+    const piece = (from, to) => {
+      if (at < 0 || at >= to || at + read.length <= from) return [marked(text.slice(from, to), "")];
+      return [marked(text.slice(from, at), ""), make("mark", { class: "reading", title: "the answer that was read", text: text.slice(at, at + read.length) }), marked(text.slice(at + read.length, to), "")];
+    };
+    if (text.length <= SHOWN + 60) return piece(0, text.length);
+    const edge = SHOWN / 2 - AROUND / 2;
+    const kept = [[0, edge], [text.length - edge, text.length]];
+    if (at >= edge && at < text.length - edge) kept.splice(1, 0, [Math.max(edge, at - AROUND), Math.min(text.length - edge, at + read.length + AROUND)]);
+    const parts = [];
+    let place = 0;
+    for (const [from, to] of kept) {
+      if (from > place) parts.push(make("button", { type: "button", class: "gap", "data-whole": "", text: `… ${number(from - place)} characters …` }));
+      parts.push(...piece(from, to));
+      place = to;
+    }
+    const body = make("span", {}, ...parts);
+    body.addEventListener("click", (event) => { if (event.target.closest("[data-whole]")) body.replaceChildren(...piece(0, text.length)); });
+    return [body];
   };
 
   const verdict = (score, lenient, cut) => {
@@ -213,8 +289,8 @@
       make("dl", {},
         ...(choices.length ? term("Options", make("dd", {}, make("ol", { class: "options" }, ...choices.map((text) => make("li", { text }))))) : []),
         ...term("Reference", make("dd", {}, marked(shared.references[i].join(shared.references[i].join("").length > 60 ? "\n" : " · ") || "–", ""))),
-        ...term("Before", make("dd", {}, reading(shared), marked(shared.answer[i] || "(empty)", ""), verdict(shared.score[i], shared.lenient?.[i], shared.truncated?.[i]))),
-        ...term("After", make("dd", { class: "after" }, reading(own), marked(own.answer[i] || "(empty)", ""), verdict(own.score[i], own.lenient?.[i], own.truncated?.[i]))),
+        ...term("Before", make("dd", {}, reading(shared), ...answered(shared, i), verdict(shared.score[i], shared.lenient?.[i], shared.truncated?.[i]))),
+        ...term("After", make("dd", { class: "after" }, reading(own), ...answered(own, i), verdict(own.score[i], own.lenient?.[i], own.truncated?.[i]))),
       ),
       make("div", { class: "nav" }, make("button", { type: "button", text: "‹ Previous", onclick: () => step(-1) }), make("button", { type: "button", text: "Next ›", onclick: () => step(1) })),
     );
@@ -224,6 +300,7 @@
   // ---- moving -----------------------------------------------------------------------------------------------------
   const choose = (i, open = false) => {
     state.item = i < 0 ? "" : view.shared.id[i];
+    quiet = false;
     for (const button of $("list").querySelectorAll("button")) {
       if (button.dataset.id === state.item) button.setAttribute("aria-current", "true"); else button.removeAttribute("aria-current");
     }
@@ -240,9 +317,10 @@
     choose(view.rows[to], open);
     $("list").querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   };
-  const page = (by) => { state.page += by; state.item = wide() ? view.shared.id[view.rows[state.page * PAGE]] : ""; drawList(); drawDetail(); writeHash(); $("status").scrollIntoView({ block: "start" }); };
+  const page = (by) => { quiet = false; state.page += by; state.item = wide() ? view.shared.id[view.rows[state.page * PAGE]] : ""; drawList(); drawDetail(); writeHash(); $("status").scrollIntoView({ block: "start" }); };
   const go = (change) => {
-    Object.assign(state, { page: 0, item: "" }, "list" in change || "task" in change || "recipe" in change ? { swap: "" } : {}, change);
+    Object.assign(state, { page: 0, item: "" }, "list" in change || "task" in change || "recipe" in change ? { swap: "", cell: "" } : {}, change);
+    quiet = false;
     return draw();
   };
   const goTask = (by) => go({ task: (state.task + by + recipe().tasks.length) % recipe().tasks.length });
@@ -254,27 +332,37 @@
   };
 
   // ---- addresses --------------------------------------------------------------------------------------------------
+  // A page that was only opened keeps its address; other parts of an address belong to the rest of the page.
+  let quiet = true;
   const writeHash = () => {
-    const parts = new URLSearchParams();
-    if (index.recipes.length > 1) parts.set("recipe", recipe().name);
+    if (quiet) return;
+    const parts = new URLSearchParams(location.hash.slice(1));
+    for (const name of OWN) parts.delete(name);
+    if (index.recipes.length > 1 || KEY !== "recipe") parts.set(KEY, recipe().name);
     parts.set("task", task().name);
     parts.set("list", state.list);
-    for (const name of ["query", "kind", "swap", "item"]) if (state[name]) parts.set(name, state[name]);
+    if (state.mode !== "list") parts.set("mode", state.mode);
+    for (const name of ["query", "kind", "swap", "cell", "item"]) if (state[name]) parts.set(name, state[name]);
     if (state.page && !state.item) parts.set("page", state.page + 1);
     history.replaceState(null, "", `#${parts}`);
   };
   const readHash = async () => {
     const parts = new URLSearchParams(location.hash.slice(1));
     const find = (list, name) => Math.max(0, list.findIndex((entry) => entry.name === name));
-    state.recipe = parts.has("recipe") ? find(index.recipes, parts.get("recipe")) : 0;
+    quiet = true;
+    state.recipe = parts.has(KEY) ? find(index.recipes, parts.get(KEY)) : 0;
+    // Open on the target; without one, on the task that lost most.
     const worst = recipe().tasks.reduce((best, t, i, all) => (t.counts.forgot > all[best].counts.forgot ? i : best), 0);
-    state.task = parts.has("task") ? find(recipe().tasks, parts.get("task")) : worst;
+    const target = recipe().tasks.findIndex((t) => t.role === "target");
+    state.task = parts.has("task") ? find(recipe().tasks, parts.get("task")) : target >= 0 ? target : worst;
     state.item = parts.get("item") ?? "";
     const list = parts.get("list");
     state.list = LISTS.includes(list) ? list : state.item ? "all" : task().counts.forgot ? "forgot" : task().counts.learned ? "learned" : "all";
     state.query = parts.get("query") ?? "";
     state.kind = isKind[parts.get("kind")] ? parts.get("kind") : "";
     state.swap = parts.get("swap") ?? "";
+    state.cell = parts.get("cell") ?? "";
+    state.mode = MODES.includes(parts.get("mode")) ? parts.get("mode") : "list";
     state.page = Math.max(0, (Number.parseInt(parts.get("page"), 10) || 1) - 1);
     await draw();
     if (parts.has("item")) {
@@ -295,8 +383,10 @@
       const list = link.dataset.list ?? (counts.forgot ? "forgot" : counts.learned ? "learned" : "all");
       go({ recipe: wanted, task: to, list, query: "", kind: "" }).then(() => $("items").scrollIntoView({ behavior: "smooth" }));
     }
-    const pill = event.target.closest("[data-recipe]");
-    if (pill) goRecipe(pill.dataset.recipe);
+    const pill = event.target.closest("[data-pick]");
+    if (pill) goRecipe(pill.dataset.pick);
+    const mode = event.target.closest("[data-mode]");
+    if (mode) go({ mode: mode.dataset.mode, cell: mode.dataset.mode === "confusion" ? state.cell : "" });
   });
   $("task").addEventListener("change", (event) => go({ task: Number(event.target.value) }));
   $("kind").addEventListener("change", (event) => go({ kind: event.target.value, swap: "" }));
@@ -311,9 +401,10 @@
 
   const clear = () => {
     if (document.body.classList.contains("open")) return choose(-1);
+    quiet = false;
     if (document.activeElement === $("search")) $("search").blur();
     $("search").value = "";
-    return go({ query: "", kind: "", swap: "", item: state.item });
+    return go({ query: "", kind: "", swap: "", cell: "", item: state.item });
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -330,15 +421,6 @@
     const inItems = $("items").contains(event.target) || state.item;
     if (event.key.startsWith("Arrow") && !inItems) return;
     if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
-  });
-
-  const themes = document.documentElement;
-  const remember = (value) => { try { localStorage.setItem("holdfast-theme", value); } catch { /* a file may have no storage */ } };
-  try { const kept = localStorage.getItem("holdfast-theme"); if (kept) themes.dataset.theme = kept; } catch { /* the same */ }
-  $("theme").addEventListener("click", () => {
-    const dark = themes.dataset.theme ? themes.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    themes.dataset.theme = dark ? "light" : "dark";
-    remember(themes.dataset.theme);
   });
 
   readHash();

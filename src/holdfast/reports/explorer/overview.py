@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from holdfast.reports.charts.svg import Scale
+from holdfast.reports.numbers import number
 from holdfast.values import JSON
 from holdfast.verdict.records import Comparison, Estimate, TaskComparison
 from holdfast.verdict.sentences import probability
@@ -16,28 +16,6 @@ FIGURES = (
 )
 TONES = {"lost": "down", "gained": "up"}
 IN_MARGIN = {"within": "yes", "beyond": "no", "not shown": "not shown"}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A difference in points -> percent of the width of the plot column."""
-
-    low: float
-    high: float
-
-    def at(self, value: float) -> float:
-        """Where a value stands, 0 to 100."""
-        return round(100 * (value - self.low) / (self.high - self.low), 2)
-
-
-def number(value: float | None, *, sign: bool = False) -> str:
-    """One decimal with a true minus sign; a dash when undefined."""
-    if value is None:
-        return "–"
-    text = f"{value:{'+' if sign else ''}.1f}"
-    if float(text) == 0:
-        text = "0.0"
-    return text.replace("-", "−")
 
 
 def overview(name: str, comparison: Comparison) -> JSON:

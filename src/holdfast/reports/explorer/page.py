@@ -8,10 +8,12 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.files import write_text
-from holdfast.reports.explorer.overview import number, overview
-from holdfast.reports.explorer.payload import build_payload, inert
+from holdfast.reports.charts.svg import PARADIGMS, legend_mark
+from holdfast.reports.explorer.overview import overview
+from holdfast.reports.explorer.payload import Payload, build_payload, inert
 from holdfast.reports.explorer.section import Section
 from holdfast.reports.explorer.thumbnails import Thumbnails
+from holdfast.reports.numbers import number
 from holdfast.verdict.records import Comparison
 from holdfast.verdict.sequence import SequenceMeasures
 
@@ -41,30 +43,54 @@ def write_report(
     Raises:
         HoldfastError: There is nothing to show, or the file cannot be written.
     """
-    from jinja2 import Environment
-    from markupsafe import Markup
-
     if not comparisons:
         raise HoldfastError("a report needs at least one comparison")
     roots = [Path(folder) for folder in images]
     roots += [root for comparison in comparisons.values() for root in comparison.roots]
     payload = build_payload(comparisons, Thumbnails(roots))
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    home = files("holdfast.reports.explorer")
-    template = environment.from_string((home / "template.html.j2").read_text(encoding="utf-8"))
-    html = template.render(
+    html = render(
+        "explorer/template.html.j2",
+        styles=("explorer/style.css", "charts/charts.css"),
+        scripts=("charts/charts.js", "explorer/explorer.js"),
         title=title,
+        skip="items",
         comparisons=[overview(name, comparison) for name, comparison in comparisons.items()],
         sections=[*_sequence_section(sequence), *sections],
-        notes=payload.notes,
-        style=Markup((home / "style.css").read_text(encoding="utf-8")),
-        script=Markup((home / "explorer.js").read_text(encoding="utf-8")),
-        index=Markup(inert(payload.index)),
-        blocks=[(name, Markup(text), packed) for name, (text, packed) in payload.blocks.items()],
+        payload=payload,
     )
     final = Path(path)
     write_text(final, html)
     return final
+
+
+def render(
+    template: str, *, styles: Sequence[str], scripts: Sequence[str], payload: Payload, **values: object
+) -> str:
+    """A page of this room as text: all that its template asks for, its styles, scripts and data inside.
+
+    Args:
+        template: Its path below this room, as are those of the next two.
+        styles: Style sheets, in order.
+        scripts: Scripts, in order.
+        payload: The data of the items.
+        **values: What else the template shows; all of it is escaped unless it was made by the charts.
+    """
+    from jinja2 import Environment, PackageLoader
+    from markupsafe import Markup
+
+    home = files("holdfast.reports")
+    environment = Environment(
+        loader=PackageLoader("holdfast", "reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["marks"] = {paradigm: legend_mark(paradigm) for paradigm in PARADIGMS}
+    return environment.get_template(template).render(
+        notes=payload.notes,
+        style=Markup("\n".join((home / name).read_text(encoding="utf-8") for name in styles)),
+        script=Markup("\n".join((home / name).read_text(encoding="utf-8") for name in scripts)),
+        index=Markup(inert(payload.index)),
+        blocks=[(name, Markup(text), packed) for name, (text, packed) in payload.blocks.items()],
+        **values,
+    )
 
 
 def _sequence_section(sequence: SequenceMeasures | None) -> list[Section]:

@@ -33,26 +33,37 @@ class Payload:
         index: What the script reads first: recipes, tasks, which blocks hold their items.
         blocks: Blocks of columns by name: ``(text, compressed)``.
         notes: Caps that were reached, for people.
+        compress_from: Characters of a block from which it is packed.
     """
 
     index: JSON
     blocks: dict[str, tuple[str, bool]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    compress_from: int = COMPRESS_FROM
 
 
-def build_payload(comparisons: Mapping[str, Comparison], thumbnails: Thumbnails) -> Payload:
+def build_payload(
+    comparisons: Mapping[str, Comparison],
+    thumbnails: Thumbnails,
+    *,
+    compress_from: int | None = None,
+    key: str = "recipe",
+) -> Payload:
     """Columns of all comparisons.
 
     Args:
         comparisons: By recipe.
         thumbnails: Collects the pictures.
+        compress_from: Characters of a block from which it is packed; default: :data:`COMPRESS_FROM`.
+        key: What the page's address calls a recipe.
 
     Returns:
         The payload. With more than :data:`MOST_ITEMS` items in all, every flip is kept and the rest is thinned evenly.
     """
     total = sum(task.n for comparison in comparisons.values() for task in comparison.tasks.values())
     step = -(-total // MOST_ITEMS)
-    payload = Payload(index={"recipes": [], "outcomes": list(OUTCOMES)})
+    payload = Payload(index={"recipes": [], "outcomes": list(OUTCOMES), "key": key})
+    payload.compress_from = COMPRESS_FROM if compress_from is None else compress_from
     names: dict[str, str] = {}
     _collect_pictures(comparisons, thumbnails)
     for recipe, comparison in comparisons.items():
@@ -229,7 +240,7 @@ def _block(content: Any, payload: Payload, names: dict[str, str]) -> str:
     text = inert(content)
     name = names.setdefault(text, f"block-{len(names)}")
     if name not in payload.blocks:
-        compressed = len(text) >= COMPRESS_FROM
+        compressed = len(text) >= payload.compress_from
         if compressed:
             text = base64.b64encode(gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0)).decode("ascii")
         payload.blocks[name] = (text, compressed)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from holdfast.reports.charts.svg import Chart
+
 
 @dataclass(frozen=True)
 class Section:
@@ -18,11 +20,14 @@ class Section:
         lines: A list under the text.
         columns: Headings of a table; the first column is text, the others are numbers.
         rows: Its cells.
+        words: Whether the other columns are text as well.
+        charts: Drawn in the page itself, each with its table.
         picture: A PNG or SVG file, or its bytes.
         caption: Under the picture; also its alternative text.
         preformatted: Text in which spacing matters, such as a ledger.
         folded: Whether the section starts closed.
-        lead: Whether it stands before the verdict instead, as the table of a study's recipes does.
+        lead: Whether it stands before the verdict instead.
+        last: Whether it stands behind the items instead.
     """
 
     title: str
@@ -30,11 +35,14 @@ class Section:
     lines: Sequence[str] = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[object]] = ()
+    words: bool = False
+    charts: Sequence[Chart] = ()
     picture: Path | bytes | None = None
     caption: str = ""
     preformatted: str = ""
     folded: bool = False
     lead: bool = False
+    last: bool = False
 
     @property
     def picture_uri(self) -> str | None:

@@ -1,0 +1,167 @@
+"""The picture of a study: gain on the target against change of the sources, with intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from holdfast.reports.charts.svg import (
+    PARADIGMS,
+    Box,
+    Chart,
+    Scale,
+    drawing,
+    element,
+    frame,
+    place_labels,
+    shape,
+    short,
+    spanning,
+)
+from holdfast.reports.numbers import between, number
+from holdfast.reports.pareto import pareto_front
+
+MOST_NAMES = 40
+MOST_SEED_DOTS = 400
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class GainMark:
+    """One recipe in the picture; figures in points.
+
+    Attributes:
+        name: Of the recipe.
+        number: Its place among the recipes of the page, by which charts and tables find each other.
+        paradigm: One of :data:`holdfast.reports.charts.svg.PARADIGMS`.
+        x, y: Change of the sources and gain on the target, means over runs.
+        x_interval, y_interval: Where known.
+        href: Where a click leads.
+        runs: ``(x, y, href, name)`` of single runs, where there are several.
+    """
+
+    name: str
+    number: int
+    paradigm: str
+    x: float
+    y: float
+    x_interval: Interval | None = None
+    y_interval: Interval | None = None
+    href: str = "#"
+    runs: Sequence[tuple[float, float, str, str]] = field(default=())
+
+    @property
+    def tip(self) -> str:
+        """What stands beside the pointer, a line a fact."""
+        lines = [self.name, f"target {number(self.y, sign=True)}", f"sources {number(self.x, sign=True)}"]
+        for at, interval in ((1, self.y_interval), (2, self.x_interval)):
+            lines[at] += f" ({between(interval)})" if interval else ""
+        return "\n".join(lines)
+
+
+def gains_chart(name: str, marks: Sequence[GainMark], *, interval_words: str, where: str = "the target") -> Chart:
+    """Up is learned, right is kept; the untouched base stands at zero and zero."""
+    about = (
+        f"Gain on {where} (upwards) against change on the sources (to the right is kept), in points. Bars: "
+        f"{interval_words}. The line joins the recipes that no other one beats in both; the cross is the untouched base."
+    )
+    rows = [
+        (
+            mark.name,
+            number(mark.y, sign=True),
+            between(mark.y_interval) or "–",
+            number(mark.x, sign=True),
+            between(mark.x_interval) or "–",
+        )
+        for mark in marks
+    ]
+    return Chart(
+        name=name,
+        about=about,
+        wide=_draw(marks, 1080.0, 560.0, about, where),
+        narrow=_draw(marks, 360.0, 420.0, about, where),
+        columns=("recipe", "target", "interval", "sources", "interval"),
+        rows=rows,
+        keys=[paradigm for paradigm in PARADIGMS if any(mark.paradigm == paradigm for mark in marks)],
+    )
+
+
+def _draw(marks: Sequence[GainMark], width: float, height: float, about: str, where: str) -> Markup:
+    dots = [run for mark in marks for run in mark.runs] if sum(len(m.runs) for m in marks) <= MOST_SEED_DOTS else []
+    xs = [0.0, *(mark.x for mark in marks), *(run[0] for run in dots), *_limits(mark.x_interval for mark in marks)]
+    ys = [0.0, *(mark.y for mark in marks), *(run[1] for run in dots), *_limits(mark.y_interval for mark in marks)]
+    x = spanning(_sane(xs), start=48.0, end=width - 14)
+    y = spanning(_sane(ys), start=height - 50, end=34.0)
+    base = (x.at(0.0), y.at(0.0))
+    arms = [(base[0] - 6, base[1] - 6, base[0] + 6, base[1] + 6), (base[0] - 6, base[1] + 6, base[0] + 6, base[1] - 6)]
+    cross = [element("line", class_="base", x1=a, y1=b, x2=c, y2=d) for a, b, c, d in arms]
+    zero = [
+        element("line", class_="zero", x1=base[0], x2=base[0], y1=y.end, y2=y.start),
+        element("line", class_="zero", x1=x.start, x2=x.end, y1=base[1], y2=base[1]),
+    ]
+    front = pareto_front([(mark.x, mark.y) for mark in marks])
+    joined = " ".join(f"{short(x.at(marks[i].x))},{short(y.at(marks[i].y))}" for i in front)
+    seeds = [_run_dot(mark, run, x, y) for mark in marks for run in mark.runs] if dots else []
+    order = sorted(range(len(marks)), key=lambda i: (i not in front, -marks[i].y))
+    labelled = [(f"{i}", marks[i]) for i in order[:MOST_NAMES]]
+    within = Box(x.start - 30, y.end - 4, width, y.start + 2)
+    named = [("untouched base", *base)] + [(mark.name, x.at(mark.x), y.at(mark.y)) for _, mark in labelled]
+    numbers = {mark.name: mark.number for mark in marks}
+    names = [
+        element("text", text, class_="name", x=left, y=at, text_anchor=anchor, data_recipe=numbers.get(text))
+        for text, left, at, anchor in place_labels(named, within)
+    ]
+    return drawing(
+        width,
+        height,
+        frame(x, y, x_title="change on the sources, points (right is kept)", y_title=f"gain on {where}, points"),
+        *zero,
+        *cross,
+        element("polyline", class_="front", points=joined),
+        *seeds,
+        element("g", *names, aria_hidden="true"),
+        *(_mark(mark, x, y) for mark in reversed([marks[i] for i in order])),
+        about=about,
+    )
+
+
+def _mark(mark: GainMark, x: Scale, y: Scale) -> Markup:
+    at = (x.at(mark.x), y.at(mark.y))
+    bars = []
+    if mark.x_interval:
+        low, high = (x.clipped(limit) for limit in mark.x_interval)
+        bars.append(element("line", class_=f"bar {mark.paradigm}", x1=low, x2=high, y1=at[1], y2=at[1]))
+    if mark.y_interval:
+        low, high = (y.clipped(limit) for limit in mark.y_interval)
+        bars.append(element("line", class_=f"bar {mark.paradigm}", x1=at[0], x2=at[0], y1=low, y2=high))
+    return element(
+        "a",
+        *bars,
+        element("circle", class_="hit", cx=at[0], cy=at[1], r=13),
+        shape(mark.paradigm, at[0], at[1], 6.0),
+        href=mark.href,
+        class_="mark",
+        data_recipe=mark.number,
+        data_tip=mark.tip,
+        aria_label=mark.tip.replace("\n", ", "),
+    )
+
+
+def _run_dot(mark: GainMark, run: tuple[float, float, str, str], x: Scale, y: Scale) -> Markup:
+    across, up, href, name = run
+    tip = f"{mark.name}, {name}\ntarget {number(up, sign=True)}\nsources {number(across, sign=True)}"
+    dot = element("circle", class_=f"run {mark.paradigm}", cx=x.clipped(across), cy=y.clipped(up), r=2.6)
+    return element(
+        "a", dot, href=href, class_="mark dot", tabindex="-1", data_recipe=mark.number, data_tip=tip, aria_label=name
+    )
+
+
+def _limits(intervals: object) -> list[float]:
+    return [limit for interval in intervals if interval for limit in interval]  # type: ignore[attr-defined]
+
+
+def _sane(values: Sequence[float]) -> list[float]:
+    """An interval of two runs can be wider than any score; the picture is of what can be."""
+    return [min(130.0, max(-130.0, value)) for value in values]

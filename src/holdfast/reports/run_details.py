@@ -1,0 +1,138 @@
+"""What a finished run says of itself on its page: its curves, its ledger, its configuration, and where it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.files import read_json, scan
+from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
+from holdfast.reports.charts.svg import Chart
+from holdfast.reports.explorer.section import Section
+from holdfast.values import JSON
+
+MOST_CONFIG = 20_000
+"""Characters of a configuration that are shown."""
+
+
+def run_details(run: Path, *, name: str = "") -> list[Section]:
+    """Curves and ledger, then, folded, the configuration and the machine; what a folder lacks is left out.
+
+    Args:
+        run: The run folder.
+        name: What tells its charts from those of other runs on one page.
+    """
+    found = [_curves(run, name), _ledger(run), _config(run), _machine(run)]
+    return [section for section in found if section is not None]
+
+
+def _curves(run: Path, name: str) -> Section | None:
+    training: list[LinePoint] = []
+    validation: list[LinePoint] = []
+    exact: list[LinePoint] = []
+    if not (run / "train.jsonl").is_file():
+        return None
+    with suppress(HoldfastError):  # the log is damaged from here on
+        for _, record in scan(run / "train.jsonl", nan_is_none=True):
+            if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+                continue
+            step, loss, share = record["step"], record.get("loss"), record.get("exact")
+            if isinstance(loss, int | float):
+                held = record.get("event") == "validation"
+                (validation if held else training).append(LinePoint(step, float(loss)))
+            if isinstance(share, int | float):
+                exact.append(LinePoint(step, float(share)))
+    charts: list[Chart] = []
+    losses = [Series("training", training), Series("validation", validation, "second")]
+    if drawn := [line for line in losses if line.points]:
+        low = min(point.y for line in drawn for point in line.points)
+        axes = Axes("step", "loss", log_y=low > 0, digits=3)
+        words = " and ".join(line.name for line in drawn)
+        charts.append(lines_chart(f"loss{name}", f"Loss a step, {words}.", drawn, axes))
+    if exact:
+        axes = Axes("step", "exact answers on validation, %")
+        about = "Share of the validation examples whose every answer token is the likeliest, a step."
+        charts.append(lines_chart(f"exact{name}", about, [Series("validation", exact, "second")], axes))
+    return Section("Training", charts=charts) if charts else None
+
+
+def _ledger(run: Path) -> Section | None:
+    ledger = _json(run / "ledger.json")
+    if not ledger or "components" not in ledger:
+        return None
+    rows = [
+        (
+            name,
+            row["method"],
+            f"{row['trainable']:,}",
+            f"{row['total']:,}",
+            "–" if row["lr"] is None else f"{row['lr']:g}",
+            _bytes(row.get("checkpoint_bytes")),
+        )
+        for name, row in ledger["components"].items()
+    ]
+    count = f"{ledger['trainable']:,} of {ledger['base'] + ledger['added']:,}"
+    text = f"{count} values train: {ledger['trainable_percent']:.3f} %."
+    columns = ("component", "method", "trainable", "of", "rate", "checkpoint")
+    return Section("Ledger", text=text, columns=columns, rows=rows)
+
+
+def _config(run: Path) -> Section | None:
+    try:
+        text = (run / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    cut = len(text) - MOST_CONFIG
+    shown = text if cut <= 0 else f"{text[:MOST_CONFIG]}\n… ({cut:,} characters not shown)"
+    return Section("Configuration", preformatted=shown.rstrip(), folded=True)
+
+
+def _machine(run: Path) -> Section | None:
+    record = _json(run / "environment.json")
+    if not record:
+        return None
+    training = _json(run / "training.json") or {}
+    engaged: Mapping[str, Any] = record.get("engaged") or {}
+    rows = [
+        ("processor", f"{record.get('processor', '–')}, {record.get('threads', '–')} threads"),
+        ("GPU", _gpu(record.get("gpu"))),
+        ("system", record.get("platform", "–")),
+        ("versions", ", ".join(f"{package} {version}" for package, version in (record.get("versions") or {}).items())),
+    ]
+    if "seconds" in training:
+        rows.append(("training", f"{training.get('steps', '–')} steps in {training['seconds']:.1f} s"))
+    if training.get("peak_memory"):
+        rows.append(("peak memory", _bytes(training["peak_memory"])))
+    for name, fact in engaged.items():
+        if isinstance(fact, Mapping) and "on" in fact:
+            rows.append((name.replace("_", " "), f"{'on' if fact['on'] else 'off'}: {fact.get('why', '')}"))
+        elif isinstance(fact, str):
+            rows.append((name.replace("_", " "), fact))
+    return Section("Where it ran", columns=("what", "value"), rows=rows, words=True, folded=True)
+
+
+def _gpu(found: Any) -> str:
+    if isinstance(found, Mapping):
+        return ", ".join(f"{key} {value}" for key, value in found.items())
+    return "none" if not found else str(found)
+
+
+def _bytes(count: Any) -> str:
+    if not isinstance(count, int | float):
+        return "–"
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
+
+
+def _json(file: Path) -> JSON | None:
+    """An object, or nothing: what a page leaves out must not cost the page."""
+    with suppress(HoldfastError, OSError):
+        found: Any = read_json(file)
+        return found if isinstance(found, dict) else None
+    return None

@@ -1,0 +1,168 @@
+"""Write the page of a study, and the static pictures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from holdfast.files import write_text
+from holdfast.reports.charts.gains import GainMark, gains_chart
+from holdfast.reports.charts.svg import Chart
+from holdfast.reports.explorer.overview import overview
+from holdfast.reports.explorer.page import render
+from holdfast.reports.explorer.payload import inert
+from holdfast.reports.study.figures import RecipeFigures, StudyFigures, View, condition_of, seed_of, study_figures
+from holdfast.reports.study.inlined import InlinedRuns, inline_runs
+from holdfast.reports.study.sentences import study_sentences
+from holdfast.reports.study.sweeps import sweep_charts
+from holdfast.reports.study.tables import forest_rows, heat_map, recipe_columns, recipe_rows, slope_panels
+from holdfast.results.points import Point, Results
+from holdfast.values import JSON
+
+MOST_FAILED = 200
+
+
+def write_study_page(results: Results, out: Path, *, images: Sequence[Path] = ()) -> Path:
+    """Write ``report.html``: everything the study says, in one file that asks nothing of any network.
+
+    Args:
+        results: The study as it stands, finished or not.
+        out: The folder it is written to; runs that do not fit are linked relative to it.
+        images: Folders in which the pictures of items are looked up, beside those of the study itself.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        HoldfastError: The file cannot be written.
+    """
+    figures = study_figures(results)
+    inlined = inline_runs(figures, [*images, results.folder / ".base" / "images"])
+    columns = recipe_columns(figures)
+    html = render(
+        "study/study.html.j2",
+        styles=("explorer/style.css", "charts/charts.css", "study/study.css"),
+        scripts=("charts/charts.js", "explorer/explorer.js", "study/study.js"),
+        payload=inlined.payload,
+        title=results.title,
+        skip="recipes",
+        results=results,
+        sentences=study_sentences(figures),
+        views=figures.views,
+        gains={view.name: chart for view in figures.views if (chart := _gains(view)) is not None},
+        keys=list(dict.fromkeys(recipe.paradigm for recipe in figures.whole.recipes)),
+        factors=_filters(figures),
+        columns=columns,
+        rows={view.name: recipe_rows(view, memory=len(columns) > 11) for view in figures.views},
+        heat=heat_map(figures),
+        slopes=slope_panels(figures),
+        sweeps=sweep_charts(figures.whole, {factor: results.axes[factor] for factor in results.factors}),
+        forest=forest_rows(figures.whole),
+        overviews={key: overview(key, comparison) for key, comparison in inlined.comparisons.items()},
+        details=inlined.details,
+        left_out=inlined.left_out,
+        sections=[],
+        failed=results.failed,
+        failed_rows=[(_levels(point), point.reason or "–", point.key) for point in results.failed[:MOST_FAILED]],
+        study=Markup(inert(_data(figures, inlined, out))),
+    )
+    final = out / "report.html"
+    write_text(final, html)
+    return final
+
+
+def _gains(view: View) -> Chart | None:
+    marks = [_mark(recipe, view) for recipe in view.placed]
+    if not marks:
+        return None
+    kinds = {recipe.E.over for recipe in view.placed} - {""}
+    words = {"seeds": "95 % over seeds", "items": "95 % over items, one seed"}
+    told = " or ".join(words[kind] for kind in sorted(kinds, reverse=True)) or "none, one run a recipe"
+    where = view.title if len(view.targets) == 1 else "the targets"
+    return gains_chart(f"gains-{view.name}", marks, interval_words=told, where=where)
+
+
+def _mark(recipe: RecipeFigures, view: View) -> GainMark:
+    runs = []
+    if len(recipe.runs) > 1:
+        for point in recipe.runs:
+            gain, change = point.scores.get("E"), point.scores.get("F")
+            if gain is not None and change is not None:
+                runs.append((float(change), float(gain), f"#run={point.key}", run_name(point)))
+    return GainMark(
+        name=recipe.name,
+        number=recipe.number,
+        paradigm=recipe.paradigm,
+        x=recipe.F.mean or 0.0,
+        y=recipe.E.mean or 0.0,
+        x_interval=recipe.F.interval,
+        y_interval=recipe.E.interval,
+        href=f"#run={recipe.runs[0].key}",
+        runs=runs,
+    )
+
+
+def run_name(point: Point) -> str:
+    """What tells a run from others of its recipe."""
+    parts = [
+        point.levels.get("model", ""),
+        point.levels.get("target", "") or next(iter(point.scores["target"]), ""),
+    ]
+    seed = seed_of(point)
+    return ", ".join([part for part in parts if part] + ([f"seed {seed}"] if seed else []))
+
+
+def _levels(point: Point) -> str:
+    return ", ".join(f"{axis} {level}" for axis, level in point.levels.items())
+
+
+def _filters(figures: StudyFigures) -> dict[str, Sequence[str]]:
+    """Factors that a reader may narrow by."""
+    axes = figures.results.axes
+    return {factor: axes[factor] for factor in figures.results.factors if 1 < len(axes[factor]) <= 40}
+
+
+def _data(figures: StudyFigures, inlined: InlinedRuns, out: Path) -> JSON:
+    """What the script needs: every recipe's levels, every run's figures and where it is shown."""
+    results = figures.results
+    known = {recipe.number: recipe for recipe in figures.whole.recipes}
+    levels: dict[int, dict[str, str]] = {}
+    for point in results.points:
+        levels.setdefault(figures.number_of[point.key], dict(point.levels))
+    recipes = [
+        {
+            "name": name,
+            "paradigm": known[number].paradigm if number in known else "baseline",
+            "levels": {factor: levels[number].get(factor, "") for factor in results.factors},
+        }
+        for number, name in enumerate(figures.names)
+    ]
+    finished = results.finished
+    place = results.folder.resolve()
+    root = out.resolve()
+    below = place.relative_to(root).as_posix() + "/" if place != root and place.is_relative_to(root) else ""
+    return {
+        "recipes": recipes,
+        "runs": {
+            "key": [point.key for point in finished],
+            "recipe": [figures.number_of[point.key] for point in finished],
+            "on": [condition_of(point, results) for point in finished],
+            "seed": [seed_of(point) for point in finished],
+            **{letter: [_rounded(point.scores.get(letter)) for point in finished] for letter in "EFOH"},
+            **{name: [point.scores.get(name) for point in finished] for name in ("learned", "forgot", "seconds")},
+            "page": [_page(point, inlined, below) for point in finished],
+        },
+    }
+
+
+def _page(point: Point, inlined: InlinedRuns, below: str) -> str | None:
+    """Where a run that is not in this page has one of its own."""
+    if point.key in inlined.comparisons or not (point.folder / "report.html").is_file():
+        return None
+    return f"{below}points/{point.key}/report.html"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 2)

@@ -1,0 +1,74 @@
+"""Gain and forgetting along every factor whose levels are numbers: training lengths, mask ratios, ranks, data sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
+from holdfast.reports.charts.svg import Chart
+from holdfast.reports.study.figures import RecipeFigures, Spread, View
+
+_NUMBER = re.compile(r"[A-Za-z_ =]*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?) ?%?")
+LETTERS = (("E", "gain on the target, points"), ("F", "change on the sources, points"))
+
+
+def sweep_charts(view: View, axes: Mapping[str, Sequence[str]]) -> dict[str, list[Chart]]:
+    """Factor -> a chart of E and one of F along it, a line for each setting of the other factors."""
+    found: dict[str, list[Chart]] = {}
+    for factor, levels in axes.items():
+        values = {level: value for level in levels if (value := _value(level)) is not None}
+        if len(set(values.values())) < 2 or len(values) < len(levels):
+            continue
+        lines = _lines(view.recipes, factor)
+        if all(len(line) < 2 for line in lines.values()):
+            continue
+        positive = min(values.values()) > 0
+        ratio = max(values.values()) / min(values.values()) if positive else 0.0
+        charts = []
+        for letter, title in LETTERS:
+            series = [_series(name, line, factor, values, letter) for name, line in lines.items()]
+            series = [one for one in series if one.points]
+            if series:
+                about = f"{letter} along {factor}, {view.title}. Bars: 95 % over seeds where there are several."
+                words = Axes(factor, title, log_x=ratio >= 8, zero=True)
+                charts.append(lines_chart(f"sweep-{factor}-{letter}", about, series, words))
+        if charts:
+            found[factor] = charts
+    return found
+
+
+def _value(level: str) -> float | None:
+    match = _NUMBER.fullmatch(level)
+    return None if match is None else float(match[1])
+
+
+def _lines(recipes: Sequence[RecipeFigures], factor: str) -> dict[str, list[RecipeFigures]]:
+    """Recipes that differ on this factor alone, by the levels of the others; what moves together with it is no other."""
+    others = []
+    for other in recipes[0].levels if recipes else ():
+        if other == factor:
+            continue
+        together: dict[str, set[str]] = {}
+        for recipe in recipes:
+            together.setdefault(recipe.levels[factor], set()).add(recipe.levels[other])
+        apart = len({recipe.levels[other] for recipe in recipes}) > 1
+        if apart and any(len(levels) > 1 for levels in together.values()):
+            others.append(other)
+    lines: dict[str, list[RecipeFigures]] = {}
+    for recipe in recipes:
+        lines.setdefault(" · ".join(recipe.levels[other] for other in others) or factor, []).append(recipe)
+    return lines
+
+
+def _series(
+    name: str, line: Sequence[RecipeFigures], factor: str, values: Mapping[str, float], letter: str
+) -> Series:
+    points = []
+    for recipe in sorted(line, key=lambda one: values.get(one.levels[factor], 0.0)):
+        figure: Spread = getattr(recipe, letter)
+        if figure.mean is not None and recipe.levels[factor] in values:
+            interval = figure.interval if figure.over == "seeds" else None
+            href = f"#run={recipe.runs[0].key}"
+            points.append(LinePoint(values[recipe.levels[factor]], figure.mean, interval, href))
+    return Series(name, points, line[0].paradigm)
