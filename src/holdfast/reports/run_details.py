@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from holdfast.files import read_json, scan
 from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
 from holdfast.reports.charts.svg import Chart
 from holdfast.reports.explorer.section import Section
-from holdfast.values import JSON
 
+REMEDY = "delete this file and give the run's command again"
 MOST_CONFIG = 20_000
 """Characters of a configuration that are shown."""
 
@@ -24,17 +24,34 @@ def run_details(run: Path, *, name: str = "") -> list[Section]:
     Args:
         run: The run folder.
         name: What tells its charts from those of other runs on one page.
+
+    Raises:
+        HoldfastError: A file is not what a run writes.
     """
-    found = [_curves(run, name), _ledger(run), _config(run), _machine(run)]
-    return [section for section in found if section is not None]
+    parts: list[tuple[str, Callable[[], Section | None]]] = [
+        ("train.jsonl", lambda: _curves(run, name)),
+        ("ledger.json", lambda: _ledger(run)),
+        ("config.yaml", lambda: _config(run)),
+        ("environment.json", lambda: _machine(run)),
+    ]
+    found = []
+    for file, make in parts:
+        if not (run / file).is_file():
+            continue
+        try:
+            section = make()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # somebody edited it
+            problem = f"the file is damaged ({type(error).__name__}: {error})"
+            raise HoldfastError(problem, file=run / file, remedy=REMEDY) from error
+        if section is not None:
+            found.append(section)
+    return found
 
 
 def _curves(run: Path, name: str) -> Section | None:
     training: list[LinePoint] = []
     validation: list[LinePoint] = []
     exact: list[LinePoint] = []
-    if not (run / "train.jsonl").is_file():
-        return None
     with suppress(HoldfastError):  # the log is damaged from here on
         for _, record in scan(run / "train.jsonl", nan_is_none=True):
             if not isinstance(record, dict) or not isinstance(record.get("step"), int):
@@ -47,12 +64,12 @@ def _curves(run: Path, name: str) -> Section | None:
                 exact.append(LinePoint(step, float(share)))
     charts: list[Chart] = []
     losses = [Series("training", training), Series("validation", validation, "second")]
-    if drawn := [line for line in losses if line.points]:
+    if drawn := [line for line in losses if len(line.points) > 1]:
         low = min(point.y for line in drawn for point in line.points)
         axes = Axes("step", "loss", log_y=low > 0, digits=3)
         words = " and ".join(line.name for line in drawn)
         charts.append(lines_chart(f"loss{name}", f"Loss a step, {words}.", drawn, axes))
-    if exact:
+    if len(exact) > 1:
         axes = Axes("step", "exact answers on validation, %")
         about = "Share of the validation examples whose every answer token is the likeliest, a step."
         charts.append(lines_chart(f"exact{name}", about, [Series("validation", exact, "second")], axes))
@@ -60,41 +77,34 @@ def _curves(run: Path, name: str) -> Section | None:
 
 
 def _ledger(run: Path) -> Section | None:
-    ledger = _json(run / "ledger.json")
-    if not ledger or "components" not in ledger:
-        return None
+    ledger = read_json(run / "ledger.json")
     rows = [
         (
-            name,
-            row["method"],
-            f"{row['trainable']:,}",
-            f"{row['total']:,}",
+            str(name),
+            str(row["method"]),
+            f"{row['trainable']:,d}",
+            f"{row['total']:,d}",
             "–" if row["lr"] is None else f"{row['lr']:g}",
             _bytes(row.get("checkpoint_bytes")),
         )
         for name, row in ledger["components"].items()
     ]
-    count = f"{ledger['trainable']:,} of {ledger['base'] + ledger['added']:,}"
+    count = f"{ledger['trainable']:,d} of {ledger['base'] + ledger['added']:,d}"
     text = f"{count} values train: {ledger['trainable_percent']:.3f} %."
     columns = ("component", "method", "trainable", "of", "rate", "checkpoint")
     return Section("Ledger", text=text, columns=columns, rows=rows)
 
 
 def _config(run: Path) -> Section | None:
-    try:
-        text = (run / "config.yaml").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+    text = (run / "config.yaml").read_text(encoding="utf-8")
     cut = len(text) - MOST_CONFIG
     shown = text if cut <= 0 else f"{text[:MOST_CONFIG]}\n… ({cut:,} characters not shown)"
     return Section("Configuration", preformatted=shown.rstrip(), folded=True)
 
 
 def _machine(run: Path) -> Section | None:
-    record = _json(run / "environment.json")
-    if not record:
-        return None
-    training = _json(run / "training.json") or {}
+    record = read_json(run / "environment.json")
+    training = read_json(run / "training.json") if (run / "training.json").is_file() else {}
     engaged: Mapping[str, Any] = record.get("engaged") or {}
     rows = [
         ("processor", f"{record.get('processor', '–')}, {record.get('threads', '–')} threads"),
@@ -128,11 +138,3 @@ def _bytes(count: Any) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:,.1f} GB"
-
-
-def _json(file: Path) -> JSON | None:
-    """An object, or nothing: what a page leaves out must not cost the page."""
-    with suppress(HoldfastError, OSError):
-        found: Any = read_json(file)
-        return found if isinstance(found, dict) else None
-    return None

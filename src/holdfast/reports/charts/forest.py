@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from holdfast.reports.charts.svg import Scale, element, spanning
+from holdfast.reports.charts.svg import Interval, Scale, element, spanning
 
-Interval = tuple[float, float]
 HEIGHT = 34.0
 
 

@@ -11,11 +11,13 @@ from holdfast.reports.charts.svg import (
     PARADIGMS,
     Box,
     Chart,
+    Interval,
     Scale,
     drawing,
     element,
     frame,
     place_labels,
+    reach,
     shape,
     short,
     spanning,
@@ -25,7 +27,6 @@ from holdfast.reports.pareto import pareto_front
 
 MOST_NAMES = 40
 MOST_SEED_DOTS = 400
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def gains_chart(name: str, marks: Sequence[GainMark], *, interval_words: str, wh
     """Up is learned, right is kept; the untouched base stands at zero and zero."""
     about = (
         f"Gain on {where} (upwards) against change on the sources (to the right is kept), in points. Bars: "
-        f"{interval_words}. The line joins the recipes that no other one beats in both; the cross is the untouched base."
+        f"{interval_words}. The line joins the recipes that no other one beats in both; the cross is the base."
     )
     rows = [
         (
@@ -90,10 +91,11 @@ def gains_chart(name: str, marks: Sequence[GainMark], *, interval_words: str, wh
 
 def _draw(marks: Sequence[GainMark], width: float, height: float, about: str, where: str) -> Markup:
     dots = [run for mark in marks for run in mark.runs] if sum(len(m.runs) for m in marks) <= MOST_SEED_DOTS else []
-    xs = [0.0, *(mark.x for mark in marks), *(run[0] for run in dots), *_limits(mark.x_interval for mark in marks)]
-    ys = [0.0, *(mark.y for mark in marks), *(run[1] for run in dots), *_limits(mark.y_interval for mark in marks)]
-    x = spanning(_sane(xs), start=48.0, end=width - 14)
-    y = spanning(_sane(ys), start=height - 50, end=34.0)
+    xs, ys = [mark.x for mark in marks], [mark.y for mark in marks]
+    xs = reach([0.0, *xs, *(run[0] for run in dots)], [mark.x_interval for mark in marks])
+    ys = reach([0.0, *ys, *(run[1] for run in dots)], [mark.y_interval for mark in marks])
+    x = spanning(xs, start=48.0, end=width - 14)
+    y = spanning(ys, start=height - 50, end=34.0)
     base = (x.at(0.0), y.at(0.0))
     arms = [(base[0] - 6, base[1] - 6, base[0] + 6, base[1] + 6), (base[0] - 6, base[1] + 6, base[0] + 6, base[1] - 6)]
     cross = [element("line", class_="base", x1=a, y1=b, x2=c, y2=d) for a, b, c, d in arms]
@@ -156,12 +158,3 @@ def _run_dot(mark: GainMark, run: tuple[float, float, str, str], x: Scale, y: Sc
     return element(
         "a", dot, href=href, class_="mark dot", tabindex="-1", data_recipe=mark.number, data_tip=tip, aria_label=name
     )
-
-
-def _limits(intervals: object) -> list[float]:
-    return [limit for interval in intervals if interval for limit in interval]  # type: ignore[attr-defined]
-
-
-def _sane(values: Sequence[float]) -> list[float]:
-    """An interval of two runs can be wider than any score; the picture is of what can be."""
-    return [min(130.0, max(-130.0, value)) for value in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from holdfast.reports.charts.svg import (
     PARADIGMS,
     Box,
     Chart,
+    Interval,
     Scale,
     drawing,
     element,
     frame,
     place_labels,
+    reach,
     shape,
     short,
     spanning,
@@ -25,7 +28,6 @@ from holdfast.reports.charts.svg import (
 from holdfast.reports.numbers import between
 
 MOST_LINES = 60
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Axes:
     digits: int = 1
 
 
-def lines_chart(name: str, about: str, series: Sequence[Series], axes: Axes, *, height: float = 300.0) -> Chart:
+def lines_chart(name: str, about: str, series: Sequence[Series], axes: Axes, *, height: float = 270.0) -> Chart:
     """A chart of lines; at most :data:`MOST_LINES` are drawn, all stand in the table."""
     drawn = [line for line in series if line.points][:MOST_LINES]
     steps = sorted({point.x for line in series for point in line.points})
@@ -79,8 +81,7 @@ def lines_chart(name: str, about: str, series: Sequence[Series], axes: Axes, *, 
     return Chart(
         name=name,
         about=about,
-        wide=_draw(drawn, 640.0, height, axes, about),
-        narrow=_draw(drawn, 360.0, 280.0, axes, about),
+        wide=_draw(drawn, 460.0, height, axes, about),
         columns=(axes.x_title, *(f"{step:g}" for step in steps)) if few else (axes.x_title, "first", "last"),
         rows=rows if few else [(row[0], _ends(row[1:], 0), _ends(row[1:], -1)) for row in rows],
         keys=[paradigm for paradigm in PARADIGMS if any(line.look == paradigm for line in drawn)],
@@ -101,14 +102,16 @@ def _draw(series: Sequence[Series], width: float, height: float, axes: Axes, abo
     ends = max((text_width(line.name, 11.0) for line in series), default=0.0)
     right = width - min(ends + 14, 0.3 * width) if len(series) > 1 else width - 14
     x = _scale([point.x for point in points], axes.log_x, 46.0, right)
-    values = [point.y for point in points] + [limit for point in points for limit in point.interval or ()]
-    y = _scale([*values, 0.0] if axes.zero else values, axes.log_y, height - 46, 34.0)
+    values = [point.y for point in points] + ([0.0] if axes.zero else [])
+    y = _scale(reach(values, [point.interval for point in points]), axes.log_y, height - 46, 34.0)
     grid = frame(x, y, x_title=axes.x_title, y_title=axes.y_title, x_ticks=_x_ticks(points, x))
     lines = [_line(line, x, y, axes) for line in series]
     ends_at = [(line.name, x.at(line.points[-1].x), y.at(line.points[-1].y)) for line in series if len(series) > 1]
     names = [
         element("text", text, class_="name small", x=left, y=at, text_anchor=anchor)
-        for text, left, at, anchor in place_labels(ends_at, Box(x.end - 30, 20, width, height - 30), size=11.0)
+        for text, left, at, anchor in place_labels(
+            ends_at, Box(x.end - 16, 14, width + 20, height - 30), size=11.0, reach=9.0
+        )
     ]
     zero = element("line", class_="zero", x1=x.start, x2=x.end, y1=y.at(0.0), y2=y.at(0.0)) if axes.zero else Markup()
     return drawing(width, height, grid, zero, *lines, element("g", *names, aria_hidden="true"), about=about)
@@ -126,7 +129,7 @@ def _x_ticks(points: Sequence[LinePoint], x: Scale) -> list[float] | None:
     """The values themselves where they are few, as those of a sweep are."""
     own = sorted({point.x for point in points})
     places = [x.at(value) for value in own]
-    apart = all(b - a > 34 for a, b in zip(places, places[1:], strict=False))
+    apart = all(b - a > 34 for a, b in itertools.pairwise(places))
     return own if len(own) <= 8 and apart else None
 
 
@@ -158,5 +161,9 @@ def _line(line: Series, x: Scale, y: Scale, axes: Axes) -> Markup:
             )
         )
     return element(
-        "g", element("polyline", class_=f"line {line.look}", points=path), *marks, class_="series", data_recipe=line.number
+        "g",
+        element("polyline", class_=f"line {line.look}", points=path),
+        *marks,
+        class_="series",
+        data_recipe=line.number,
     )

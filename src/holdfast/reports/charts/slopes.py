@@ -24,15 +24,16 @@ class Slope:
 
 
 def slopes_panel(task: str, slopes: Sequence[Slope], *, floor: float | None = None) -> Chart:
-    """The panel of a task, from 0 to the top of its scale; the dotted line is the best score without the image."""
+    """The panel of a task, from 0 to the top of its scale; the dotted line is the best score without the image.
+
+    Its table stands once for all panels.
+    """
     top = 100.0 if max(max(s.before, s.after) for s in slopes) <= 100 else max(max(s.before, s.after) for s in slopes)
     low = min(0.0, *(s.after for s in slopes))
     y = Scale(low, top, HEIGHT - 24, 12.0)
     left, right = 30.0, WIDTH - 34
     about = f"{task} before and after, in points, of {len(slopes)} {'recipe' if len(slopes) == 1 else 'recipes'}"
-    parts = [
-        element("line", class_="grid", x1=at, x2=at, y1=y.at(low), y2=y.at(top)) for at in (left, right)
-    ]
+    parts = [element("line", class_="grid", x1=at, x2=at, y1=y.at(low), y2=y.at(top)) for at in (left, right)]
     parts += [
         element("text", number(value), class_="tick", x=left - 5, y=y.at(value) + 4, text_anchor="end")
         for value in sorted({round(s.before, 1) for s in slopes[:1]})
@@ -61,7 +62,5 @@ def slopes_panel(task: str, slopes: Sequence[Slope], *, floor: float | None = No
         name=f"slope-{task}",
         about=about,
         wide=drawing(WIDTH, HEIGHT, *parts, *lines, about=about),
-        columns=("recipe", "before", "after"),
-        rows=[(s.name, number(s.before), number(s.after)) for s in slopes],
         keys=[paradigm for paradigm in PARADIGMS if any(s.paradigm == paradigm for s in slopes)],
     )

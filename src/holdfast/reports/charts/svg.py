@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from holdfast.reports.numbers import number
-
 PARADIGMS = ("selective", "additive", "reparameterization", "mixed", "baseline")
 """What a mark's shape and colour stand for, in the order of the legend."""
+
+
+Interval = tuple[float, float]
+WIDEST = 0.25
+"""How far intervals may widen an axis at either end, as a share of what the values span; beyond it they are cut."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,12 @@ def spanning(values: Sequence[float], *, start: float, end: float, room: float =
     return Scale(low - margin, high + margin, start, end)
 
 
-def axis_text(value: float) -> str:
-    """A tick's value: no more decimals than it has."""
-    return number(value) if value != round(value) else f"{value:,.0f}".replace("-", "−")
+def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> list[float]:
+    """The ends of an axis: all values, and of the intervals as much as leaves the values most of the picture."""
+    low, high = min(values), max(values)
+    beyond = WIDEST * max(high - low, 1.0)
+    limits = [limit for interval in intervals if interval for limit in interval]
+    return [max(min([low, *limits]), low - beyond), min(max([high, *limits]), high + beyond)]
 
 
 def frame(x: Scale, y: Scale, *, x_title: str, y_title: str, x_ticks: Sequence[float] | None = None) -> Markup:
@@ -133,9 +139,7 @@ def frame(x: Scale, y: Scale, *, x_title: str, y_title: str, x_ticks: Sequence[f
         at = y.at(value)
         parts.append(element("line", class_="grid", x1=left, x2=right, y1=at, y2=at))
         parts.append(element("text", tick(value), class_="tick", x=left - 8, y=at + 4, text_anchor="end"))
-    parts.append(
-        element("text", x_title, class_="title", x=(left + right) / 2, y=bottom + 38, text_anchor="middle")
-    )
+    parts.append(element("text", x_title, class_="title", x=(left + right) / 2, y=bottom + 38, text_anchor="middle"))
     # Above the axis and not turned on its side: a turned line is slow to read.
     parts.append(element("text", y_title, class_="title", x=left - 34, y=top - 12))
     return element("g", *parts, aria_hidden="true")
@@ -188,10 +192,7 @@ class Box:
     def hits(self, other: Box) -> bool:
         """Whether both share some place."""
         return (
-            self.left < other.right
-            and other.left < self.right
-            and self.top < other.bottom
-            and other.top < self.bottom
+            self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
 
@@ -215,6 +216,10 @@ def place_labels(
         width, half = text_width(name, size), size / 2
         sides = [
             (x + reach, y + 4, "start", Box(x + reach, y - half, x + reach + width, y + half)),
+            *(
+                (x + reach, y + 4 + d, "start", Box(x + reach, y + d - half, x + reach + width, y + d + half))
+                for d in (-10, 10)
+            ),
             (x - reach, y + 4, "end", Box(x - reach - width, y - half, x - reach, y + half)),
         ]
         for dy in (-reach - 3, reach + 9):

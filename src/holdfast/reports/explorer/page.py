@@ -63,9 +63,7 @@ def write_report(
     return final
 
 
-def render(
-    template: str, *, styles: Sequence[str], scripts: Sequence[str], payload: Payload, **values: object
-) -> str:
+def render(template: str, *, styles: Sequence[str], scripts: Sequence[str], payload: Payload, **values: object) -> str:
     """A page of this room as text: all that its template asks for, its styles, scripts and data inside.
 
     Args:

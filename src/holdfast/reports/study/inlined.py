@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ MOST_ITEMS = 120_000
 MOST_TEXT = 3_000_000
 """Characters of items in the page; pictures are counted apart."""
 MOST_PICTURES = 3_000_000
-COMPRESS_FROM = 20_000
+COMPRESS_FROM = 4_000
 
 
 @dataclass
@@ -38,7 +39,7 @@ class InlinedRuns:
 
     payload: Payload
     comparisons: dict[str, Comparison] = field(default_factory=dict)
-    details: dict[str, Sequence[Section]] = field(default_factory=dict)
+    details: Mapping[str, Sequence[Section]] = field(default_factory=dict)
     left_out: int = 0
 
 
@@ -65,13 +66,16 @@ def inline_runs(figures: StudyFigures, images: Sequence[Path]) -> InlinedRuns:
         comparisons = dict(list(comparisons.items())[:keep])
         payload = _payload(comparisons, images)
     folders: Mapping[str, Path] = {point.key: point.folder for point in order}
-    details = {key: run_details(folders[key], name=f"-{key}") for key in comparisons}
+    details: dict[str, list[Section]] = {}
+    for key in comparisons:
+        with suppress(HoldfastError):  # a file of this run was edited; its own page says which
+            details[key] = run_details(folders[key], name=f"-{key}")
     return InlinedRuns(payload, comparisons, details, len(order) - len(comparisons))
 
 
 def _order(figures: StudyFigures) -> list[Point]:
     """First runs first: of the recipes on the front, then of the others; further seeds come after all of them."""
-    front = {recipe.number: place for place, recipe in enumerate(reversed(front_of(figures.whole.placed)))}
+    front = {recipe.number: place for place, recipe in enumerate(front_of(figures.whole.placed))}
     ranked = sorted(figures.whole.recipes, key=lambda recipe: front.get(recipe.number, len(front) + recipe.number))
     rounds: list[list[Point]] = []
     for recipe in ranked:

@@ -17,7 +17,7 @@ from holdfast.reports.study.figures import RecipeFigures, StudyFigures, View, co
 from holdfast.reports.study.inlined import InlinedRuns, inline_runs
 from holdfast.reports.study.sentences import study_sentences
 from holdfast.reports.study.sweeps import sweep_charts
-from holdfast.reports.study.tables import forest_rows, heat_map, recipe_columns, recipe_rows, slope_panels
+from holdfast.reports.study.tables import forest_rows, heat_map, recipe_columns, recipe_rows, slope_panels, slope_table
 from holdfast.results.points import Point, Results
 from holdfast.values import JSON
 
@@ -58,6 +58,7 @@ def write_study_page(results: Results, out: Path, *, images: Sequence[Path] = ()
         rows={view.name: recipe_rows(view, memory=len(columns) > 11) for view in figures.views},
         heat=heat_map(figures),
         slopes=slope_panels(figures),
+        slope_table=slope_table(figures.whole),
         sweeps=sweep_charts(figures.whole, {factor: results.axes[factor] for factor in results.factors}),
         forest=forest_rows(figures.whole),
         overviews={key: overview(key, comparison) for key, comparison in inlined.comparisons.items()},

@@ -44,7 +44,7 @@ def _value(level: str) -> float | None:
 
 
 def _lines(recipes: Sequence[RecipeFigures], factor: str) -> dict[str, list[RecipeFigures]]:
-    """Recipes that differ on this factor alone, by the levels of the others; what moves together with it is no other."""
+    """Recipes that differ on this factor alone, by the levels of the others, without those that move with it."""
     others = []
     for other in recipes[0].levels if recipes else ():
         if other == factor:
@@ -61,9 +61,7 @@ def _lines(recipes: Sequence[RecipeFigures], factor: str) -> dict[str, list[Reci
     return lines
 
 
-def _series(
-    name: str, line: Sequence[RecipeFigures], factor: str, values: Mapping[str, float], letter: str
-) -> Series:
+def _series(name: str, line: Sequence[RecipeFigures], factor: str, values: Mapping[str, float], letter: str) -> Series:
     points = []
     for recipe in sorted(line, key=lambda one: values.get(one.levels[factor], 0.0)):
         figure: Spread = getattr(recipe, letter)

@@ -221,3 +221,17 @@ def forest_rows(view: View) -> list[ForestRow]:
             drawn[letter] = (cell, picture)
         rows.append(ForestRow(recipe, _href(recipe), drawn["E"], drawn["F"]))
     return rows
+
+
+def slope_table(view: View) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Before and after of every task under every recipe, for those who do not see the panels."""
+    tasks = [*view.targets, *view.sources][:MOST_PANELS]
+    rows = [
+        (recipe.name, *(_ends(recipe.tasks[task]) if task in recipe.tasks else "" for task in tasks))
+        for recipe in view.recipes[:MOST_HEAT_ROWS]
+    ]
+    return ("recipe", *tasks), rows
+
+
+def _ends(pair: tuple[float, float]) -> str:
+    return f"{number(pair[0])} → {number(pair[1])}"

@@ -1,0 +1,146 @@
+"""The page of a study: its figures, what is escaped, what it weighs, and what it asks of the world."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from holdfast.reports.study import inlined, write_study_page
+from holdfast.reports.study.figures import paradigm_of, spread, study_figures
+from holdfast.reports.study.sentences import front_of, study_sentences
+from holdfast.results.points import Results, read_results
+from tests.reports.test_explorer import NASTY, Page, page_of
+from tests.support.study_folder import make_study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_study(tmp_path_factory.mktemp("study"), items=12)
+
+
+@pytest.fixture(scope="module")
+def results(study: Path) -> Results:
+    return read_results(study)
+
+
+@pytest.fixture(scope="module")
+def page(results: Results) -> Page:
+    return page_of(write_study_page(results, results.folder))
+
+
+def test_a_recipe_is_its_levels_and_its_figures_are_means_over_targets_then_seeds(results: Results) -> None:
+    figures = study_figures(results)
+    assert figures.names[:3] == ("full · 50", "full · 150", "lora · 50")
+    assert [view.name for view in figures.views] == ["all", "digits", "letters"]
+    full = figures.whole.recipes[0]
+    own = {(p.levels["target"], p.levels["seed"]): p.scores["E"] for p in results.points[:4]}
+    seeds = [(own["digits", seed] + own["letters", seed]) / 2 for seed in "12"]
+    assert full.E.values == pytest.approx(seeds) and full.E.mean == pytest.approx(statistics.fmean(seeds))
+    last = figures.whole.recipes[-1]
+    assert last.missing == 1 and len(last.runs) == 2  # both runs on letters are not finished
+    assert figures.whole.targets == ("digits", "letters") and figures.whole.sources == ("color", "count")
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    from scipy import stats
+
+    values = [3.0, 5.0, 10.0]
+    low, high = stats.t.interval(0.95, 2, loc=statistics.fmean(values), scale=stats.sem(values))
+    assert spread(values).interval == pytest.approx((low, high))
+    assert spread([4.0], items=[1, 6]).interval == (1.0, 6.0) and spread([4.0]).interval is None
+    assert spread([]).mean is None
+
+
+def test_paradigms_beyond_the_three_have_marks_of_their_own() -> None:
+    written = ("selective", "additive + selective", "nothing", "")
+    assert [paradigm_of({"paradigm": word}) for word in written] == ["selective", "mixed", "baseline", "baseline"]
+
+
+def test_the_page_opens_with_who_learned_most_and_who_kept_it(results: Results, page: Page) -> None:
+    figures = study_figures(results)
+    told = study_sentences(figures)
+    most = max(figures.whole.placed, key=lambda recipe: recipe.E.mean or 0)
+    assert told[0].startswith(f"{most.name} gained most")
+    assert "30 of 32 runs finished, 1 failed, 1 not run yet." in " ".join(told)
+    assert most in front_of(figures.whole.placed)
+    text = page.text
+    assert text.index(told[0]) < text.index("As a table")
+
+
+def test_every_figure_stands_in_a_table_too(page: Page) -> None:
+    text = page.text
+    for word in ("What each recipe did to each task", "Before and after", "Along train.steps", "Stability over seeds"):
+        assert word in text
+    assert text.count("As a table") >= 6
+    assert "the loss is not a number at step 12" in text
+
+
+def test_nothing_is_asked_of_any_network(results: Results, page: Page) -> None:
+    html = (results.folder / "report.html").read_text(encoding="utf-8")
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert "http://" not in html and "https://" not in html and "@import" not in html
+    assert "default-src 'none'" in html
+    assert len(html) < 1_500_000
+
+
+def test_every_run_is_known_to_the_script_and_most_stand_whole(page: Page) -> None:
+    study, index = json.loads(page.data["study"][1]), page.block("index")
+    assert len(study["runs"]["key"]) == 30 and len(study["recipes"]) == 8
+    assert {run["name"] for run in index["recipes"]} <= set(study["runs"]["key"])
+    assert len(index["recipes"]) == 30 and index["key"] == "run"
+    tasks = index["recipes"][0]["tasks"]
+    assert [task["role"] for task in tasks] == ["target", "source", "source"]
+
+
+def test_names_of_a_stranger_stay_text(results: Results, tmp_path: Path) -> None:
+    axis = f"method {NASTY}"
+    points = tuple(
+        replace(
+            point,
+            levels={axis: NASTY, "target": NASTY, "seed": point.levels["seed"]},
+            reason=point.reason and NASTY,
+            scores=point.scores and {**point.scores, "method": NASTY, "target": {NASTY: row_of(point.scores)}},
+        )
+        for point in results.points[:4] + results.points[-1:]
+    )
+    axes = {axis: (NASTY, "other"), "target": (NASTY,), "seed": ("1", "2")}
+    nasty = replace(results, title=NASTY, about=NASTY, axes=axes, points=points)
+    path = write_study_page(nasty, tmp_path)
+    html = path.read_text(encoding="utf-8")
+    assert "<script>document" not in html and "<img src=x" not in html and 'onerror="' not in html
+    assert page_of(path).tags.count("script") == len(re.findall(r"<script type=\"application", html)) + 1
+
+
+def row_of(scores: dict[str, object]) -> object:
+    (row,) = scores["target"].values()  # type: ignore[attr-defined]
+    return row
+
+
+def test_what_does_not_fit_is_linked_or_named(
+    results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inlined, "MOST_RUNS", 3)
+    other = results.points[0].folder / "report.html"
+    other.write_text("<p>a page</p>", encoding="utf-8")
+    page = page_of(write_study_page(results, results.folder.parent))
+    other.unlink()
+    study, index = json.loads(page.data["study"][1]), page.block("index")
+    assert len(index["recipes"]) == 3 and "27 finished runs stand in their own folders only" in page.text
+    inside = {run["name"] for run in index["recipes"]}
+    pages = dict(zip(study["runs"]["key"], study["runs"]["page"], strict=True))
+    first = results.points[0].key
+    assert first in inside or pages[first] == f"{results.folder.name}/points/{first}/report.html"
+    monkeypatch.setattr(inlined, "MOST_TEXT", 6_000)
+    fewer = page_of(write_study_page(results, tmp_path)).block("index")["recipes"]
+    assert len(fewer) < 3
+
+
+def test_a_study_without_a_finished_point_says_so(results: Results, tmp_path: Path) -> None:
+    waiting = tuple(replace(point, state="waiting", scores={}) for point in results.points)
+    page = page_of(write_study_page(replace(results, points=waiting), tmp_path))
+    assert "0 of 32 runs finished, 32 not run yet." in page.text and "svg" in page.tags
