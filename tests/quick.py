@@ -55,6 +55,7 @@ QUICK: dict[str, tuple[str, ...]] = {
         "test_gzipped_json",
     ),
     "reports": ("tests/reports/test_explorer.py",),
+    "results": ("tests/results/test_points.py",),
     "runs": ("tests/runs/test_folder.py",),
     "scoring": ("tests/scoring/test_command.py",),
     "speed": ("tests/speed/sharing/test_packing.py", "tests/speed/sharing/test_attention.py"),
