@@ -155,14 +155,15 @@ class Seen:
         logits: ``[tokens, vocabulary]`` of the model in training, where an answer token is predicted.
         targets: ``[tokens]``, the answer tokens.
         base: Gives the untouched base's logits at the same places, for the price of a forward pass.
-        again: Gives the logits of another pass of the model in training, with its own dropout and with gradients.
+        again: Gives the logits of another pass of the model in training, with its own dropout and with gradients; of
+            this batch, or of one that is given and has the same answers.
     """
 
     batch: Batch
     logits: Tensor
     targets: Tensor
     base: Callable[[], Tensor]
-    again: Callable[[], Tensor]
+    again: Callable[..., Tensor]
 
 
 @dataclass

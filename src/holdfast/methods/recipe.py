@@ -146,6 +146,11 @@ class Recipe:
         """Whether a term of the loss looks at what the model says."""
         return any(part.wants_logits for part in self._terms())
 
+    @property
+    def wants_pixels(self) -> str | None:
+        """Who looks at pixels, for which features cannot stand in, if anybody does."""
+        return next((part.card.name for part in self.stabilisers if part.wants_pixels), None)
+
     def _terms(self) -> list[Stabiliser | Method]:
         return [*self.stabilisers, *self.active.values()]
 
@@ -178,25 +183,29 @@ class Recipe:
             method.before_step(step)
 
     def after_step(self, step: int) -> None:
-        """See :class:`holdfast.methods.contract.Method`."""
+        """See :class:`holdfast.methods.contract.Method`; stabilisers after the methods that wrote the step."""
         for method in self.active.values():
             method.after_step(step)
+        for stabiliser in self.stabilisers:
+            stabiliser.after_step(step, self.named_trainable())
 
     def state(self) -> dict[str, Tensor]:
-        """What an exact resume needs beside the trainable tensors, as ``component/name``."""
-        return {
-            f"{component}/{name}": tensor
-            for component, method in self.active.items()
-            for name, tensor in method.state().items()
-        }
+        """What an exact resume needs beside the trainable tensors, as ``component/name`` or ``keep.place/name``."""
+        parts: dict[str, Method | Stabiliser] = dict(self.active)
+        parts |= {f"keep.{place}": stabiliser for place, stabiliser in enumerate(self.stabilisers)}
+        return {f"{owner}/{name}": tensor for owner, part in parts.items() for name, tensor in part.state().items()}
 
     def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         """Take up a checkpoint after ``attach``."""
         for component, method in self.active.items():
             method.load(_below(trainable, component), _below(state, component))
+        for place, stabiliser in enumerate(self.stabilisers):
+            stabiliser.load(_below(state, f"keep.{place}"))
 
     def detach(self) -> list[Artifact]:
         """Restore the base bit for bit; one artifact per tuned component."""
+        for stabiliser in self.stabilisers:
+            stabiliser.end()
         # In reverse, so that wrappers come off in the order in which they were put on.
         artifacts = [method.detach() for method in reversed(list(self.active.values()))][::-1]
         for method in self.active.values():

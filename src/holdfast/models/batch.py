@@ -82,6 +82,17 @@ class Batch:
         return self.features is not None or any(value.is_floating_point() for value in self.images.values())
 
     @property
+    def answer_places(self) -> Tensor:
+        """Where an answer token is predicted, ``[rows, length]``."""
+        assert self.labels is not None, "nothing is supervised"
+        return torch.nn.functional.pad(self.labels[:, 1:] >= 0, (0, 1), value=False)
+
+    @property
+    def answer_owners(self) -> Tensor:
+        """Whose each answer token is, ``[tokens]``."""
+        return self.owners[self.answer_places]
+
+    @property
     def answer_tokens(self) -> int:
         """Supervised tokens that something stands in front of."""
         return 0 if self.labels is None else int((self.labels[:, 1:] >= 0).sum())

@@ -69,6 +69,7 @@ def feature_cache(
     *,
     passes: float,
     listen: Listener,
+    pixels_for: str | None = None,
 ) -> tuple[FeatureCache | None, Decision]:
     """The cache with the features of all examples in it, or None, and the decision.
 
@@ -79,6 +80,7 @@ def feature_cache(
         examples: Whose images will be looked at.
         passes: How often.
         listen: Hears how the features come along.
+        pixels_for: Who looks at the pixels themselves, if anybody.
 
     Raises:
         HoldfastError: It was switched on and cannot engage.
@@ -86,6 +88,8 @@ def feature_cache(
     if speed.feature_cache == "off":
         return None, OFF
     try:
+        if pixels_for is not None:
+            raise NotPossible(f"'{pixels_for}' looks at the pixels")
         if speed.feature_cache == "auto" and "vision" in frozen:
             _check_worth(loaded, passes)
         folder = path_of(speed.cache_dir) if speed.cache_dir else _home()

@@ -171,6 +171,7 @@ class Trainer:
                 [*self.examples, *self.validation],
                 passes=seen / len(self.examples),
                 listen=self.listen,
+                pixels_for=self.recipe.wants_pixels,
             )
             batcher = Batcher(loaded, max_length=self.train.max_length, layout="shared", cache=cache)
             shared = shared_training(batcher, speed, self.train, self.examples)
@@ -267,9 +268,9 @@ class Trainer:
         self.model.train()
         return logits
 
-    def _again(self, batch: Batch) -> Tensor:
+    def _again(self, batch: Batch, other: Batch | None = None) -> Tensor:
         """What the model in training says in another pass: with gradients, and with dropout of its own."""
-        return answer_logits(self.model, batch, head=self.speed.head)[0]
+        return answer_logits(self.model, other or batch, head=self.speed.head)[0]
 
     def _clip(self) -> float:
         parameters = [parameter for parameter in self.recipe.named_trainable().values() if parameter.grad is not None]

@@ -13,7 +13,6 @@ from torch.utils.checkpoint import checkpoint
 
 from holdfast.models.anatomy import output_head
 from holdfast.models.batch import Batch
-from holdfast.models.chat import IGNORED
 from holdfast.speed.head import after_head, hidden_at, logits_at
 
 Head = Literal["auto", "answers", "chunked", "liger", "full"]
@@ -106,11 +105,9 @@ def _batch(batch: Batch | Encoded) -> Batch:
 
 def _answers(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Where an answer token is predicted ``[rows, length]``, which it is, and whose it is ``[tokens]``."""
-    assert batch.labels is not None, "nothing is supervised"
-    labels = batch.labels
-    following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
-    places = following != IGNORED
-    return places, following[places], batch.owners[places]
+    places = batch.answer_places
+    assert batch.labels is not None
+    return places, batch.labels.roll(-1, dims=1)[places], batch.answer_owners
 
 
 def _exact(batch: Batch, owner: Tensor, right: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ class Stabiliser:
     Settings: ClassVar[type[Options]] = Options
     wants_logits: ClassVar[bool] = False
     """Whether :meth:`batch_penalty` looks at what the model says."""
+    wants_pixels: ClassVar[bool] = False
+    """Whether it looks at pixels, so that kept features cannot stand in for them."""
     held: list[Method] | None = None
     """Of a stabiliser that holds some methods' changes and not others': those it holds, once it has begun."""
 
@@ -49,6 +51,19 @@ class Stabiliser:
     def before_step(self, step: int, trainable: Mapping[str, nn.Parameter]) -> None:
         """After the gradients are complete and clipped, before any method's ``before_step``."""
 
+    def after_step(self, step: int, trainable: Mapping[str, nn.Parameter]) -> None:
+        """After the optimizer, and after every method's ``after_step``."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What an exact resume needs."""
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take up a checkpoint's tensors after ``begin``."""
+
+    def end(self) -> None:
+        """Called once before the methods are taken off: remove whatever was put on the model."""
+
     def mix(self, examples: Sequence[Example], sources: Sequence[Example], seed: int) -> list[Example]:
         """The training examples, possibly with others among them."""
         return list(examples)
@@ -60,6 +75,38 @@ def added(terms: Sequence[Tensor]) -> Tensor:
     for term in terms[1:]:
         total = total + term.to(total.device)
     return total
+
+
+def whole_tensors(owner: str, methods: Mapping[str, Method], what: str) -> list[nn.Parameter]:
+    """The trained tensors, where each is the one that the model computes with.
+
+    Args:
+        owner: Who asks, for the message.
+        methods: Of the recipe.
+        what: It does with them, for the message.
+
+    Raises:
+        HoldfastError: A method trains single entries, whose values stand beside the model's tensors.
+    """
+    for method in methods.values():
+        if method.changed_entries():
+            name = method.card.name
+            raise HoldfastError(
+                f"stabiliser '{owner}' {what}, and method '{name}' of single entries has none",
+                remedy="use a_gem, or a method that trains whole tensors",
+            )
+    return [tensor for method in methods.values() for tensor in method.named_trainable().values()]
+
+
+def can_be_switched_off(methods: Mapping[str, Method]) -> None:
+    """Refuse a method that has no base to compare with while it trains.
+
+    Raises:
+        HoldfastError: One cannot be switched off.
+    """
+    for method in methods.values():
+        with method.suspended():
+            pass
 
 
 def trained_weights(owner: str, methods: Mapping[str, Method], *, products: bool = False) -> list[Method]:

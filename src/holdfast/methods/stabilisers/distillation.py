@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div
 
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off
 
 
 class Softness(Options):
@@ -38,9 +38,7 @@ class Distillation(Stabiliser):
     wants_logits = True
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        for method in methods.values():
-            with method.suspended():
-                pass
+        can_be_switched_off(methods)
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         heat = self.options.temperature

@@ -10,9 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import kl_div
 
-from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, whole_tensors
 
 
 class Against(Options):
@@ -46,15 +45,8 @@ class ProGrad(Stabiliser):
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
         self.methods, self.towards = methods, dict[nn.Parameter, Tensor]()
-        for method in methods.values():
-            if method.changed_entries():
-                name = method.card.name
-                raise HoldfastError(
-                    f"stabiliser 'prograd' takes a second gradient, and method '{name}' of single entries has none",
-                    remedy="use a_gem, or a method that trains whole tensors",
-                )
-            with method.suspended():
-                pass
+        whole_tensors(self.card.name, methods, "takes a second gradient")
+        can_be_switched_off(methods)
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         heat = self.options.temperature

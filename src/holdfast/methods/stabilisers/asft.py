@@ -1,0 +1,52 @@
+"""ASFT (arXiv 2509.23753): the loss weighed by the model's own probability, anchored to the base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div
+
+from holdfast.methods.contract import Card, Context, Method, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off
+
+
+class Anchor(Options):
+    """How hard the anchor holds."""
+
+    source: ClassVar[str] = "zhuchichi56/ASFT (train.py)"
+    strength: float = Field(default=0.1, ge=0, description="of the divergence; 0 is the loss without anchor, DFT")
+
+
+class Asft(Stabiliser):
+    """In place of ``-log p(y)`` the loss ``-p(y) log p(y) + strength * KL(base || tuned)`` of every answer token, the
+    factor ``p(y)`` without gradient.
+
+    Costs the base's forward pass a batch where ``strength`` is above 0.
+    """
+
+    card = Card(
+        name="asft",
+        paradigm="any",
+        family="loss",
+        summary="the loss weighed by the model's own probability, with KL to the base",
+        paper="arXiv 2509.23753",
+        year=2025,
+        official_code="zhuchichi56/ASFT",
+        checked_against="NumPy formula; its gradient by hand",
+    )
+    Settings = Anchor
+    wants_logits = True
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+        can_be_switched_off(methods)
+
+    def batch_penalty(self, seen: Seen) -> Tensor | None:
+        losses = cross_entropy(seen.logits.float(), seen.targets, reduction="none")
+        term = (losses * (losses.detach().neg().exp() - 1)).sum()
+        if not self.options.strength:
+            return term
+        now, then = (logits.float().log_softmax(dim=-1) for logits in (seen.logits, seen.base()))
+        return term + kl_div(now, then, reduction="sum", log_target=True) * float(self.options.strength)
