@@ -67,7 +67,7 @@ class FeatureAnchor(Stabiliser):
             hook.remove()
 
 
-class Layers(Options):
+class AnchoredBlocks(Options):
     """How hard, and in which blocks."""
 
     source: ClassVar[str] = "omegafragger/ldifs_code"
@@ -92,7 +92,7 @@ class Ldifs(FeatureAnchor):
         official_code="omegafragger/ldifs_code",
         checked_against="hidden states of transformers, by NumPy",
     )
-    Settings = Layers
+    Settings = AnchoredBlocks
 
     def taps(self, model: nn.Module) -> Sequence[nn.Module]:
         blocks = blocks_of(model)
