@@ -12,6 +12,7 @@ from holdfast.config.schema import (
     ComponentRecipe,
     Evaluate,
     FusionSpec,
+    Load,
     RunConfig,
     Speed,
     StabiliserSpec,
@@ -40,6 +41,7 @@ train: {epochs: 3, batch_size: 16}
 
 SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("The recipe", "", RunConfig, ""),
+    ("load: how the base is kept", "load", Load, "load."),
     ("tune: one method a component", "tune.vision, tune.connector, tune.llm", ComponentRecipe, ""),
     ("keep: stabilisers", "an entry of keep", StabiliserSpec, ""),
     ("fuse: a fusion", "fuse", FusionSpec, ""),

@@ -199,6 +199,22 @@ class Speed(ConfigSection):
     )
 
 
+class Load(ConfigSection):
+    """How the base is kept in memory: a frozen component's matrices may take four or eight bits a weight."""
+
+    bits: Literal[4, 8] | None = Field(
+        default=None, description="bits a weight of frozen matrices; null: those of the model's own dtype"
+    )
+    components: tuple[Literal["vision", "connector", "llm"], ...] = Field(
+        default=("llm",), min_length=1, description="the components whose matrices are kept so"
+    )
+    values: Literal["nf4", "fp4"] = Field(default="nf4", description="what the sixteen values of four bits are")
+    double: bool = Field(default=True, description="the scales of four bits take eight bits themselves")
+    compute: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="precision of products with four-bit weights; auto: the dtype of the other weights"
+    )
+
+
 class Evaluate(ConfigSection):
     """Prediction: greedy decoding, so that scoring has no randomness."""
 
@@ -215,6 +231,7 @@ class RunConfig(ConfigSection):
 
     model: str = Field(default="pocket", description="a Hub id, a model folder, or pocket")
     trust_remote_code: bool = Field(default=False, description="run code that comes with the model")
+    load: Load = Load()
     tune: Tune = Tune()
     keep: tuple[Annotated[StabiliserSpec, BeforeValidator(_name_as_stabiliser)], ...] = Field(
         default=(), description="stabilisers: terms or rules that keep general ability while training"

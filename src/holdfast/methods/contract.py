@@ -198,6 +198,8 @@ class Method:
     """Whether the values behind :meth:`anchors` change places while it trains."""
     per_token: ClassVar[bool] = True
     """Whether a token's change depends on nothing but that token and what attention lets it see."""
+    over_quantised: ClassVar[tuple[int, ...]] = ()
+    """Bits of the packed weights it works beside; those can be neither written nor read as matrices."""
     wants_logits: ClassVar[bool] = False
     """Whether :meth:`batch_penalty` looks at what the model says."""
 

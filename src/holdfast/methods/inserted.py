@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,7 @@ class Insert(nn.Module):
 class Inserted(Method):
     """A method that puts an :class:`Insert` at every one of its sites."""
 
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     places: dict[str, Spot]
 
     def sites(self, component: Component) -> dict[str, Spot]:

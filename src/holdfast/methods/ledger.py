@@ -10,6 +10,8 @@ from holdfast.events import Ledger, LedgerRow
 from holdfast.methods.contract import Method
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy
+from holdfast.models.packed import values_in
+from holdfast.models.quantised import packed_components
 from holdfast.values import JSON
 
 
@@ -17,6 +19,7 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
     """Count what an attached recipe trains."""
     rows = []
     added_total = 0
+    packed = packed_components(anatomy)
     for component, method in recipe.methods.items():
         part = anatomy.component(component)
         active = component in recipe.active
@@ -35,10 +38,11 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
                 total=part.count() + added,
                 lr=recipe.learning_rates[component] if active else None,
                 checkpoint_bytes=sum(t.numel() * (t.element_size() + index) for t in trainable),
-                notes=_notes(recipe, method) if active else {},
+                notes=(_notes(recipe, method) if active else {})
+                | ({"bits": packed[component]} if component in packed else {}),
             )
         )
-    base = sum(parameter.numel() for parameter in {id(p): p for p in anatomy.names().values()}.values())
+    base = sum(values_in(parameter) for parameter in {id(p): p for p in anatomy.names().values()}.values())
     return Ledger(tuple(rows), base, added_total)
 
 

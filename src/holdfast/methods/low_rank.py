@@ -111,6 +111,7 @@ class LowRank(Method):
 
     Settings: ClassVar[type[Options]] = LowRankOptions
     default_modules: ClassVar[tuple[str, ...]] = ("attention", "mlp")
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     sites: dict[str, _Beside]
 
     def build(self, name: str, layer: nn.Linear) -> Change:

@@ -16,6 +16,7 @@ from holdfast.methods.registry import METHODS, make_fusion, make_method, make_st
 from holdfast.methods.stabilisers.base import Stabiliser, added
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
+from holdfast.models.quantised import packed_components
 from holdfast.registry import ours
 from holdfast.speed.sharing.supports import WHOLE_ROWS
 
@@ -49,6 +50,36 @@ class Recipe:
                     self.fusions.append(make_fusion(spec.method, spec.options))
                     self.fusions[-1].components = spec.components or COMPONENTS
                     self._check_fusible(self.fusions[-1])
+        if config.load.bits is not None:
+            self.check_packed(dict.fromkeys(config.load.components, config.load.bits))
+
+    def check_packed(self, packed: Mapping[str, int]) -> None:
+        """Refuse methods and fusions that need the weights of components which are kept packed.
+
+        Args:
+            packed: Bits a weight, by component.
+
+        Raises:
+            HoldfastError: With the method or fusion, and what goes there instead.
+        """
+        for component, bits in packed.items():
+            method = self.methods[component]
+            name = method.card.name
+            if component in self.active and bits not in method.over_quantised:
+                does = "writes" if method.card.paradigm == "selective" else "reads"
+                raise HoldfastError(
+                    f"method '{name}' {does} the weights of '{component}', which are kept in {bits} bits",
+                    remedy="use a method that works beside them (lora, adapter, prefix), or leave this component out "
+                    "of load.components",
+                    key=f"tune.{component}",
+                )
+            fusion = next((fusion for fusion in self.fusions if component in fusion.components), None)
+            if fusion is not None and component in self.active:
+                raise HoldfastError(
+                    f"fusion '{fusion.card.name}' edits the weights of '{component}', which are kept in {bits} bits",
+                    remedy="drop the fusion, or load.bits",
+                    key="fuse",
+                )
 
     def _check_fusible(self, fusion: Fusion) -> None:
         name = fusion.card.name
@@ -99,6 +130,7 @@ class Recipe:
         Raises:
             HoldfastError: A component is empty, or a method cannot work on it.
         """
+        self.check_packed(packed_components(loaded.anatomy))
         loaded.model.requires_grad_(False)
         for position, (component, method) in enumerate(self.methods.items()):
             part = loaded.anatomy.component(component)

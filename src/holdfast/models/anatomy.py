@@ -22,6 +22,7 @@ from torch import nn
 
 from holdfast.errors import HoldfastError
 from holdfast.models.kinds import KINDS, is_norm, kind_of, reachable
+from holdfast.models.packed import values_in
 
 COMPONENTS = ("vision", "connector", "llm")
 
@@ -62,7 +63,7 @@ class Component:
 
     def count(self) -> int:
         """Number of values, tied parameters once."""
-        return sum(parameter.numel() for parameter in {id(p): p for p in self.parameters.values()}.values())
+        return sum(values_in(parameter) for parameter in {id(p): p for p in self.parameters.values()}.values())
 
     def modules(self) -> dict[str, nn.Module]:
         """Modules all of whose own parameters belong to this component, by full name."""
@@ -129,7 +130,7 @@ class Component:
         for name, module in self.model.named_modules():
             if not isinstance(module, nn.ModuleList):
                 continue
-            inside = {id(parameter): parameter.numel() for parameter in module.parameters()}
+            inside = {id(parameter): values_in(parameter) for parameter in module.parameters()}
             if sum(inside.values()) > most and owned.issuperset(inside):
                 most = sum(inside.values())
                 best = [(f"{name}.{index}", block) for index, block in enumerate(module)]

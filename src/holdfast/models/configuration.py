@@ -17,7 +17,13 @@ _IMAGE_TOKENS = ("image_token_id", "image_token_index")
 
 
 def read_config(
-    place: str, name: str, *, width: int = 2, memory: int | None = None, trust_remote_code: bool = False
+    place: str,
+    name: str,
+    *,
+    width: int = 2,
+    memory: int | None = None,
+    trust_remote_code: bool = False,
+    bits: int | None = None,
 ) -> Any:
     """The configuration in a folder or on the Hub.
 
@@ -27,6 +33,7 @@ def read_config(
         width: Bytes of one weight.
         memory: Bytes that the device has; None where weights are not made.
         trust_remote_code: Let the model's own Python code run.
+        bits: Of a weight that is quantised while it is loaded.
 
     Raises:
         HoldfastError: A model that cannot fit, an unknown dtype, a value of a wrong kind, or a layer that is not there.
@@ -35,7 +42,7 @@ def read_config(
     from transformers import AutoConfig, PretrainedConfig
 
     written, _ = PretrainedConfig.get_config_dict(place)
-    check_size(written, name, width=width, memory=memory)
+    check_size(written, name, width=width, memory=memory, bits=bits)
     _check_dtype(written, name)
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
@@ -43,7 +50,7 @@ def read_config(
         reason = " ".join(str(error).split())[:200]
         problem = f"config.json of model '{name}' holds a value that it cannot hold ({reason})"
         raise HoldfastError(problem, remedy="correct it, or download it again") from error
-    check_size(config, name, width=width, memory=memory)
+    check_size(config, name, width=width, memory=memory, bits=bits)
     _check_feature_layer(config, name)
     return config
 

@@ -15,12 +15,14 @@ from safetensors import SafetensorError
 from torch import nn
 
 from holdfast import importing
+from holdfast.config.schema import Load
 from holdfast.errors import HoldfastError
 from holdfast.files.places import path_of
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
 from holdfast.models.configuration import check_image_token, read_config
 from holdfast.models.identity import joined, model_identity, setup_parts
+from holdfast.models.quantised import check_stored, keep_still, packing, stored_components
 from holdfast.models.size import memory_of
 
 POCKET = Path(__file__).with_name("pocket")
@@ -72,6 +74,7 @@ def load_model(
     device: str | None = None,
     trust_remote_code: bool = False,
     attention: str = "auto",
+    load: Load | None = None,
 ) -> Loaded:
     """Load ``name`` with its processor and resolve its anatomy.
 
@@ -81,23 +84,31 @@ def load_model(
         device: Default: a GPU if there is one.
         trust_remote_code: Let the model's own Python code run. Off unless the user turns it on.
         attention: Implementation by its name in transformers; ``auto``: the library's choice.
+        load: In how many bits frozen matrices are kept; default: as they are stored.
 
     Raises:
-        HoldfastError: Nothing there, not an image-text-to-text model, or weights that are not safetensors.
+        HoldfastError: Nothing there, a base that would be quantised twice, not an image-text-to-text model, or weights
+            that are not safetensors.
     """
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    place = model_place(name)
+    place, load = model_place(name), load or Load()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:
         config = read_config(
-            place, name, width=dtype.itemsize, memory=memory_of(device), trust_remote_code=trust_remote_code
+            place,
+            name,
+            width=dtype.itemsize,
+            memory=memory_of(device),
+            trust_remote_code=trust_remote_code,
+            bits=load.bits,
         )
+        check_stored(config, name, load)
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(type(config), None)  # imports its file while there are no weights
         importing.done()
         model, found = AutoModelForImageTextToText.from_pretrained(
@@ -108,6 +119,7 @@ def load_model(
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
             attn_implementation=None if attention == "auto" else attention,
+            **packing(config, load, dtype, device, trust_remote_code=trust_remote_code),
         )
         if found["missing_keys"]:  # transformers would leave them random
             missing = sorted(found["missing_keys"])
@@ -121,8 +133,26 @@ def load_model(
         raise
     except Exception as error:  # whatever the code of transformers meets in a damaged file; tokenizers raise bare ones
         raise _explain(name, error) from error
-    model.to(device).eval()
+    if getattr(model, "hf_quantizer", None) is not None:
+        keep_still(model)  # and it stands where it was made
+    else:
+        model.to(device)
+    model.eval()
     return Loaded(name, model, chat, resolve_anatomy(model))
+
+
+def stored_bits_of(name: str, *, trust_remote_code: bool = False) -> dict[str, int]:
+    """Bits a weight of the components that the checkpoint ``name`` holds quantised; nothing of it is loaded.
+
+    Raises:
+        HoldfastError: As :func:`load_model`.
+    """
+    try:
+        return stored_components(model_place(name), name, trust_remote_code=trust_remote_code)
+    except HoldfastError:
+        raise
+    except Exception as error:  # as above
+        raise _explain(name, error) from error
 
 
 def load_chat(name: str, *, trust_remote_code: bool = False) -> ChatProcessor:

@@ -57,7 +57,7 @@ def least_values(config: Any) -> int:
     return found
 
 
-def check_size(config: Any, name: str, *, width: int, memory: int | None) -> None:
+def check_size(config: Any, name: str, *, width: int, memory: int | None, bits: int | None = None) -> None:
     """Refuse what cannot fit.
 
     Args:
@@ -65,13 +65,14 @@ def check_size(config: Any, name: str, *, width: int, memory: int | None) -> Non
         name: Of the model, for the message.
         width: Bytes of one weight.
         memory: Bytes that the device has; None where weights are not made.
+        bits: Of a weight that is quantised while it is loaded; others are counted as if they were, too.
 
     Raises:
         HoldfastError: A number beyond what can be built, or more weights than the memory holds.
     """
     parts = list(_parts(config))
     values = least_values(config)
-    least = values * width
+    least = values * width if bits is None else values * bits // 8
     if any(part.get("quantization_config") for part in parts):
         least = values // 8  # one bit a weight: nothing is known of the form in which they are kept
     has = "" if memory is None else f"; there are {_size(memory)}"

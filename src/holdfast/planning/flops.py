@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from holdfast.models.packed import values_in
 from holdfast.planning.sites import Site
 from holdfast.planning.workload import Workload
 
@@ -63,7 +64,7 @@ def count_flops(sites: Iterable[Site], workload: Workload) -> Flops:
 def matrix_size(module: nn.Module) -> int:
     """Weights that multiply every position; 0 for norms, embeddings and vectors."""
     if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
-        return module.weight.numel()
+        return values_in(module.weight)
     return 0
 
 

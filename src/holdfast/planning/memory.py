@@ -2,8 +2,10 @@
 
 ``w`` is the width of a computed value: 2 bytes under bf16, 4 under fp32. ``T`` counts positions.
 
-- **weights**: every tensor of the attached model at its own width. Under bf16 frozen weights take 2 bytes a value;
-  trained ones take 4, and trained matrices have a bf16 copy for the length of a step (autocast's cache).
+- **weights**: every tensor of the attached model at its own width. A weight of four bits takes 4.127 bits with its
+  scales (4.5 where those are not quantised themselves), one of eight bits 8 and a float32 scale a row, and the largest
+  such matrix stands unpacked for the length of its product, ``w`` a weight. Under bf16 frozen weights take 2 bytes a
+  value; trained ones take 4, and trained matrices have a bf16 copy for the length of a step (autocast's cache).
 - **gradients**: 4 bytes a trained value. A sparse selection adds the dense gradient of its largest matrix, which is all
   that ever lives at once.
 - **optimizer**: AdamW's two float32 moments, 8 bytes a trained value.
@@ -23,11 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import nn
 
 from holdfast.methods.recipe import Recipe
 from holdfast.models.kinds import is_norm
+from holdfast.models.packed import is_packed, values_in
+from holdfast.models.quantised import packed_layers
 from holdfast.planning.flops import FUSED, matrix_size
 from holdfast.planning.meta import Sketch
 from holdfast.planning.sites import Site
@@ -74,6 +79,7 @@ def estimate_memory(recipe: Recipe, sketch: Sketch, sites: Sequence[Site], workl
     # Values that a method trains beside the model, such as a prefix or a selection, are no part of the model.
     tensors = {id(p): p for p in sketch.model.parameters()} | trained
     weights = sum(p.numel() * p.element_size() for p in tensors.values())
+    weights += _packed(recipe, sketch, workload.width)
     if workload.precision == "bf16":
         linears = (site.module for site in sites if isinstance(site.module, nn.Linear))
         weights += 2 * sum(layer.weight.numel() for layer in linears if id(layer.weight) in trained)
@@ -96,6 +102,22 @@ def estimate_memory(recipe: Recipe, sketch: Sketch, sites: Sequence[Site], workl
         activations=estimate_activations(sites, workload),
         logits=per_logit * workload.logits * vocabulary if trained else 0,
     )
+
+
+def _packed(recipe: Recipe, sketch: Sketch, width: int) -> int:
+    """What packing adds to the bytes of the weights as they stand: less than nothing where they are shapes yet."""
+    added, largest = 0.0, 0
+    load = recipe.config.load
+    for bits, layers in packed_layers(sketch.anatomy, sketch.config, load).values():
+        for name in layers:
+            layer: Any = sketch.model.get_submodule(name)
+            weight = layer.weight
+            count, rows = values_in(weight), layer.out_features
+            scales = 4 * rows if bits == 8 else count / 64 + count / 4096 if load.double else count / 16
+            if not is_packed(weight):
+                added += count * bits / 8 - count * weight.element_size()
+            added, largest = added + scales, max(largest, count)
+    return round(added) + width * largest
 
 
 def estimate_activations(sites: Sequence[Site], workload: Workload) -> int:

@@ -10,6 +10,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.events import Ledger
 from holdfast.methods.ledger import write_ledger
 from holdfast.methods.recipe import Recipe
+from holdfast.models.quantised import packed_layers
 from holdfast.planning.flops import Flops, count_flops
 from holdfast.planning.memory import Memory, estimate_memory
 from holdfast.planning.meta import attach_recipe, sketch_model
@@ -89,6 +90,8 @@ def make_plan(
         checkpointing=config.train.gradient_checkpointing,
         answer_logits_only=config.speed.head != "full",
     )
+    packed = packed_layers(sketch.anatomy, sketch.config, config.load)
+    recipe.check_packed({component: bits for component, (bits, _) in packed.items()})
     attach_recipe(recipe, sketch)
     ledger = write_ledger(recipe, sketch.anatomy)
     sites = find_sites(recipe, sketch.anatomy)

@@ -14,7 +14,17 @@ from holdfast.runs.folder import RunFolder
 from holdfast.speed.decision import Report, to_json
 from holdfast.values import JSON
 
-PACKAGES = ("holdfast", "torch", "transformers", "peft", "accelerate", "safetensors", "numpy", "scikit-learn")
+PACKAGES = (
+    "holdfast",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "safetensors",
+    "numpy",
+    "scikit-learn",
+    "bitsandbytes",
+)
 
 
 def versions() -> dict[str, str]:

@@ -18,15 +18,19 @@ from holdfast.methods.recipe import kind_of, restore
 from holdfast.methods.selective.dense import Dense
 from holdfast.models.loading import Loaded, load_model, model_place
 from holdfast.models.processor_files import copy_processor
+from holdfast.models.quantised import packed_components
 from holdfast.runs.artifacts import load_artifacts
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.model_card import model_card
-from holdfast.runs.opening import open_run, run_folder
+from holdfast.runs.opening import OpenedRun, open_run, run_folder
 from holdfast.values import JSON
 
 
 def export_model(run: Path, out: Path) -> float:
     """Write a plain model folder (weights, tokenizer, processor).
+
+    A run on a base of four or eight bits is merged into the base before it was quantised; what was learned over the
+    packed weights then stands over others, and the deviation says what that costs.
 
     Returns:
         The largest difference of a logit between the written model, loaded again, and the run, on a probe.
@@ -47,6 +51,9 @@ def export_model(run: Path, out: Path) -> float:
     loaded.model.eval()
     probe = _probe(loaded)
     before = _logits(loaded, probe)
+    if packed_components(loaded.anatomy):
+        loaded = _unpacked(loaded, opened)
+        methods = restore(loaded, artifacts)
     for method in methods:
         method.merge()
     settings: Any = getattr(loaded.model, "generation_config", None)
@@ -61,6 +68,22 @@ def export_model(run: Path, out: Path) -> float:
         card = model_card(opened.folder, opened.config, loaded.name, adapter=False)
         files.write_text(partial / "README.md", card)
     return deviation
+
+
+def _unpacked(loaded: Loaded, opened: OpenedRun) -> Loaded:
+    """The base before it was quantised: a change can be added to its weights, and not to packed ones.
+
+    Raises:
+        HoldfastError: The checkpoint itself is quantised, so there is none.
+    """
+    if opened.config.load.bits is None:
+        raise HoldfastError(
+            f"the weights of '{loaded.name}' are stored packed, and nothing can be added to them",
+            remedy="write a PEFT adapter instead: --adapter",
+        )
+    device, trusted = str(loaded.device), opened.config.trust_remote_code
+    del loaded.model
+    return load_model(opened.config.model, device=device, trust_remote_code=trusted)
 
 
 def export_adapter(run: Path, out: Path) -> None:

@@ -46,6 +46,6 @@ def open_run(run: Path, *, device: str | None = None) -> OpenedRun:
     folder = run_folder(run)
     artifacts, record = load_artifacts(folder.artifact)
     config = load_config(folder.config)
-    base = load_model(record["model"], device=device, trust_remote_code=config.trust_remote_code)
+    base = load_model(record["model"], device=device, trust_remote_code=config.trust_remote_code, load=config.load)
     check_base(base, record, folder.artifact)
     return OpenedRun(folder, config, base, artifacts)

@@ -37,7 +37,7 @@ from holdfast.methods.guard import check_restored, look_at, starts_elsewhere
 from holdfast.methods.ledger import check_moved, write_ledger
 from holdfast.methods.recipe import Recipe, fuse_all, restore
 from holdfast.metrics.registry import get_metric
-from holdfast.models.loading import Loaded, load_model
+from holdfast.models.loading import Loaded, load_model, stored_bits_of
 from holdfast.planning.short import memory_short
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
@@ -169,10 +169,12 @@ class Runner:
             return self.folder.entry()
         self.listen(LoadingModel(self.config.model))
         with within("model"):
+            recipe.check_packed(stored_bits_of(self.config.model, trust_remote_code=self.config.trust_remote_code))
             loaded = load_model(
                 self.config.model,
                 trust_remote_code=self.config.trust_remote_code,
                 attention=self.config.speed.attention,
+                load=self.config.load,
             )
         warn_of_other_bits(loaded.device)
         tasks = visible(tasks, loaded, skip=self.config.skip_bad)

@@ -31,7 +31,7 @@ class TwoModels:
 
     def __init__(self, run: Path, *, device: str | None = None) -> None:
         opened = open_run(run, device=device)
-        self.tuned, self._trusted, self._device = opened.base, opened.config.trust_remote_code, device
+        self.tuned, self._config, self._device = opened.base, opened.config, device
         self._methods: list[Method] = restore(self.tuned, opened.artifacts)
         self.tuned.model.eval()
         self._base: Loaded | None = None
@@ -57,5 +57,6 @@ class TwoModels:
 
     def _beside(self) -> Loaded:
         if self._base is None:
-            self._base = load_model(self.tuned.name, device=self._device, trust_remote_code=self._trusted)
+            trusted, load = self._config.trust_remote_code, self._config.load
+            self._base = load_model(self.tuned.name, device=self._device, trust_remote_code=trusted, load=load)
         return self._base

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from holdfast.methods.peft_bridge import PeftMethod, peft_card
 from holdfast.models.anatomy import Component
 from holdfast.models.kinds import MLP_LAST
@@ -11,6 +13,7 @@ from holdfast.values import Keywords
 class Ia3(PeftMethod):
     """A trained scale on every output of keys and values, and on every input of the MLP's second layer."""
 
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     card = peft_card(
         name="ia3",
         paradigm="additive",

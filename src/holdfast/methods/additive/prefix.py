@@ -77,6 +77,7 @@ class PrefixTuning(Method):
     )
 
     Settings = PrefixOptions
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
 
     @property
     def default_lr(self) -> float:

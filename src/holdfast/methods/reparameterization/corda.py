@@ -38,6 +38,7 @@ class Corda(LowRank):
     Needs one forward pass a sample and an ``[in, in]`` matrix a layer before step 1.
     """
 
+    over_quantised: ClassVar[tuple[int, ...]] = ()
     card = Card(
         name="corda",
         paradigm="reparameterization",

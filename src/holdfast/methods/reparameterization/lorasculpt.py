@@ -35,6 +35,7 @@ class LoraSculpt(LowRank):
     The release masks before the forward pass, so its last step stays unmasked; here the mask holds at the end too.
     """
 
+    over_quantised: ClassVar[tuple[int, ...]] = ()
     card = Card(
         name="lorasculpt",
         paradigm="reparameterization",

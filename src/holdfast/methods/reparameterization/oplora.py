@@ -54,6 +54,7 @@ class OpLora(LowRank):
     largest singular triplets of ``W0`` are those of the tuned weight too, exactly.
     """
 
+    over_quantised: ClassVar[tuple[int, ...]] = ()
     card = Card(
         name="oplora",
         paradigm="reparameterization",

@@ -70,6 +70,7 @@ class DoraOptions(LoraOptions):
 class Lora(PeftMethod):
     """``W + (alpha / r) B A`` with ``A [r, in]``, ``B [out, r]``."""
 
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     card = peft_card(name="lora", summary="W + (alpha / r) B A", paper="arXiv 2106.09685", year=2021)
     Settings: ClassVar[type[Options]] = LoraOptions
     config_type = "LoraConfig"
@@ -97,6 +98,7 @@ class Lora(PeftMethod):
 class Dora(Lora):
     """LoRA on the direction of every output's weights, and a trained vector for their length."""
 
+    over_quantised: ClassVar[tuple[int, ...]] = (4,)
     card = peft_card(
         name="dora", summary="LoRA on the direction, a vector for the length", paper="arXiv 2402.09353", year=2024
     )

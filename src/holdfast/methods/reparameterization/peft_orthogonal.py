@@ -29,6 +29,7 @@ class OftOptions(PeftOptions):
 class Oft(PeftMethod):
     """``W R`` with ``R`` block-diagonal and orthogonal, by the Cayley transform of skew-symmetric blocks."""
 
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     card = peft_card(
         name="oft",
         family="orthogonal",
@@ -72,6 +73,7 @@ class Boft(PeftMethod):
     number is no option.
     """
 
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     card = peft_card(
         name="boft", family="orthogonal", summary="butterfly product of rotations", paper="arXiv 2311.06243", year=2024
     )

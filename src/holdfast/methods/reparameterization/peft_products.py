@@ -38,6 +38,7 @@ class SpectrumOptions(PeftOptions):
 class FourierFt(PeftMethod):
     """``W0 + s Re(ifft2(S))`` where ``S`` holds ``n`` trained coefficients at random places and zeros elsewhere."""
 
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     card = peft_card(
         name="fourierft",
         family="structure",
@@ -82,6 +83,7 @@ class HadamardOptions(PeftOptions):
 class Hira(PeftMethod):
     """``W0 + W0 * (B A)``, the product entry by entry, so that the change may have full rank; ``B`` starts at zero."""
 
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     card = peft_card(
         name="hira",
         family="structure",

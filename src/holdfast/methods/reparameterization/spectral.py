@@ -32,6 +32,7 @@ class Pissa(LowRank):
     Principal directions move, so look at F. The decomposition is exact, not the release's randomised one.
     """
 
+    over_quantised: ClassVar[tuple[int, ...]] = ()
     card = Card(
         name="pissa",
         paradigm="reparameterization",
@@ -102,6 +103,7 @@ class Olora(LowRank):
     ``R``, ``s = alpha / r``.
     """
 
+    over_quantised: ClassVar[tuple[int, ...]] = ()
     card = Card(
         name="olora",
         paradigm="reparameterization",

@@ -1,0 +1,196 @@
+"""Weights of four and eight bits: which layers get them, what they stand for, and what a model on disk already has.
+
+A packed weight is an integer tensor with scales beside it. It can be multiplied with and gradients pass through it, but
+it can be neither written by an optimizer nor read as the matrix it stands for, so only methods that work beside a
+weight go with it (:attr:`holdfast.methods.contract.Method.over_quantised`).
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+
+from holdfast.config.schema import Load
+from holdfast.errors import HoldfastError, within
+from holdfast.models.anatomy import Anatomy, Component, resolve_anatomy
+from holdfast.models.configuration import read_config
+from holdfast.models.kinds import reachable
+from holdfast.models.packed import is_packed
+from holdfast.values import JSON, Keywords
+
+_PACKAGES = {"bitsandbytes": "bitsandbytes", "gptq": "gptqmodel", "awq": "gptqmodel", "torchao": "torchao"}
+"""What transformers needs to load a checkpoint that was quantised so."""
+
+
+def stored_bits(config: Any) -> int | None:
+    """Bits a weight of a checkpoint that was quantised before; None where it was not.
+
+    Args:
+        config: Of transformers, of a model.
+    """
+    stored = _stored(config)
+    if stored is None:
+        return None
+    if stored.get("load_in_4bit") or stored.get("load_in_8bit"):
+        return 4 if stored.get("load_in_4bit") else 8
+    bits = stored.get("bits")
+    return bits if isinstance(bits, int) and bits > 0 else 8
+
+
+def check_stored(config: Any, name: str, load: Load) -> None:
+    """Refuse a base that would be quantised twice, and one whose package is missing.
+
+    Args:
+        config: Of transformers, of the model.
+        name: Of the model, for the message.
+        load: How it is to be kept.
+
+    Raises:
+        HoldfastError: The checkpoint is quantised and ``load.bits`` is set, or nothing here can read it.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells which other packages it would like
+    stored = _stored(config)
+    if stored is None:
+        if load.bits is not None:
+            _require("bitsandbytes", f"load.bits: {load.bits} needs the package bitsandbytes", "holdfast[bits]")
+        return
+    how = str(stored.get("quant_method", "an unknown way")).removeprefix("QuantizationMethod.").lower()
+    if load.bits is not None:
+        raise HoldfastError(
+            f"model '{name}' is stored in {stored_bits(config)} bits already ({how}), and a base cannot be quantised "
+            "twice",
+            remedy="leave load.bits out, or give the model before it was quantised",
+            key="load.bits",
+        )
+    package = _PACKAGES.get(how)
+    if package is not None:
+        _require(package, f"model '{name}' is stored as {how}, which needs the package {package}", package)
+
+
+def packed_layers(anatomy: Anatomy, config: Any, load: Load) -> dict[str, tuple[int, list[str]]]:
+    """Of every component whose matrices are kept packed: bits a weight, and its linear layers by full name.
+
+    Args:
+        anatomy: Of the model as it is without quantisation; it needs no values.
+        config: Of transformers, of the model.
+        load: How the base is to be kept; without ``bits`` the checkpoint's own quantisation counts.
+
+    Raises:
+        HoldfastError: A component of ``load`` has no linear layers.
+    """
+    stored = _stored(config)
+    if load.bits is not None:
+        with within("load", "components"):
+            return {part: (load.bits, list(anatomy.component(part).linears(("all",)))) for part in load.components}
+    if stored is None:
+        return {}
+    from transformers.quantizers.quantizers_utils import should_convert_module
+
+    bits = stored_bits(config) or 8
+    left_out = list(stored.get("llm_int8_skip_modules") or stored.get("modules_to_not_convert") or [])
+    found = {part.name: [name for name in _linears(part) if should_convert_module(name, left_out)] for part in anatomy}
+    return {component: (bits, layers) for component, layers in found.items() if layers}
+
+
+def stored_components(place: str, name: str, *, trust_remote_code: bool) -> dict[str, int]:
+    """Bits a weight of the components that a checkpoint on disk holds packed, before anything of it is loaded.
+
+    Args:
+        place: Folder or Hub id.
+        name: Of the model, for messages.
+        trust_remote_code: Let the model's own Python code run.
+    """
+    config = read_config(place, name, trust_remote_code=trust_remote_code)
+    if _stored(config) is None:
+        return {}
+    anatomy = _shapes(config, torch.bfloat16, trust_remote_code=trust_remote_code)
+    return {component: bits for component, (bits, _) in packed_layers(anatomy, config, Load()).items()}
+
+
+def packing(config: Any, load: Load, dtype: torch.dtype, device: str, *, trust_remote_code: bool) -> Keywords:
+    """What ``from_pretrained`` takes to keep the matrices of ``load.components`` packed and all else as it is.
+
+    Args:
+        config: Of transformers, of the model.
+        load: How the base is to be kept.
+        dtype: Of the other weights.
+        device: Where packed weights are made; they are made where they stay.
+        trust_remote_code: Let the model's own Python code run.
+
+    Raises:
+        HoldfastError: A component has no linear layers.
+    """
+    if load.bits is None:
+        return {} if _stored(config) is None else {"device_map": {"": device}}
+    from transformers import BitsAndBytesConfig
+
+    anatomy = _shapes(config, dtype, trust_remote_code=trust_remote_code)
+    chosen = {name for _, layers in packed_layers(anatomy, config, load).values() for name in layers}
+    modules = anatomy.llm.model.named_modules()
+    others = [name for name, module in modules if isinstance(module, nn.Linear) and name not in chosen]
+    settings = BitsAndBytesConfig(
+        load_in_4bit=load.bits == 4,
+        load_in_8bit=load.bits == 8,
+        llm_int8_skip_modules=others,
+        bnb_4bit_quant_type=load.values,
+        bnb_4bit_use_double_quant=load.double,
+        bnb_4bit_compute_dtype={"auto": dtype, "fp32": torch.float32, "bf16": torch.bfloat16}[load.compute],
+    )
+    return {"quantization_config": settings, "device_map": {"": device}}
+
+
+def keep_still(model: nn.Module) -> None:
+    """Let no layer write its packed weights in another order while it answers, as bitsandbytes does on some CPUs."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            object.__setattr__(module, "support_avx512bf16_for_cpu", False)
+
+
+def packed_components(anatomy: Anatomy) -> dict[str, int]:
+    """Bits a weight of the components that hold packed weights."""
+    found = {}
+    for component in anatomy:
+        widths = [_bits(parameter) for parameter in component.parameters.values() if is_packed(parameter)]
+        if widths:
+            found[component.name] = min(widths)
+    return found
+
+
+def _bits(parameter: nn.Parameter) -> int:
+    return 4 if getattr(parameter, "quant_state", None) is not None else 8 * parameter.element_size()
+
+
+def _linears(component: Component) -> list[str]:
+    """Every linear layer but the head; none where a component has none."""
+    if not any(name in component.modules() for name in reachable(component.model)):
+        return []
+    try:
+        return list(component.linears(("all",)))
+    except HoldfastError:
+        return []
+
+
+def _shapes(config: Any, dtype: torch.dtype, *, trust_remote_code: bool) -> Anatomy:
+    from transformers import AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
+    return resolve_anatomy(model)
+
+
+def _stored(config: Any) -> JSON | None:
+    """The part of a configuration that says how its checkpoint was quantised."""
+    for part in (config, getattr(config, "text_config", None)):
+        found = getattr(part, "quantization_config", None)
+        if found is not None:
+            return dict(found if isinstance(found, dict) else found.to_dict())
+    return None
+
+
+def _require(package: str, problem: str, install: str) -> None:
+    if find_spec(package) is None:
+        raise HoldfastError(problem, remedy=f"pip install '{install}'", key="load.bits")
