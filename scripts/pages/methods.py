@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from holdfast.config.fields import value_in_words
-from holdfast.methods.absent import ABSENT
+from holdfast.methods.absent import ABSENT, PEFT_ABSENT
 from holdfast.methods.describe import Description, Option, catalogue
 
 HEAD = """# Methods
@@ -33,6 +33,8 @@ def page() -> str:
     parts += [
         "## Not here, and why\n",
         *(f"- {plain(absent.name)} ({absent.family}): {absent.reason}." for absent in ABSENT),
+        "",
+        *(f"- PEFT's {absent.name}: {absent.reason}." for absent in PEFT_ABSENT),
     ]
     return "\n".join(parts) + "\n"
 

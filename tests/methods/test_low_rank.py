@@ -84,6 +84,17 @@ def blocks(own: dict[str, Tensor]) -> Tensor:
     return whole
 
 
+def circulants(own: dict[str, Tensor]) -> Tensor:
+    """Entry by entry, divided by the number of inputs."""
+    kernel = own["kernel"]
+    tall, wide, size = kernel.shape
+    rows = [
+        torch.stack([kernel[i // size, j // size, (j - i) % size] for j in range(wide * size)])
+        for i in range(tall * size)
+    ]
+    return torch.stack(rows) / (wide * size)
+
+
 def outside(directions: Tensor) -> Tensor:
     return torch.eye(len(directions)) - directions @ directions.T
 
@@ -106,6 +117,7 @@ CASES: dict[str, tuple[dict[str, Any], Formula]] = {
         dense(lambda o: 2 * outside(o["U"]) @ o["B"] @ o["A"] @ outside(o["V"])),
     ),
     "hydralora": ({"r": 3, "alpha": 6, "heads": 3}, heads),
+    "c3a": ({"block": 4, "init": "zero"}, dense(circulants)),
 }
 
 

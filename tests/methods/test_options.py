@@ -24,10 +24,26 @@ SMALL: dict[str, dict[str, Any]] = {
     "oft": {"block": 4},
     "fourierft": {"n": 9},
     "lorasculpt": {"warmup": 1, "conflict": ["first", "second"]},
+    "adamss": {"r": 6, "subspaces": 2},
+    "gralora": {"r": 4},
+    "miss": {"r": 4},
+    "road": {"group": 4},
+    "c3a": {"block": 4},
+    "waveft": {"n": 9},
+    "supertuning": {"sparsity": 0.8, "r": None},
+    "vblora": {"vectors": 6, "length": 4},
+    "unilora": {"length": 20},
+    "tinylora": {"values": 6},
+    "frod": {"sparse_rate": 0.2},
+    "beft": {"modules": ["first", "second"]},
 }
 NEEDED: dict[tuple[str, str], dict[str, Any]] = {
     ("oft", "eps"): {"coft": True},
     ("lokr", "decompose_both"): {"r": 1},
+    ("miss", "mini_r"): {"form": "mini", "mini_r": 1},
+    ("supertuning", "alpha"): {"r": 2},
+    ("supertuning", "dropout"): {"r": 2},
+    ("vblora", "topk"): {"r": 3},
     ("lorasculpt", "conflict"): {"conflict": ["first", "second"]},
 }
 """What else an option needs to have an effect."""

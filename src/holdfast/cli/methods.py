@@ -25,7 +25,7 @@ def methods(
     import json
 
     from holdfast.errors import HoldfastError, nearest
-    from holdfast.methods.absent import ABSENT, NOT_BUILT
+    from holdfast.methods.absent import ABSENT, NOT_BUILT, PEFT_ABSENT
     from holdfast.methods.describe import broken, catalogue, describe
 
     entries = [describe(name)] if name else catalogue()
@@ -38,7 +38,7 @@ def methods(
         found: JSON = {"methods": [entry.to_json() for entry in entries]}
         found["broken"] = [str(fault) for fault in broken()]
         if everything:
-            found["absent"] = [vars(absent) for absent in (*ABSENT, *NOT_BUILT)]
+            found["absent"] = [vars(absent) for absent in (*ABSENT, *NOT_BUILT, *PEFT_ABSENT)]
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return
     from holdfast.cli.terminal import console
@@ -50,7 +50,8 @@ def methods(
     for fault in broken():
         console.print(f"[red]broken[/] {fault}", highlight=False)
     if everything:
-        for title, group in (("Of no use to a model that answers in words", ABSENT), ("Not here", NOT_BUILT)):
+        titles = "Of no use to a model that answers in words", "Not here", "Types of PEFT's that are not offered"
+        for title, group in zip(titles, (ABSENT, NOT_BUILT, PEFT_ABSENT), strict=True):
             console.print(f"\n[bold]{title}[/]")
             for absent in group:
                 console.print(f"{absent.name} ({absent.family}): {absent.reason}.", highlight=False)

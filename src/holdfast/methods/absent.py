@@ -70,3 +70,26 @@ NOT_BUILT = (
     Absent("Neuron-Fusion", _POSTERIOR, _UNSURE),
 )
 """What would make sense and is not here."""
+
+
+_PEFT = "peft"
+_WHOLE_MODEL = "PEFT wraps the whole model and shifts its logits, which no other component's method can stand beside"
+
+OUR_OWN = {"VERA": "vera", "LN_TUNING": "norms", "PREFIX_TUNING": "prefix", "C3A": "c3a"}
+"""Types of PEFT's, by its names, that are methods here without PEFT."""
+
+PEFT_ABSENT = (
+    Absent("ADALORA", _PEFT, "not built yet; PEFT's rank schedule wants to be called at every step"),
+    Absent("LILY", _PEFT, "its router averages over all tokens of a batch, so an answer depends on its neighbours"),
+    Absent("POLY", _PEFT, "chooses among its skills by a task id, which examples do not carry"),
+    Absent("XLORA", _PEFT, "mixes adapters that were trained before, which a recipe does not have"),
+    Absent("SHADOW", _PEFT, "a copy of the model beside itself, for which PEFT has no way to attach to a part"),
+    Absent("TRAINABLE_TOKENS", _PEFT, "trains the rows of new tokens, and a recipe adds none"),
+    Absent("ADAPTION_PROMPT", _PEFT, "rewrites the attention of text-only Llama classes by their names"),
+    Absent("PROMPT_TUNING", _PEFT, _WHOLE_MODEL),
+    Absent("MULTITASK_PROMPT_TUNING", _PEFT, f"{_WHOLE_MODEL}; it also wants task ids"),
+    Absent("P_TUNING", _PEFT, _WHOLE_MODEL),
+    Absent("CPT", _PEFT, _WHOLE_MODEL),
+    Absent("CARTRIDGE", _PEFT, f"{_WHOLE_MODEL}; it distils a text into a cache"),
+)
+"""Types of PEFT 0.21.2 that are not offered."""

@@ -36,6 +36,7 @@ def peft_card(
     family: str = "low rank",
     paradigm: Paradigm = "reparameterization",
     default_lr: float = 2e-4,
+    mergeable: bool = True,
 ) -> Card:
     """The card of a method that PEFT provides."""
     return Card(
@@ -45,9 +46,10 @@ def peft_card(
         summary=summary,
         paper=paper,
         year=year,
+        mergeable=mergeable,
         provided_by="peft",
         official_code="huggingface/peft",
-        extra_inference_cost="none once merged",
+        extra_inference_cost="none once merged" if mergeable else "a sum a layer",
         checked_against="plain PEFT: same file, same logits",
         default_lr=default_lr,
     )
@@ -70,6 +72,8 @@ class PeftMethod(Method):
     adds: ClassVar[bool] = False
     """Whether the change of a weight is added to it, so that its norm is that of ``get_delta_weight``."""
     default_modules: ClassVar[tuple[str, ...]] = ("attention", "mlp")
+    whole: ClassVar[bool] = False
+    """Whether it is saved with everything it added, because layers share state or PEFT's own file leaves some out."""
 
     def _config(self, component: Component) -> Any:
         import peft
@@ -91,7 +95,7 @@ class PeftMethod(Method):
 
     def check(self, layer: nn.Linear) -> str | None:
         """Why an option does not fit a layer, as a clause, or nothing."""
-        rank = getattr(self.options, "r", 0)
+        rank = getattr(self.options, "r", None) or 0
         width = min(layer.in_features, layer.out_features)
         return f"rank {rank} is above the width {width}; choose r of at most {width}" if rank > width else None
 
@@ -106,11 +110,11 @@ class PeftMethod(Method):
         self._inject(context.generator)
 
     def _inject(self, generator: torch.Generator | None) -> None:
-        from peft import inject_adapter_in_model
+        from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         model = self.component.model
-        before = {id(parameter) for parameter in model.parameters()}
+        before = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
         beside = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
         active = [module.active_adapters for module in beside]
         outer = {id(p): p.requires_grad for p in model.parameters()}
@@ -118,12 +122,19 @@ class PeftMethod(Method):
             warnings.simplefilter("ignore", UserWarning)  # several adapters side by side are meant
             # PEFT draws from the global generator; the run's own seed decides what it draws.
             torch.manual_seed(0 if generator is None else int(torch.randint(2**31, (1,), generator=generator)))
-            inject_adapter_in_model(self.config, model, adapter_name=self._adapter)
+            # What layers share stays on the tuner, which PEFT's own inject_adapter_in_model would throw away.
+            self.tuner: Any = PEFT_TYPE_TO_TUNER_MAPPING[self.config.peft_type](model, self.config, self._adapter)
         for module, names in zip(beside, active, strict=True):
             # PEFT makes the newest adapter the only active one, in the layers of other components too.
             module.set_adapter(names)
         self._check_wrapped(BaseTunerLayer)
-        self.new = {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in before}
+        own = [item for item in _named(self.tuner) if id(item[1]) not in before]
+        for _, tensor in own:
+            if tensor.dtype in (torch.float16, torch.bfloat16):
+                # PEFT gives them the base's precision, in which small steps round to nothing.
+                tensor.data = tensor.data.float()
+        self.new = {name: tensor for name, tensor in own if isinstance(tensor, nn.Parameter)}
+        self.constants = {name: tensor for name, tensor in own if not isinstance(tensor, nn.Parameter)}
         for parameter in model.parameters():
             if id(parameter) in outer:
                 parameter.requires_grad_(outer[id(parameter)])
@@ -175,6 +186,10 @@ class PeftMethod(Method):
     def detach(self) -> Artifact:
         from peft import get_peft_model_state_dict
 
+        if self.whole:
+            artifact = self._artifact(self.new | self.constants)
+            self._unwrap()
+            return artifact
         tensors = get_peft_model_state_dict(
             self.component.model, adapter_name=self._adapter, save_embedding_layers=False
         )
@@ -197,7 +212,7 @@ class PeftMethod(Method):
         configs.pop(self._adapter, None)
         if not configs and hasattr(model, "peft_config"):
             del model.peft_config
-        self.new = {}
+        self.new, self.constants, self.tuner = {}, {}, None
 
     def restore(self, component: Component, artifact: Artifact) -> None:
         from peft import set_peft_model_state_dict
@@ -205,10 +220,14 @@ class PeftMethod(Method):
         self.component = component
         self.config = self._config(component)
         self._inject(None)
-        result = set_peft_model_state_dict(component.model, artifact.tensors, adapter_name=self._adapter)
-        if getattr(result, "unexpected_keys", None):
+        if self.whole:
+            strays = _fill(self.new | self.constants, artifact.tensors)
+        else:
+            result = set_peft_model_state_dict(component.model, artifact.tensors, adapter_name=self._adapter)
+            strays = getattr(result, "unexpected_keys", None) or []
+        if strays:
             raise HoldfastError(
-                f"the adapter holds '{result.unexpected_keys[0]}', which this model does not have",
+                f"the adapter holds '{strays[0]}', which this model does not have",
                 remedy="load it on the model it was trained on",
             )
         for parameter in self.new.values():
@@ -219,6 +238,31 @@ class PeftMethod(Method):
             raise HoldfastError(
                 f"method '{self.card.name}' cannot be folded into the weights", remedy="export it as a PEFT adapter"
             )
-        for name in self.layers:
+        for name, layer in self.layers.items():
+            dtype = layer.weight.dtype
             self.component.model.get_submodule(name).merge()  # type: ignore[operator]
+            layer.weight.data = layer.weight.data.to(dtype)
         self._unwrap()
+
+
+def undivided(option: str, block: int, layer: nn.Linear) -> str | None:
+    """Why blocks of a size do not fit a layer whose inputs and outputs they are to divide, or nothing."""
+    for width in (layer.in_features, layer.out_features):
+        if width % block:
+            return f"{option} {block} does not divide the width {width}; choose a divisor of every width"
+    return None
+
+
+def _named(tuner: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by their names in the model; what layers share stands under the tuner's own name."""
+    for name, tensor in [*tuner.named_parameters(), *tuner.named_buffers()]:
+        yield name.removeprefix("model."), tensor
+
+
+@torch.no_grad()
+def _fill(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> list[str]:
+    """Copy what was saved; the names in which the two differ."""
+    odd = sorted(own.keys() ^ saved.keys()) + [n for n in own.keys() & saved.keys() if own[n].shape != saved[n].shape]
+    for name, tensor in own.items() if not odd else ():
+        tensor.copy_(saved[name])
+    return odd

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 from torch import nn
@@ -114,6 +114,91 @@ class Hra(PeftMethod):
     Settings = HraOptions
     config_type = "HRAConfig"
     peft_names: ClassVar[dict[str, str]] = {"orthogonal": "apply_GS"}
+
+
+class RotationOptions(PeftOptions):
+    """How outputs are grouped, and how many values a pair has."""
+
+    source: ClassVar[str] = "PEFT's RoadConfig"
+    variant: Literal["road_1", "road_2", "road_4"] = Field(
+        default="road_1", description="angles and lengths of a pair: one, two or four of each"
+    )
+    group: int = Field(
+        default=64,
+        gt=0,
+        multiple_of=2,
+        validation_alias=AliasChoices("group", "group_size"),
+        description="outputs of a group, paired with each other; divides the outputs of every layer",
+    )
+
+
+class Road(PeftMethod):
+    """``R W``: outputs are turned and stretched in pairs, by a trained angle and length each."""
+
+    card = peft_card(
+        name="road",
+        family="orthogonal",
+        summary="two-dimensional rotations of the outputs",
+        paper="arXiv 2409.00119",
+        year=2024,
+        default_lr=3e-3,
+    )
+    Settings = RotationOptions
+    config_type = "RoadConfig"
+    peft_names: ClassVar[dict[str, str]] = {"group": "group_size"}
+
+    def check(self, layer: nn.Linear) -> str | None:
+        if layer.out_features % self.options.group == 0:
+            return None
+        return f"group {self.options.group} does not divide the {layer.out_features} outputs; choose a divisor"
+
+
+class PrincipalOptions(PeftOptions):
+    """The principal subspace, and how free its rotation is."""
+
+    source: ClassVar[str] = "PEFT's PsoftConfig"
+    r: int = Field(default=32, gt=0, description="largest singular directions, which are rotated")
+    alpha: int = Field(
+        default=32, gt=0, validation_alias=AliasChoices("alpha", "psoft_alpha"), description="scale, over r"
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, validation_alias=AliasChoices("dropout", "psoft_dropout"), description="on the input"
+    )
+    orthogonal: bool = Field(
+        default=True,
+        validation_alias=AliasChoices("orthogonal", "psoft_orth"),
+        description="a rotation by the Cayley transform; otherwise any r x r matrix",
+    )
+    outer: bool = Field(
+        default=True, validation_alias=AliasChoices("outer", "psoft_mag_b"), description="a trained length behind it"
+    )
+    inner: bool = Field(
+        default=True, validation_alias=AliasChoices("inner", "psoft_mag_a"), description="a trained length before it"
+    )
+
+
+class Psoft(PeftMethod):
+    """``W0 + s B (R - I) A`` with ``s B A`` the ``r`` largest singular directions of ``W0``, frozen, and a trained
+    rotation ``R`` between them.
+    """
+
+    card = peft_card(
+        name="psoft",
+        family="orthogonal",
+        summary="a rotation of the principal subspace of the weight",
+        paper="OpenReview FSHrinMArK",
+        year=2026,
+    )
+    Settings = PrincipalOptions
+    config_type = "PsoftConfig"
+    whole = True
+    peft_names: ClassVar[dict[str, str]] = {
+        "alpha": "psoft_alpha",
+        "dropout": "psoft_dropout",
+        "orthogonal": "psoft_orth",
+        "outer": "psoft_mag_b",
+        "inner": "psoft_mag_a",
+    }
 
 
 def _undivided(block: int, layer: nn.Linear) -> str | None:

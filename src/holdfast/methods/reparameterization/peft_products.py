@@ -1,4 +1,4 @@
-"""Changes of PEFT's that are no product of thin factors: a sparse spectrum, and a product with the weight itself."""
+"""Changes of PEFT's that are no product of thin factors: sparse spectra, and a product with the weight."""
 
 from __future__ import annotations
 
@@ -58,12 +58,7 @@ class FourierFt(PeftMethod):
     }
 
     def check(self, layer: nn.Linear) -> str | None:
-        room = layer.in_features * layer.out_features
-        return (
-            f"{self.options.n} frequencies exceed the {room} values; choose a lower n"
-            if self.options.n > room
-            else None
-        )
+        return _too_many(self.options.n, "frequencies", layer)
 
     def _values(self, component: Any) -> Keywords:
         values = super()._values(component)
@@ -95,3 +90,63 @@ class Hira(PeftMethod):
     Settings = HadamardOptions
     config_type = "HiraConfig"
     peft_names: ClassVar[dict[str, str]] = {"dropout": "hira_dropout"}
+
+
+class WaveletOptions(PeftOptions):
+    """How many coefficients, of which wavelets, and where they are."""
+
+    source: ClassVar[str] = "PEFT's WaveFTConfig"
+    n: int = Field(
+        default=2592,
+        gt=0,
+        validation_alias=AliasChoices("n", "n_frequency"),
+        description="coefficients that train in every layer",
+    )
+    scale: float = Field(
+        default=25.0, gt=0, validation_alias=AliasChoices("scale", "scaling"), description="of the change"
+    )
+    wavelet: Literal["db1", "db2", "sym2", "coif1"] = Field(
+        default="db1", validation_alias=AliasChoices("wavelet", "wavelet_family"), description="family; db1 is Haar's"
+    )
+    inverse: bool = Field(
+        default=True,
+        validation_alias=AliasChoices("inverse", "use_idwt"),
+        description="transform back; otherwise the coefficients are added to the weight as they are",
+    )
+    location_seed: int = Field(
+        default=777,
+        ge=0,
+        validation_alias=AliasChoices("location_seed", "random_loc_seed"),
+        description="of the places of the coefficients",
+    )
+
+
+class WaveFt(PeftMethod):
+    """``W0 + s idwt2(S)`` where ``S`` holds ``n`` trained wavelet coefficients, which start at zero."""
+
+    card = peft_card(
+        name="waveft",
+        family="structure",
+        summary="sparse trained wavelet coefficients",
+        paper="arXiv 2505.12532",
+        year=2025,
+        default_lr=1e-3,
+    )
+    Settings = WaveletOptions
+    config_type = "WaveFTConfig"
+    adds = True
+    peft_names: ClassVar[dict[str, str]] = {
+        "n": "n_frequency",
+        "scale": "scaling",
+        "wavelet": "wavelet_family",
+        "inverse": "use_idwt",
+        "location_seed": "random_loc_seed",
+    }
+
+    def check(self, layer: nn.Linear) -> str | None:
+        return _too_many(self.options.n, "coefficients", layer)
+
+
+def _too_many(count: int, what: str, layer: nn.Linear) -> str | None:
+    room = layer.in_features * layer.out_features
+    return f"{count} {what} exceed the {room} values; choose a lower n" if count > room else None
