@@ -44,7 +44,8 @@ class Circulants(Change):
     def forward(self, x: Tensor) -> Tensor:
         waves = torch.fft.rfft(x.float().unflatten(-1, (-1, self.block)))
         mixed = torch.einsum("...nf,mnf->...mf", waves, torch.fft.rfft(self.kernel.float()).conj())
-        return torch.fft.irfft(mixed, n=self.block).flatten(-2) / self.inputs
+        found: Tensor = torch.fft.irfft(mixed, n=self.block).flatten(-2)
+        return found / self.inputs
 
 
 class C3a(LowRank):
