@@ -88,14 +88,8 @@ class Measured:
     @cached_property
     def prior(self) -> Prior:
         """What the spreads over seeds of all cells have in common."""
-        spreads: list[float] = []
-        degrees: list[int] = []
-        for row, still in zip(self.values, self.still, strict=True):
-            for chosen in () if still else self._conditions(np.isfinite(row)):
-                if len(chosen) > 1:
-                    spreads.append(float(row[chosen].var(ddof=1)))
-                    degrees.append(len(chosen) - 1)
-        return fit_prior(spreads, degrees)
+        groups = [group for row, still in enumerate(self.still) if not still for group in self.repeated(row)]
+        return fit_prior([float(group.var(ddof=1)) for group in groups], [len(group) - 1 for group in groups])
 
     @cached_property
     def images_in(self) -> Floats:
@@ -110,14 +104,18 @@ class Measured:
         for chosen in places.values():
             yield np.array(chosen)
 
+    def repeated(self, recipe: int) -> Iterator[Floats]:
+        """A recipe's values over the seeds of each condition that has several."""
+        row = self.values[recipe]
+        return (row[chosen] for chosen in self._conditions(np.isfinite(row)) if len(chosen) > 1)
+
     def mean(self, recipe: int) -> Effect | None:
         """A recipe's mean; ``None`` where it has no finished point."""
         return self.contrast({recipe: 1.0})
 
     def spread(self, recipe: int) -> float | None:
         """Standard deviation over seeds, within conditions; ``None`` with one seed."""
-        row = self.values[recipe]
-        groups = [row[chosen] for chosen in self._conditions(np.isfinite(row)) if len(chosen) > 1]
+        groups = list(self.repeated(recipe))
         freedom = sum(len(group) - 1 for group in groups)
         return math.sqrt(sum((len(g) - 1) * float(g.var(ddof=1)) for g in groups) / freedom) if freedom else None
 
@@ -261,18 +259,21 @@ def measured(
     measure: str,
     items: Mapping[str, Tasks],
     where: Where | None = None,
+    factors: Sequence[str] | None = None,
 ) -> Measured:
     """Gather one measure of the finished points.
 
     Args:
         results: The study.
-        measure: ``E``, ``F``, ``O``, ``H``, or a number among the scores (``seconds``, ``trainable_percent``).
+        measure: ``E``, ``F``, ``O``, ``H``, ``target_after``, or a number among the scores (``seconds``).
         items: Key of a point -> its changes by item; points without them have intervals over seeds only.
         where: Which levels are looked at.
+        factors: Axes that make a recipe; default: the study's. Target and model may be among them.
     """
     points = [point for point in results.finished if chosen(point, where or {})]
-    points = [point for point in points if isinstance(point.scores.get(measure), int | float)]
-    factors, conditions = results.factors, results.conditions
+    points = [point for point in points if value_of(point, measure) is not None]
+    factors = results.factors if factors is None else tuple(factors)
+    conditions = tuple(axis for axis in results.conditions if axis not in factors)
     recipes = {recipe: number for number, recipe in enumerate(dict.fromkeys(levels_on(p, factors) for p in points))}
     named = [(levels_on(point, conditions), point.levels.get(SEED, "")) for point in points]
     units = {unit: number for number, unit in enumerate(sorted(dict.fromkeys(named)))}
@@ -283,7 +284,7 @@ def measured(
     moves = np.zeros(len(recipes), dtype=bool)
     for point, unit in zip(points, named, strict=True):
         row, column = recipes[levels_on(point, factors)], units[unit]
-        values[row, column] = point.scores[measure]
+        values[row, column] = value_of(point, measure)
         tasks = items.get(point.key, {})
         moves[row] |= not tasks or any(task.change.any() for task in tasks.values())
         found: list[tuple[int, float, Floats]] = []
@@ -338,6 +339,15 @@ def _weights(
         for number, weight, _ in found or ():
             weights[column, number] = weight
     return weights
+
+
+def value_of(point: Point, measure: str) -> float | None:
+    """A measure of a point; ``target_after`` is the mean score on the targets, for models whose bases differ."""
+    if measure == "target_after":
+        after = [float(row["after"]) for row in point.scores["target"].values()]
+        return math.fsum(after) / len(after) if after else None
+    value = point.scores.get(measure)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def task_weights(point: Point, measure: str) -> list[tuple[str, float]]:

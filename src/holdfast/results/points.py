@@ -68,6 +68,7 @@ class Results:
         published: Published figures beside ours.
         folder: The study folder.
         selected: What a selection on validation data chose, and its numbers.
+        groups: Axis -> name of a group -> its levels, such as the targets that are ``seen`` and ``unseen``.
     """
 
     title: str
@@ -78,6 +79,7 @@ class Results:
     published: JSON
     folder: Path
     selected: JSON = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -126,6 +128,10 @@ def read_results(folder: Path) -> Results:
         published=cast("JSON", record.get("published") or {}),
         folder=folder,
         selected=cast("JSON", record.get("selected") or {}),
+        groups={
+            str(axis): {str(name): tuple(map(str, levels)) for name, levels in named.items()}
+            for axis, named in (record.get("groups") or {}).items()
+        },
     )
 
 
