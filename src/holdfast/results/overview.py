@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from holdfast.results.claims.trial import ClaimTrial
 from holdfast.results.curves import curves, number_axes, sequences
 from holdfast.results.factors import FactorEffect, interactions, main_effects
 from holdfast.results.items import Tasks
 from holdfast.results.measured import Measured, levels_on, measured
 from holdfast.results.points import Point, Results
 from holdfast.results.ranks import PairEffect, all_pairs, in_words, rank_ranges
-from holdfast.results.tables import Cell, Column, ResultTable
+from holdfast.results.tables import Cell, Column, ResultTable, in_unit
 from holdfast.results.variance import Effect
 
-MOST_PAIRS = 15
+MOST_PAIRS = 8
 """Recipes up to which every pair is printed; beyond, each is compared with the best."""
 
 
@@ -240,7 +241,7 @@ def _pairs(whole: Aggregate) -> StudySection:
         Column("recipe"),
         Column("against"),
         Column("difference in O", signed=True),
-        Column("p (Holm)", digits=4),
+        Column("p (Holm)", digits=4, p_value=True),
         Column("told apart"),
     )
     count = len(whole.pairs)
@@ -306,7 +307,7 @@ def _effects_table(name: str, title: str, effects: Sequence[FactorEffect]) -> Re
         Column("against"),
         Column("pairs"),
         Column("effect", signed=True),
-        Column("p (Holm)", digits=4),
+        Column("p (Holm)", digits=4, p_value=True),
     )
     rows = tuple((e.factor, e.level, e.against, e.cells, e.effect, e.p_holm) for e in effects)
     return ResultTable(name, title, columns, rows, ("Mean over the combinations of the other factors that have both.",))
@@ -318,7 +319,7 @@ def _inner_table(name: str, title: str, effects: Sequence[FactorEffect]) -> Resu
         Column("within"),
         Column("effect", signed=True),
         Column("less the mean", signed=True),
-        Column("p (Holm)", digits=4),
+        Column("p (Holm)", digits=4, p_value=True),
     )
     rows = tuple(
         (
@@ -371,6 +372,35 @@ def _sequences(results: Results) -> StudySection:
     title = f"Learned in turn: {', '.join(found[0].tasks)}"
     notes = ("Average after the last stage; backward and forward transfer and forgetting over T - 1; over seeds.",)
     return StudySection("Sequence", (), (ResultTable("sequence", title, columns, rows, notes),))
+
+
+def claims_section(trials: Sequence[ClaimTrial]) -> StudySection:
+    """What became of every claim that the study puts on trial."""
+    columns = (
+        Column("claim"),
+        Column("ruling"),
+        Column("effect"),
+        Column("p (Holm)", digits=4, p_value=True),
+        Column("sentence"),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    lines: list[str] = []
+    for trial in trials:
+        part = trial.weakest
+        shown = None if part is None else in_unit(part.value, part.interval, part.unit)
+        rows.append((trial.claim.name, trial.ruling, shown, trial.p_holm if part else None, trial.claim.sentence))
+        lines.append(f"{trial.claim.sentence} {trial.sentence[0].upper()}{trial.sentence[1:]}")
+        lines.append(f"Published ({trial.claim.paper}, {trial.claim.where}): {trial.claim.published}")
+        if trial.claim.differs:
+            lines.append(f"Differs: {trial.claim.differs}")
+    tested = sum(bool(trial.parts) for trial in trials)
+    notes = (
+        f"{tested} of {len(trials)} claims are tested here; Holm's correction over them keeps the chance of any wrong "
+        "ruling below 5 %. The effect is that of the comparison that speaks least for the claim, with its own 95 % CI.",
+    )
+    return StudySection(
+        "Claims", tuple(lines), (ResultTable("claims", "Claims on trial", columns, tuple(rows), notes),)
+    )
 
 
 def _failed(results: Results) -> StudySection:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.results.variance import Effect
+from holdfast.results.variance import Effect, Interval
 
 Format = Literal["text", "markdown", "csv", "latex"]
 FORMATS: tuple[Format, ...] = ("text", "markdown", "csv", "latex")
@@ -37,11 +38,13 @@ class Column:
         name: Its head.
         digits: Behind the point.
         signed: Whether numbers carry a plus.
+        p_value: Whether they are p-values: below 0.00005 the bound is written.
     """
 
     name: str
     digits: int = 1
     signed: bool = False
+    p_value: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def rendered(table: ResultTable, form: Format) -> str:
 def number(value: float, column: Column) -> str:
     """A number as its column wants it; what rounds to zero has no sign."""
     text = f"{value:.{column.digits}f}"
+    if column.p_value and 0 <= value < 0.00005:
+        return "<0.0001"
     if float(text) == 0:
         return text.removeprefix("-")
     return f"+{text}" if column.signed and value > 0 else text
@@ -99,6 +104,15 @@ def in_cell(cell: Cell, column: Column, form: Format = "text") -> str:
     return f"{value} [{low}, {high}]"
 
 
+def in_unit(value: float, interval: Interval | None, unit: str) -> str:
+    """An effect of any unit with its interval: points carry a sign, ratios and correlations two digits."""
+    column = Column("", 1, signed=True) if unit == "points" else Column("", 2)
+    text = number(value, column)
+    if interval is not None:
+        text += f" ({number(interval[0], column)} to {number(interval[1], column)})"
+    return text if unit == "points" else f"{text} {unit}"
+
+
 def _cells(table: ResultTable, form: Format) -> list[list[str]]:
     rows = [[column.name for column in table.columns]]
     for row in table.rows:
@@ -117,7 +131,8 @@ def _text(table: ResultTable) -> str:
             for cell, width, side in zip(row, widths, right, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
-    return "\n".join([*lines, *table.notes]) + "\n"
+    notes = [textwrap.fill(note, 80, break_on_hyphens=False) for note in table.notes]
+    return "\n".join([*lines, *notes]) + "\n"
 
 
 def _markdown(table: ResultTable) -> str:
