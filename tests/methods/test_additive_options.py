@@ -32,6 +32,8 @@ VALUES: dict[tuple[str, str], Any] = {
     ("loreft", "positions"): "f1+l2",
     ("mores", "positions"): "f2",
     ("clip_adapter", "ratio"): 0.5,
+    ("p_tuning", "hidden"): 7,
+    ("prompt_tuning", "text"): "two words",
 }
 """Where another value is no matter of adding one."""
 
@@ -57,7 +59,11 @@ def _outcome(name: str, options: tuple[tuple[str, str, Any], ...]) -> Tensor:
     part = resolve_anatomy(model).component(KINDS[name].card.at)
     method = make_method(name, {key: value for key, _, value in options})
     context = Context(
-        torch.Generator().manual_seed(2), lambda count, **_: iter([inputs] * min(count, 4)), mean(model), 1e-2
+        torch.Generator().manual_seed(2),
+        lambda count, **_: iter([inputs] * min(count, 4)),
+        mean(model),
+        1e-2,
+        lambda text, **_: {"input_ids": [60 + ord(letter) % 20 for letter in text]},
     )
     method.attach(part, context)
     torch.manual_seed(3)

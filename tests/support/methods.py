@@ -25,6 +25,8 @@ from holdfast.training.pools import Pools
 SMALL: dict[str, dict[str, Any]] = {
     "adapter": {"bottleneck": 8},
     "prefix": {"tokens": 5},
+    "prompt_tuning": {"tokens": 3},
+    "p_tuning": {"tokens": 3},
     "houlsby": {"bottleneck": 8, "deviation": 0.02},
     "pfeiffer": {"bottleneck": 8},
     "parallel_adapter": {"bottleneck": 8},

@@ -110,12 +110,14 @@ class Context:
             (default: the training batch size), the same ones at every call; nothing where a pool is empty.
         loss: The mean answer loss of one batch.
         lr: Peak learning rate of the component.
+        tokenizer: The model's, for methods that begin with words or end in some.
     """
 
     generator: torch.Generator
     batches: Callable[..., Iterator[Batch]] | None = None
     loss: Callable[[Batch], Tensor] | None = None
     lr: float = 2e-4
+    tokenizer: Any = None
 
     def look(self, owner: str, count: int, *, of: Pool = "train", size: int | None = None) -> Iterator[Batch]:
         """Up to ``count`` batches.

@@ -143,7 +143,8 @@ class Recipe:
             loaded.model.eval()  # whoever looks at losses now must not meet the dropout of what was just added
             generator = torch.Generator().manual_seed(seed * 1000 + position)
             try:
-                method.attach(part, Context(generator, batches, loss, self.learning_rates[component]))
+                words = loaded.chat.tokenizer
+                method.attach(part, Context(generator, batches, loss, self.learning_rates[component], words))
                 _mark(loaded.model, self.active.values())
             except HoldfastError as error:
                 key = ".".join(("tune", component, *error.key))

@@ -14,6 +14,7 @@ from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
 from holdfast.inference.library import end_ids
+from holdfast.methods.contract import Artifact
 from holdfast.methods.recipe import kind_of, restore
 from holdfast.methods.selective.dense import Dense
 from holdfast.models.loading import Loaded, load_model, model_place
@@ -100,6 +101,8 @@ def export_adapter(run: Path, out: Path) -> None:
     _free(out)
     folder = run_folder(run)
     artifacts, record = load_artifacts(folder.artifact)
+    if len(artifacts) == 1 and "peft_prompt" in artifacts[0].metadata:
+        return _export_prompt(artifacts[0], folder, record["model"], out)
     adapters = [artifact for artifact in artifacts if "peft_config" in artifact.metadata]
     whole = [artifact for artifact in artifacts if issubclass(kind_of(artifact), Dense)]
     if len(adapters) != 1 or len(adapters) + len(whole) != len(artifacts):
@@ -123,6 +126,30 @@ def export_adapter(run: Path, out: Path) -> None:
         files.write_json(partial / "adapter_config.json", config)
         card = model_card(folder, load_config(folder.config), model_place(record["model"]), adapter=True)
         files.write_text(partial / "README.md", card)
+
+
+def _export_prompt(artifact: Artifact, folder: RunFolder, model: str, out: Path) -> None:
+    place = model_place(model)
+    with files.folder_beside(out) as partial:
+        write_prompt(artifact, place, partial)
+        card = model_card(folder, load_config(folder.config), place, adapter=True)
+        files.write_text(partial / "README.md", card)
+
+
+def write_prompt(artifact: Artifact, place: str, out: Path) -> None:
+    """A learned prompt or prefix in PEFT's form, into the folder ``out``.
+
+    Args:
+        artifact: With ``peft_prompt`` in its metadata.
+        place: The base's folder or name on the Hub.
+        out: Exists.
+    """
+    from safetensors.torch import save_file
+
+    config = artifact.metadata["peft_prompt"] | {"base_model_name_or_path": place, "inference_mode": True}
+    table = artifact.tensors["table"].flatten(0, -2).contiguous()
+    save_file({"prompt_embeddings": table}, out / "adapter_model.safetensors", metadata={"format": "pt"})
+    files.write_json(out / "adapter_config.json", config)
 
 
 def _modules_of(tensors: Mapping[str, torch.Tensor], model: str, folder: RunFolder) -> list[str]:

@@ -12,18 +12,24 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError
 
 MARK = "_holdfast_prefix"
-"""The attribute of an attention module that says who joins its keys: ``(owner, index of the layer)``."""
+"""The attribute of an attention module that says who works at it: ``(owner, index of the layer)``."""
 
 
 class Joins(Protocol):
-    """Has keys and values to put in front."""
-
-    @property
-    def tokens(self) -> int:
-        """How many."""
+    """Has something to say at the attention of its layers."""
 
     def join(self, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values ``[batch, heads, length, width]`` of a layer, with its prefix in front."""
+        """Keys and values ``[batch, heads, length, width]`` of a layer, with those in front that are its own."""
+
+    def beside(self, index: int, query: Tensor, output: Tensor, scaling: float) -> Tensor:
+        """What takes the place of the attention's output ``[batch, length, heads, width]``.
+
+        Args:
+            index: Of the layer.
+            query: ``[batch, heads, length, width]``, rotated.
+            output: What the attention gives.
+            scaling: Of the scores.
+        """
 
 
 def with_prefix(plain: str) -> str:
@@ -33,7 +39,7 @@ def with_prefix(plain: str) -> str:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     if plain == "flex_attention":
-        raise HoldfastError("method 'prefix' does not run under flex attention", remedy="load the model with sdpa")
+        raise HoldfastError("prompts in front do not run under flex attention", remedy="load the model with sdpa")
     name = f"{plain}_with_prefix"
 
     def attend(
@@ -47,12 +53,16 @@ def with_prefix(plain: str) -> str:
     ) -> Any:
         inner: Callable[..., Any] = ALL_ATTENTION_FUNCTIONS.get(plain) or _eager(module)
         owner: tuple[Joins, int] | None = getattr(module, MARK, None)
-        if owner is not None:
-            method, index = owner
-            length = key.shape[2]
-            key, value = method.join(index, key, value)
-            attention_mask = _widen(attention_mask, query, length, method.tokens, "flash" in plain)
-        return inner(module, query, key, value, attention_mask, *rest, **options)
+        if owner is None:
+            return inner(module, query, key, value, attention_mask, *rest, **options)
+        method, index = owner
+        length = key.shape[2]
+        key, value = method.join(index, key, value)
+        if key.shape[2] > length:
+            attention_mask = _widen(attention_mask, query, length, key.shape[2] - length, "flash" in plain)
+        output, weights = inner(module, query, key, value, attention_mask, *rest, **options)
+        scaling = options.get("scaling")
+        return method.beside(index, query, output, query.shape[-1] ** -0.5 if scaling is None else scaling), weights
 
     AttentionInterface.register(name, attend)
     AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[plain])

@@ -1,26 +1,18 @@
-"""Prefix tuning: learned keys and values that every token of the llm sees in every attention layer.
-
-They join inside the attention function, where the layer's own keys and values are complete. The key-value cache, the
-attention masks and whatever a family computes from them (M-RoPE positions, sliding windows, bidirectional images) stay
-as they are, so that ``generate`` and ``forward`` agree in every family by construction.
-"""
+"""Prefix tuning: learned keys and values that every token of the llm sees in every attention layer."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.additive.attention import MARK, with_prefix
-from holdfast.methods.contract import Artifact, Card, Context, Method, Options
+from holdfast.methods.additive.front import AtAttention, Pairs, geometry
+from holdfast.methods.contract import Artifact, Card, Context, Options
 from holdfast.models.anatomy import Component
-from holdfast.values import Keywords
+from holdfast.values import JSON, Keywords
 
 
 class PrefixOptions(Options):
@@ -54,7 +46,7 @@ class Prefix(nn.Module):
         return self.table if self.network is None else torch.as_tensor(self.network(self.table))
 
 
-class PrefixTuning(Method):
+class PrefixTuning(AtAttention):
     """Puts learned keys and values before those of the text, in each self-attention layer of the llm.
 
     Prefix keys carry no rotation and real tokens count their positions from the prefix's length on, image tokens
@@ -85,96 +77,23 @@ class PrefixTuning(Method):
         return self.card.default_lr if self.options.reparameterize else 1e-2
 
     def attach(self, component: Component, context: Context) -> None:
-        self.component = component
-        if component.name != "llm":
-            raise HoldfastError(
-                f"method 'prefix' works on the llm only, not on '{component.name}'", remedy="write it under tune.llm"
-            )
-        path, _ = component.layers()[0]
-        self.decoder = component.model.get_submodule(path.rsplit(".", 2)[0])
-        self.config = cast(Any, self.decoder.config)
-        self.attention = _attention_layers(component)
-        self.heads, self.head_width = _geometry(self.attention, self.config)
+        self.hang(component)
+        self.heads, self.head_width = geometry(self.attention, self.config, self.card.name)
         width = 2 * len(self.attention) * self.heads * self.head_width
         device = next(self.decoder.parameters()).device
         self.prefix = Prefix(self.options, int(self.config.hidden_size), width, context.generator).to(device)
-        self.plain = self.config._attn_implementation or "eager"
-        self._switch_on()
-
-    def _switch_on(self) -> None:
-        for index, layer in enumerate(self.attention.values()):
-            object.__setattr__(layer, MARK, (self, index))
-        self.config._attn_implementation = with_prefix(self.plain)
-        self.handles = [
-            self.decoder.register_forward_pre_hook(self._before, with_kwargs=True),
-            self.decoder.register_forward_hook(self._after),
-        ]
-
-    def _switch_off(self) -> None:
-        for handle in self.handles:
-            handle.remove()
-        for layer in self.attention.values():
-            object.__delattr__(layer, MARK)
-        self.config._attn_implementation = self.plain
-
-    @contextmanager
-    def suspended(self) -> Iterator[None]:
-        self._switch_off()
-        try:
-            yield
-        finally:
-            self._switch_on()
-
-    def keys_and_values(self) -> Tensor:
-        """``[layers, 2, heads, tokens, head width]``."""
-        layers = len(self.attention)
-        flat: Tensor = self.prefix().view(self.options.tokens, layers, 2, self.heads, self.head_width)
-        return flat.permute(1, 2, 3, 0, 4)
-
-    def _before(self, decoder: nn.Module, args: tuple[Any, ...], kwargs: Keywords) -> Any:
-        self.current, self.used = self.keys_and_values(), set[int]()
-        if not _rotates(decoder):
-            return args, kwargs
-        positions = kwargs.get("position_ids")
-        if positions is None:
-            source = kwargs.get("inputs_embeds")
-            source = source if source is not None else kwargs.get("input_ids", args[0] if args else None)
-            assert source is not None
-            cache = kwargs.get("past_key_values")
-            seen = 0 if cache is None else cache.get_seq_length()
-            positions = torch.arange(source.shape[1], device=source.device).unsqueeze(0) + seen
-        return args, kwargs | {"position_ids": positions + self.options.tokens}
-
-    def _after(self, decoder: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if len(self.used) != len(self.attention):
-            raise HoldfastError(
-                f"{type(decoder).__name__} passed by the prefix in {len(self.attention) - len(self.used)} layers",
-                remedy="use another method, such as lora",
-            )
+        self.switch_on()
 
     @property
     def tokens(self) -> int:
         """Length of the prefix."""
         return int(self.options.tokens)
 
-    def join(self, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Layer ``index``'s keys and values ``[batch, heads, length, width]`` with the prefix in front.
-
-        Raises:
-            HoldfastError: The layer's keys or values have another shape than the configuration says.
-        """
-        own = self.current[index].to(key.dtype)
-        for tensor in (key, value):
-            if (tensor.shape[1], tensor.shape[3]) != (self.heads, self.head_width):
-                raise HoldfastError(
-                    f"method 'prefix' expects {self.heads} heads of {self.head_width}, and a layer has "
-                    f"{tensor.shape[1]} of {tensor.shape[3]}",
-                    remedy="use another method, such as lora",
-                )
-        self.used.add(index)
-        batch = key.shape[0]
-        front = [part.expand(batch, -1, -1, -1) for part in own]
-        return torch.cat([front[0], key], dim=2), torch.cat([front[1], value], dim=2)
+    def write(self, inputs: Keywords) -> Pairs:
+        """From the table ``[tokens, layers * 2 * heads * width]``."""
+        layers = len(self.attention)
+        flat: Tensor = self.prefix().view(self.options.tokens, layers, 2, self.heads, self.head_width)
+        return [(keys[None], values[None]) for keys, values in flat.permute(1, 2, 3, 0, 4)]
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return dict(self.prefix.named_parameters())
@@ -184,10 +103,23 @@ class PrefixTuning(Method):
 
     def detach(self) -> Artifact:
         with torch.no_grad():
-            artifact = self._artifact({"table": self.prefix()})
-        self._switch_off()
+            artifact = self._artifact({"table": self.prefix()}, **self._as_peft())
+        self.switch_off()
         self.attention = {}
         return artifact
+
+    def _as_peft(self) -> JSON:
+        """What plain PEFT needs to read the table, where every block has a prefix."""
+        if len(self.attention) != len(self.component.layers()):
+            return {}
+        config = {
+            "num_virtual_tokens": self.tokens,
+            "token_dim": self.heads * self.head_width,
+            "encoder_hidden_size": 0,
+        }
+        config |= {"num_transformer_submodules": 1, "num_attention_heads": self.heads}
+        config |= {"num_layers": len(self.attention), "prefix_projection": False}
+        return {"peft_prompt": {"peft_type": "PREFIX_TUNING", "task_type": "CAUSAL_LM", **config}}
 
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.options = self.options.model_copy(update={"reparameterize": False})
@@ -201,64 +133,3 @@ class PrefixTuning(Method):
             )
         self.load(artifact.tensors, {})
         self.prefix.requires_grad_(False)
-
-
-def _attention_layers(component: Component) -> dict[str, nn.Module]:
-    """The softmax self-attention modules of the llm's blocks, by name.
-
-    Raises:
-        HoldfastError: There is none, or they do not call the library's attention function.
-    """
-    found: dict[str, nn.Module] = {}
-    for path, block in component.layers():
-        for name, module in block.named_modules():
-            kind = type(module).__name__
-            if (
-                "Attention" in kind
-                and not kind.endswith("Layer")
-                and "Cross" not in kind
-                and isinstance(getattr(module, "layer_idx", None), int)
-            ):
-                found[f"{path}.{name}"] = module
-    reason = "has no softmax self-attention layers" if not found else None
-    for module in found.values():
-        if "ALL_ATTENTION_FUNCTIONS" not in inspect.unwrap(type(module).forward).__code__.co_names:
-            reason = f"computes its attention by itself ({type(module).__name__})"
-    if reason is not None:
-        raise HoldfastError(
-            f"method 'prefix' cannot work here: the llm of {type(component.model).__name__} {reason}",
-            remedy="use another method, such as lora",
-        )
-    return found
-
-
-def _geometry(attention: dict[str, nn.Module], config: Any) -> tuple[int, int]:
-    """Key-value heads and their width.
-
-    Raises:
-        HoldfastError: Layers differ, or keys and values are compressed.
-    """
-    heads = int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
-    shapes = set()
-    for layer in attention.values():
-        keys, values = (getattr(layer, name, None) for name in ("k_proj", "v_proj"))
-        fused = getattr(layer, "qkv_proj", None)
-        if isinstance(keys, nn.Linear) and isinstance(values, nn.Linear):
-            shapes |= {keys.out_features, values.out_features}
-        elif isinstance(fused, nn.Linear):
-            width = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
-            shapes.add(heads * width)
-        else:
-            shapes.add(0)
-    if len(shapes) != 1 or 0 in shapes:
-        raise HoldfastError(
-            "method 'prefix' cannot work here: the llm compresses its keys and values, or its layers differ in them",
-            remedy="use another method, such as lora",
-        )
-    return heads, shapes.pop() // heads
-
-
-def _rotates(decoder: nn.Module) -> bool:
-    """Whether positions are rotations made inside this module; learned positions belong to real tokens only."""
-    takes = "position_ids" in inspect.signature(decoder.forward).parameters
-    return takes and any("rotary" in type(module).__name__.lower() for module in decoder.modules())
