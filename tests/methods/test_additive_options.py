@@ -33,6 +33,7 @@ VALUES: dict[tuple[str, str], Any] = {
     ("mores", "positions"): "f2",
     ("clip_adapter", "ratio"): 0.5,
     ("p_tuning", "hidden"): 7,
+    ("maple", "depth"): 1,
     ("prompt_tuning", "text"): "two words",
 }
 """Where another value is no matter of adding one."""
@@ -54,7 +55,8 @@ def _outcome(name: str, options: tuple[tuple[str, str, Any], ...]) -> Tensor:
     """What a tiny LLaVA answers after two steps of training."""
     import copy
 
-    original, inputs = kept("llava")
+    # The tower of this LLaVA is read in front of its last block.
+    original, inputs = kept("gemma3" if KINDS[name].card.at == "vision" else "llava")
     model = copy.deepcopy(original)
     part = resolve_anatomy(model).component(KINDS[name].card.at)
     method = make_method(name, {key: value for key, _, value in options})

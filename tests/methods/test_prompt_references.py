@@ -145,7 +145,7 @@ def test_llama_adapter_attends_to_its_prompt_through_a_gate(tiny_llava: Path) ->
     assert {name.split(".")[0] for name in upper} == {"2"}, "all but the lowest two"
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "p_tuning", "llama_adapter"])
+@pytest.mark.parametrize("method", ["prompt_tuning", "p_tuning", "llama_adapter", "cocoop"])
 def test_generation_with_left_padding_equals_each_question_alone(method: str, tiny_llava: Path) -> None:
     from dataclasses import replace
 
@@ -186,3 +186,125 @@ def test_plain_peft_reads_the_exported_prompt(method: str, tiny_llava: Path, tmp
     batch = fresh(tiny_llava).chat.encode(examples()[:1], with_answers=True)
     length = batch["input_ids"].shape[1]
     assert_near(said[:, -length:], trained.logits[:1, :length])
+
+
+def siglip(loaded: Loaded) -> Any:
+    model: Any = loaded.model
+    return next(module for module in model.modules() if type(module).__name__ == "SiglipEncoder")
+
+
+def beside(loaded: Loaded, prompts: Any) -> None:
+    """Every block of the tower computes a longer row; ``prompts(level)`` is what it has more, None: as it came out."""
+    left: dict[int, Tensor] = {}
+    for level, block in enumerate(siglip(loaded).layers):
+
+        def forward(hidden: Tensor, *rest: Any, level: int = level, plain: Any = block.forward, **given: Any) -> Tensor:
+            own = prompts(level)
+            own = left[level] if own is None else own.expand(len(hidden), -1, -1)
+            whole: Tensor = plain(torch.cat([own, hidden], dim=1), *rest, **given)
+            left[level + 1] = whole[:, : own.shape[1]]
+            return whole[:, own.shape[1] :]
+
+        block.forward = forward
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_visual_prompts_are_a_longer_row_through_the_tower(deep: bool, tiny_llava: Path) -> None:
+    tune = {"vision": {"method": "vpt", "lr": 1e-2, "tokens": 3, "deep": deep}}
+    start = start_of(tiny_llava, tune)
+    assert start["prompts"].shape == (2 if deep else 1, 3, 16)
+    assert 0.9 * (6 / (3 * 64 + 16)) ** 0.5 < float(start["prompts"].abs().max()) <= (6 / (3 * 64 + 16)) ** 0.5
+
+    def wire(loaded: Loaded, own: dict[str, Tensor]) -> None:
+        beside(loaded, lambda level: own["prompts"][level] if level < len(own["prompts"]) else None)
+
+    expected, own = by_hand(tiny_llava, start, wire)
+    assert_near(plain_run(tiny_llava, tune).logits, expected)
+    assert not torch.equal(own["prompts"], start["prompts"])
+
+
+@pytest.mark.parametrize("deep", [True, False])
+@pytest.mark.parametrize("family", ["qwen2_vl", "internvl", "mllama"])
+def test_an_image_sees_its_own_visual_prompts_only(family: str, deep: bool) -> None:
+    """Two images together, packed into one row or not, give what each gives alone."""
+    from holdfast.methods.contract import Context
+    from holdfast.methods.registry import make_method
+    from holdfast.models.anatomy import resolve_anatomy
+    from tests.support.families import batch, build
+    from tests.support.features import one_row
+
+    model = build(family)
+    inputs = batch(family, model, padded=False)
+    with torch.no_grad():
+        plain = model(**inputs).logits
+        method = make_method("vpt", {"tokens": 3, "deep": deep})
+        method.attach(resolve_anatomy(model).vision, Context(torch.Generator().manual_seed(0)))
+        together = model(**inputs).logits
+        assert not torch.allclose(together, plain, atol=1e-4)
+        if family != "mllama":  # whose pictures do not divide by rows in this helper
+            for row in range(2):
+                assert_near(model(**one_row(inputs, row)).logits[0], together[row])
+        method.detach()
+        assert torch.equal(model(**inputs).logits, plain)
+
+
+def test_cocoop_shifts_the_prompt_by_the_image(tiny_llava: Path) -> None:
+    tune = {"llm": {"method": "cocoop", "lr": 1e-2, "tokens": 3, "reduction": 4}}
+
+    def wire(loaded: Loaded, own: dict[str, Tensor]) -> None:
+        model: Any = loaded.model
+        seen: dict[str, Tensor] = {}
+        model.register_forward_pre_hook(lambda m, args, kwargs: seen.update(ids=kwargs["input_ids"]), with_kwargs=True)
+        decoder = model.get_decoder()
+        plain = decoder.forward
+
+        def forward(**given: Any) -> Any:
+            rows = []
+            for ids, hidden in zip(seen["ids"], given["inputs_embeds"], strict=True):
+                mean = hidden[ids == 4].mean(0)
+                inner = torch.relu(own["narrow.weight"] @ mean + own["narrow.bias"])
+                rows.append(own["table"] + own["widen.weight"] @ inner + own["widen.bias"])
+            given["inputs_embeds"] = torch.cat([torch.stack(rows), given["inputs_embeds"]], dim=1)
+            ones = torch.ones(len(rows), 3, dtype=given["attention_mask"].dtype)
+            given["attention_mask"] = torch.cat([ones, given["attention_mask"]], dim=1)
+            given["position_ids"] = torch.arange(given["inputs_embeds"].shape[1])[None]
+            output = plain(**given)
+            output.last_hidden_state = output.last_hidden_state[:, 3:]
+            return output
+
+        decoder.forward = forward
+
+    start = start_of(tiny_llava, tune)
+    assert start["narrow.weight"].shape == (8, 32)
+    expected, _ = by_hand(tiny_llava, start, wire)
+    assert_near(plain_run(tiny_llava, tune).logits, expected)
+
+
+def test_maple_couples_the_prompts_of_both_sides(tiny_llava: Path) -> None:
+    tune = {"llm": {"method": "maple", "lr": 1e-2, "tokens": 2, "depth": 2}}
+
+    def wire(loaded: Loaded, own: dict[str, Tensor]) -> None:
+        longer(loaded, lambda: own["table"])
+
+        def visual(level: int) -> Tensor:
+            return own["table"][level] @ own[f"project.{level}.weight"].T + own[f"project.{level}.bias"]
+
+        beside(loaded, visual)
+
+    start = start_of(tiny_llava, tune)
+    expected, _ = by_hand(tiny_llava, start, wire)
+    trained = plain_run(tiny_llava, tune)
+    assert_near(trained.logits, expected)
+    assert trained.recipe.touches() == {"vision", "llm"}
+
+
+def test_maple_flows_behind_its_depth(tiny_llava: Path) -> None:
+    tune = {"llm": {"method": "maple", "lr": 1e-2, "tokens": 2, "depth": 1}}
+
+    def wire(loaded: Loaded, own: dict[str, Tensor]) -> None:
+        longer(loaded, lambda: own["table"])
+        first = lambda: own["table"][0] @ own["project.0.weight"].T + own["project.0.bias"]  # noqa: E731
+        beside(loaded, lambda level: None if level else first())
+
+    expected, _ = by_hand(tiny_llava, start_of(tiny_llava, tune), wire)
+    assert_near(plain_run(tiny_llava, tune).logits, expected)

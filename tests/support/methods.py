@@ -27,6 +27,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "prefix": {"tokens": 5},
     "prompt_tuning": {"tokens": 3},
     "p_tuning": {"tokens": 3},
+    "vpt": {"tokens": 2},
+    "maple": {"depth": 2},
     "houlsby": {"bottleneck": 8, "deviation": 0.02},
     "pfeiffer": {"bottleneck": 8},
     "parallel_adapter": {"bottleneck": 8},

@@ -100,14 +100,18 @@ class SoftPrompts(AtAttention):
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.hang(component)
         table = artifact.tensors["table"]
-        if table.shape[-1] != self.width or len(table) > len(component.layers()):
+        self._check(table)
+        self.prompt = Table(*table.shape).to(next(self.decoder.parameters()).device).requires_grad_(False)
+        self.load(artifact.tensors, {})
+        self.switch_on()
+
+    def _check(self, table: Tensor) -> None:
+        """Refuse a saved prompt ``[depth, tokens, width]`` of another model."""
+        if table.shape[-1] != self.width or (table.ndim == 3 and len(table) > len(self.component.layers())):
             raise HoldfastError(
                 f"the artifact holds a prompt of {tuple(table.shape)}, which this model has no place for",
                 remedy="load it on the model it was trained on",
             )
-        self.prompt = Table(*table.shape).to(next(self.decoder.parameters()).device).requires_grad_(False)
-        self.load(artifact.tensors, {})
-        self.switch_on()
 
 
 class PromptOptions(Options):
@@ -160,6 +164,8 @@ class PromptTuning(SoftPrompts):
         table = Table(options.depth, options.tokens, width)
         with torch.no_grad():
             table.table.normal_(0, options.deviation, generator=context.generator)
+            if table.table.is_meta:  # counted from shapes, there are no words to start from
+                return table
             if options.text is not None:
                 table.table[0] = self.words(self._said(options.text, context))
             elif options.start == "words":
