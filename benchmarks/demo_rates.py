@@ -22,7 +22,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.methods.fusion.base import make_fusion
 from holdfast.methods.recipe import Recipe, fuse, restore
 from holdfast.models.loading import load_model
-from holdfast.runs.run import Tasks, read_tasks
+from holdfast.runs.reading import Tasks, read_tasks
 from holdfast.studies.demo import demo_study
 from holdfast.training.loop import Trainer
 from holdfast.training.loss import answer_loss

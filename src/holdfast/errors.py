@@ -15,8 +15,9 @@ from typing import Literal
 LONGEST = 2000
 """Letters of a message: what a terminal shows without scrolling, whatever the input held."""
 
-Kind = Literal["missing"]
-"""What a caller may want to know of a mistake: ``missing`` is a file or image that is not there."""
+Kind = Literal["missing", "full"]
+"""What a caller may want to know of a mistake: ``missing`` is a file or image that is not there, ``full`` a disk on
+which nothing more can be written."""
 
 
 class HoldfastError(Exception):

@@ -245,3 +245,68 @@ class RecipeDone(Event):
     """A recipe of a study is finished; ``entry`` is its entry of ``scores.json``."""
 
     entry: JSON
+
+
+@dataclass(frozen=True)
+class PointBegun(Event):
+    """A worker of a study begins a point, or what leads to one.
+
+    Attributes:
+        worker: Its number, from 0.
+        title: The levels of the point.
+        want: How far it goes: scores, artifact or validation.
+    """
+
+    worker: int
+    title: str
+    want: str
+
+
+@dataclass(frozen=True)
+class PointMoved(Event):
+    """A worker is at ``done`` of ``total`` of one stage of its point."""
+
+    worker: int
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class PointEnded(Event):
+    """A point, or what leads to one, is finished or has failed, here or in another process.
+
+    Attributes:
+        worker: Its number; -1 for another process's.
+        key: Of the point.
+        title: Its levels.
+        want: How far it went.
+        reason: Why it failed; None if it did not.
+        seconds: That it took.
+    """
+
+    worker: int
+    key: str
+    title: str
+    want: str
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StudyMoved(Event):
+    """How far a study is.
+
+    Attributes:
+        points: Of the study, in this process's part of it.
+        finished: Of those.
+        failed: Of those.
+        candidates: Measured of how many, for choices on validation data.
+        seconds_left: Estimated; None while nothing has been timed.
+    """
+
+    points: int
+    finished: int
+    failed: int
+    candidates: tuple[int, int]
+    seconds_left: float | None

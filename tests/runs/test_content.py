@@ -20,7 +20,7 @@ from holdfast.events import Predicted
 from holdfast.models.loading import load_model
 from holdfast.runs.artifacts import load_artifacts
 from holdfast.runs.fingerprint import _digest_by_size
-from holdfast.runs.run import read_tasks
+from holdfast.runs.reading import read_tasks
 from holdfast.tasks.resolve import resolve_task
 from tests.support.desk import Desk, picture
 from tests.support.stopping import Stop, stop_after

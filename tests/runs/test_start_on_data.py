@@ -15,7 +15,7 @@ from holdfast.data.checking import sizes_of
 from holdfast.data.stored import StoredImage
 from holdfast.errors import HoldfastError
 from holdfast.events import Event, PicturesChecked
-from holdfast.runs.run import Tasks, read_tasks
+from holdfast.runs.reading import Tasks, read_tasks
 from holdfast.tasks.cards import find_card
 from holdfast.tasks.preparing.write import prepare
 from tests.support.desk import picture, write_lines

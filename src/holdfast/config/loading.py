@@ -35,7 +35,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     else:
         file = Path(source)
         text, raw = read_document(file, what="the configuration")
-        twice = _written_twice(text)
+        twice = written_twice(text)
         if twice is not None:
             raise HoldfastError(f"key '{twice[0]}' stands twice", file=file, line=twice[1], remedy="keep one of them")
     if raw is None:
@@ -43,14 +43,19 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     if not isinstance(raw, dict):
         raise HoldfastError("the configuration is not a mapping of keys", file=file, remedy="write key: value lines")
     for override in overrides:
-        _override(raw, override)
+        set_key(raw, override)
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
         raise _explain(error, file, text, overrides) from error
 
 
-def _override(raw: JSON, override: str) -> None:
+def set_key(raw: JSON, override: str) -> None:
+    """Put one ``key.sub=value`` into a configuration that is not checked yet.
+
+    Raises:
+        HoldfastError: It is no such thing, or its value is no YAML.
+    """
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise HoldfastError(f"'--set {override}' is not key=value", remedy="write --set train.steps=100")
@@ -136,7 +141,7 @@ def line_of(text: str, path: Sequence[str]) -> int | None:
     return line
 
 
-def _written_twice(text: str) -> tuple[str, int] | None:
+def written_twice(text: str) -> tuple[str, int] | None:
     """A key that one mapping holds twice, with the line of the second: YAML would drop the first in silence."""
     nodes: list[Any] = [yaml.compose(text, Loader=yaml.SafeLoader)]
     visited: set[int] = set()
@@ -181,6 +186,11 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def dump_config(config: RunConfig) -> str:
     """The resolved configuration as YAML; reading it back gives the same configuration."""
     return yaml.safe_dump(_plain(config.model_dump()), sort_keys=False, allow_unicode=True)
+
+
+def plain_config(config: RunConfig) -> JSON:
+    """What a configuration sets otherwise than by default, as plain values; reading it back gives the same one."""
+    return dict(_plain(config.model_dump(exclude_defaults=True)))
 
 
 def _plain(value: Any) -> Any:

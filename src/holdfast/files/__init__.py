@@ -7,11 +7,11 @@ refused.
 
 Writing (:func:`write_text`, :func:`write_json`, :func:`write_lines`, :func:`write_bytes`, and :func:`beside` and
 :func:`folder_beside` for what a library writes) leaves the whole thing or nothing, and says what the disk refused.
-:func:`locked` keeps two processes from one place.
+:func:`locked` and :func:`claimed` keep two processes from one place.
 """
 
 from holdfast.files.content import read_bytes, read_text, text_lines
-from holdfast.files.locks import locked
+from holdfast.files.locks import claimed, locked
 from holdfast.files.records import Form, Record, form_of, parse_json, read, read_json, records, scan
 from holdfast.files.writing import (
     append_line,
@@ -33,6 +33,7 @@ __all__ = [
     "Record",
     "append_line",
     "beside",
+    "claimed",
     "drop_cut_line",
     "folder_beside",
     "form_of",

@@ -64,6 +64,27 @@ def locked(
         lock.release()
 
 
+@contextmanager
+def claimed(path: str | Path) -> Iterator[bool]:
+    """Hold a lock for the length of the block if nobody else does, without waiting; gives whether it is held.
+
+    Raises:
+        HoldfastError: The lock's file cannot be written.
+    """
+    from filelock import FileLock
+
+    file = Path(path)
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
+        mine = _taken(lock, 0.0)
+    try:
+        yield mine
+    finally:
+        if mine:
+            lock.release()
+
+
 def _taken(lock: Any, patience: float) -> bool:
     """Whether the lock could be had at once; who holds it may need a moment to write its name down."""
     from filelock import Timeout

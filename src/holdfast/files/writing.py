@@ -52,6 +52,7 @@ def writing(path: str | Path) -> Iterator[None]:
                 f"this cannot be written: {_FULL[number]}",
                 file=path,
                 remedy="make room, then give the same command again; it goes on where it stopped",
+                kind="full",
             ) from error
         if number in _CLOSED:
             raise HoldfastError(

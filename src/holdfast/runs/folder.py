@@ -70,7 +70,8 @@ class RunFolder:
         """Make the folder, or check that it holds the same run.
 
         A folder in which nothing was trained yet takes a new configuration: the first try may have held a mistake.
-        Other speed-ups are no other run: they change no result, and the machine may be another today.
+        Other speed-ups are no other run: they change no result, and the machine may be another today. Nor is another
+        name.
 
         Raises:
             HoldfastError: Another configuration, or something that is not a run, stands there.
@@ -79,7 +80,7 @@ class RunFolder:
             before = load_config(self.config)
             if before == config:
                 return
-            if self.has_work and before.model_copy(update={"speed": config.speed}) != config:
+            if self.has_work and before.model_copy(update={"speed": config.speed, "name": config.name}) != config:
                 raise HoldfastError(
                     "the folder holds a run of another configuration",
                     file=self.path,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from holdfast import files
-from holdfast.config.schema import RunConfig, TaskSpec
+from holdfast.config.schema import RunConfig
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError, within
 from holdfast.events import (
@@ -23,21 +22,18 @@ from holdfast.events import (
     LedgerWritten,
     Listener,
     LoadingModel,
-    PicturesChecked,
     Predicted,
     Predicting,
     StepDone,
     Validated,
     Waiting,
-    silence,
 )
 from holdfast.files.places import path_of
 from holdfast.inference.predict import predict
 from holdfast.methods.guard import check_restored, look_at, starts_elsewhere
 from holdfast.methods.ledger import check_moved, write_ledger
 from holdfast.methods.recipe import Recipe, fuse_all, restore
-from holdfast.metrics.registry import get_metric
-from holdfast.models.loading import Loaded, load_model, stored_bits_of
+from holdfast.models.loading import Loaded, stored_bits_of
 from holdfast.planning.short import memory_short
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
@@ -47,106 +43,64 @@ from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.leaks import FILE as LEAKS
 from holdfast.runs.leaks import find_leaks
 from holdfast.runs.lengths import within_length
-from holdfast.runs.pictures import Refusals
+from holdfast.runs.reading import Tasks, visible
 from holdfast.runs.scores import recipe_scores
+from holdfast.runs.shelf import NO_SHELF, Shelf
+from holdfast.runs.validation import measure
 from holdfast.scoring.scorecard import score_file
 from holdfast.speed.decision import Decision, Engaged, to_json
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.policy import evaluation_cache
 from holdfast.tasks.drawn import Joined
-from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Outcome, Trainer
 from holdfast.training.pools import Pools
 from holdfast.values import JSON
 
+VALIDATION = "validation.json"
+"""Loss and accuracy on validation parts, of a run that a study chooses by."""
 
-@dataclass
-class Tasks:
-    """The target (which may be absent in evaluation) and the sources of a run."""
-
-    target: Task | None
-    sources: list[Task]
-    skipped: list[HoldfastError]
-
-    @property
-    def all(self) -> list[Task]:
-        """Target first."""
-        return ([self.target] if self.target is not None else []) + self.sources
-
-
-def read_tasks(config: RunConfig, base: Path, listen: Listener = silence) -> Tasks:
-    """Every task that a configuration names; ``listen`` hears how the check of its pictures goes on.
-
-    Raises:
-        HoldfastError: Missing or bad data, or two tasks of one name.
-    """
-    skipped: list[HoldfastError] = []
-    target: Task | None = None
-
-    def read(spec: TaskSpec, limit: int | None) -> Task:
-        resolved = resolve_task(
-            spec,
-            base=base,
-            seed=config.seed,
-            skip_bad=config.skip_bad,
-            test_limit=limit,
-            advance=lambda done, total: listen(PicturesChecked(done, total)),
-        )
-        skipped.extend(resolved.skipped)
-        with within("metric"):  # an unknown metric is to stop a run before it trains, not after
-            get_metric(resolved.task.metric, resolved.task.variant)
-        return resolved.task
-
-    if config.target is not None:
-        with within("target"):
-            target = read(config.target, None)
-    sources = []
-    for place, named in enumerate(config.sources):
-        with within("sources", place):
-            sources += [read(spec, config.evaluate.source_limit) for spec in expand([named])]
-    names = [safe_name(task.name) for task in ([target] if target else []) + sources]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise HoldfastError(f"two tasks are called '{min(twice)}'", remedy="give each its own name", key="sources")
-    return Tasks(target, sources, skipped)
-
-
-def visible(tasks: Tasks, loaded: Loaded, *, skip: bool) -> Tasks:
-    """The tasks without the items whose pictures the model's processor refuses.
-
-    Raises:
-        HoldfastError: There is one, and bad items are not to be skipped.
-    """
-    refusals = Refusals(loaded.chat)
-    kept = [refusals.keep_task(task, skip=skip) for task in tasks.all]
-    skipped = [*tasks.skipped, *(problem for _, problems in kept for problem in problems)]
-    seen = [task for task, _ in kept]
-    return Tasks(seen[0], seen[1:], skipped) if tasks.target is not None else Tasks(None, seen, skipped)
+Want = Literal["scores", "artifact", "validation"]
+"""How far a run goes: to its scores; or, in a study, to what training changed or to its validation loss."""
 
 
 class Runner:
     """Steps of a run in their order; each finds what an earlier call has finished and goes on from there."""
 
     def __init__(
-        self, config: RunConfig, out: Path, *, base: Path, listen: Listener, parent: Path | None = None
+        self,
+        config: RunConfig,
+        out: Path,
+        *,
+        base: Path,
+        listen: Listener,
+        parent: Path | None = None,
+        shelf: Shelf = NO_SHELF,
     ) -> None:
         """Args:
         config: The whole configuration.
         out: The run folder.
         base: Where relative paths of the configuration start.
         listen: Hears what happens.
-        parent: A finished run of the same recipe without fusion, whose training is taken over.
+        parent: A run of the same recipe without fusion, whose training is taken over.
+        shelf: Where models and tasks come from; default: each is loaded anew.
         """
         beside = base / path_of(config.model)
         if config.model != "pocket" and beside.is_dir():  # whole, so that the run can be loaded from anywhere
             config = config.model_copy(update={"model": str(beside.resolve())})
-        self.config, self.base, self.listen = config, base, listen
+        self.config, self.base, self.listen, self.shelf = config, base, listen, shelf
         self.parent = None if parent is None else RunFolder(parent)
         self.folder = RunFolder(out)
 
-    def execute(self) -> JSON:
-        """Tune, evaluate and score; returns the entry of ``scores.json``.
+    def execute(self, want: Want = "scores") -> JSON:
+        """Tune, evaluate and score.
+
+        Args:
+            want: ``artifact`` ends after training. ``validation`` measures what was trained on validation parts, and
+                asks no test item.
+
+        Returns:
+            The entry of ``scores.json``; of ``validation.json``; nothing for an artifact.
 
         Raises:
             HoldfastError: Any mistake in configuration or data, before step 1 wherever it can be known by then.
@@ -154,28 +108,25 @@ class Runner:
         if self.config.target is None:
             raise HoldfastError("the configuration names no target", remedy="add target: my-data.jsonl")
         recipe = Recipe(self.config)
-        tasks = read_tasks(self.config, self.base, self.listen)
+        tasks = self.shelf.tasks(self.config, self.base, self.listen)
         assert tasks.target is not None
         if not tasks.target.test:
             remedy = "add examples, or set target.test"
             raise HoldfastError("the target has no test examples", remedy=remedy, key="target.test")
         with self.folder.held():
-            return self._execute(recipe, tasks)
+            return self._execute(recipe, tasks, want)
 
-    def _execute(self, recipe: Recipe, tasks: Tasks) -> JSON:
+    def _execute(self, recipe: Recipe, tasks: Tasks, want: Want) -> JSON:
         self.folder.begin(self.config)
+        if want == "validation" and (self.folder.path / VALIDATION).exists():
+            return dict(self.folder.read_json(VALIDATION, "loss"))
         if self.folder.scores.exists():
             self.listen(FinishedBefore(self.folder.path))
             return self.folder.entry()
         self.listen(LoadingModel(self.config.model))
         with within("model"):
             recipe.check_packed(stored_bits_of(self.config.model, trust_remote_code=self.config.trust_remote_code))
-            loaded = load_model(
-                self.config.model,
-                trust_remote_code=self.config.trust_remote_code,
-                attention=self.config.speed.attention,
-                load=self.config.load,
-            )
+            loaded = self.shelf.model(self.config)
         warn_of_other_bits(loaded.device)
         tasks = visible(tasks, loaded, skip=self.config.skip_bad)
         assert tasks.target is not None
@@ -187,6 +138,10 @@ class Runner:
                 self._take_over(self.parent, loaded, recipe, tasks)
             else:
                 self._tune(loaded, recipe, tasks)
+        if want == "artifact":
+            return {}
+        if want == "validation":
+            return self._validate(loaded, tasks)
         self.evaluate(loaded, tasks)
         entry = recipe_scores(self.folder, self.config, recipe, tasks.target.name, [t.name for t in tasks.sources])
         self.folder.write_json("scores.json", {"recipes": {entry["name"]: entry}})
@@ -242,6 +197,16 @@ class Runner:
             self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=ledger.to_json()
         )
         shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
+
+    def _validate(self, loaded: Loaded, tasks: Tasks) -> JSON:
+        """What was trained, measured on the validation parts of target and sources."""
+        artifacts, record = load_artifacts(self.folder.artifact)
+        check_base(loaded, record, self.folder.artifact)
+        restore(loaded, artifacts)
+        with within("target"):
+            found = measure(loaded, tasks, self.config)
+        self.folder.write_json(VALIDATION, found)
+        return found
 
     def _look_for_leaks(self, tasks: Tasks, *, mixed: bool) -> None:
         """Say before step 1 which test sets share something with training; ``mixed``: sources are trained on too."""

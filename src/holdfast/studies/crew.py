@@ -1,0 +1,255 @@
+"""Who does the jobs of a study: this process, processes of this machine, or (``ray_crew.py``) other machines."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from holdfast.errors import HoldfastError
+from holdfast.events import (
+    CachingFeatures,
+    Event,
+    FeaturesCached,
+    Listener,
+    LoadingModel,
+    PointMoved,
+    Predicted,
+    Predicting,
+    StepDone,
+    Waiting,
+)
+from holdfast.studies.agenda import Job
+from holdfast.studies.attempt import Perform, RunPerformer, attempt
+
+Kind = Literal["moved", "done", "failed", "busy", "lost", "stopped"]
+
+PerformerFactory = Callable[[], Perform]
+"""Makes what does jobs, in the process that does them; importable, so that it can be sent there."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker says.
+
+    Attributes:
+        worker: Its number.
+        kind: ``moved`` with an event; how its job ended; ``lost``: its process is no more; ``stopped``: it met what
+            ends the study, such as a full disk.
+        event: Of ``moved``.
+        reason: In words, where something went wrong.
+    """
+
+    worker: int
+    kind: Kind
+    event: Event | None = None
+    reason: str = ""
+
+
+class Crew(Protocol):
+    """Workers with numbers from 0, each of which does one job at a time."""
+
+    size: int
+
+    def begin(self, worker: int, job: Job) -> None:
+        """Let an idle worker do a job."""
+
+    def reports(self, patience: float) -> list[Report]:
+        """What workers have said since, waiting up to so many seconds for a first word."""
+
+    def close(self) -> None:
+        """Let workers finish the step they are at, keep what they have, and end."""
+
+
+class Alone:
+    """This process does the jobs itself; its events go to the listener as they come."""
+
+    size = 1
+
+    def __init__(self, folder: Path, listen: Listener, performer: PerformerFactory = RunPerformer) -> None:
+        self.folder, self.listen, self.performer = folder, listen, performer
+        self._perform: Perform | None = None
+        self._ended: list[Report] = []
+
+    def begin(self, worker: int, job: Job) -> None:
+        """Do it, whole."""
+        self._perform = self._perform or self.performer()
+        self._ended.append(Report(worker, attempt(job, self.folder, self._perform, self.listen)))
+
+    def reports(self, patience: float) -> list[Report]:
+        """How the last job ended."""
+        ended, self._ended = self._ended, []
+        if not ended:
+            time.sleep(patience)
+        return ended
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class Stages:
+    """Makes of a run's many events the few that another process wants to hear."""
+
+    EVERY = 0.3
+
+    def __init__(self, worker: int, tell: Callable[[PointMoved], None]) -> None:
+        self.worker, self.tell = worker, tell
+        self.stage, self.done, self.total, self.last = "", 0, 1, 0.0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case LoadingModel():
+                self._at("loading", 0, 1)
+            case StepDone(step=step, steps=steps):
+                self._at("training", step, steps)
+            case CachingFeatures(total=total):
+                self._at("image features", 0, total)
+            case Predicting(task=task, who=who, total=total):
+                self._at(f"asking {who}: {task}", 0, total)
+            case FeaturesCached(count=count) | Predicted(count=count):
+                self._at(self.stage, self.done + count, self.total)
+            case Waiting():
+                self._at("waiting for another", 0, 1)
+            case _:
+                pass
+
+    def _at(self, stage: str, done: int, total: int) -> None:
+        new = stage != self.stage
+        self.stage, self.done, self.total = stage, done, total
+        now = time.monotonic()
+        if new or now - self.last > self.EVERY:
+            self.last = now
+            self.tell(PointMoved(self.worker, stage, done, total))
+
+
+class Processes:
+    """Workers as processes of this machine that share its cores and live on for many jobs.
+
+    They stand in sessions of their own, so that Ctrl-C reaches them through this process alone, once.
+    """
+
+    def __init__(self, folder: Path, size: int, *, threads: int, performer: PerformerFactory = RunPerformer) -> None:
+        self.folder, self.size, self.threads, self.performer = folder, size, threads, performer
+        self._context = get_context("spawn")
+        self._workers: list[tuple[Any, Any] | None] = [None] * size
+        self._asked = False
+
+    def begin(self, worker: int, job: Job) -> None:
+        """Send it, to a new process where there is none."""
+        there = self._workers[worker]
+        if there is None or not there[0].is_alive():
+            there = self._workers[worker] = self._hire(worker)
+        with suppress(OSError):  # it has died since; ``reports`` finds that
+            there[1].send(job)
+
+    def reports(self, patience: float) -> list[Report]:
+        """What came over the pipes; a pipe that ends is a worker that is lost."""
+        ends = {there[1]: number for number, there in enumerate(self._workers) if there is not None}
+        found: list[Report] = []
+        for end in connection.wait(list(ends), timeout=patience) if ends else ():
+            number = ends[end]  # type: ignore[index]
+            try:
+                found.append(end.recv())  # type: ignore[union-attr]
+            except (EOFError, OSError):
+                found.append(Report(number, "lost", reason=self._dismissed(number)))
+        if not ends:
+            time.sleep(patience)
+        return found
+
+    def close(self) -> None:
+        """Ask with SIGTERM, wait; on a second Ctrl-C end them at once, which loses no more than a few steps."""
+        alive = [there for there in self._workers if there is not None]
+        self._workers = [None] * self.size
+        for process, end in alive:
+            end.close()
+            if process.is_alive():
+                with suppress(OSError):
+                    process.terminate()
+        try:
+            for process, _ in alive:
+                process.join()
+        except KeyboardInterrupt:
+            for process, _ in alive:
+                process.kill()
+            raise
+
+    def _hire(self, worker: int) -> tuple[Any, Any]:
+        here, there = self._context.Pipe()
+        process = self._context.Process(
+            target=work, args=(worker, there, str(self.folder), self.threads, self.performer), daemon=False
+        )
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+        before = {name: os.environ.get(name) for name in names}
+        os.environ |= dict.fromkeys(names, str(self.threads))  # read when the libraries load, before our code runs
+        try:
+            process.start()
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        there.close()
+        return process, here
+
+    def _dismissed(self, number: int) -> str:
+        there = self._workers[number]
+        self._workers[number] = None
+        if there is None:
+            return ""
+        process, end = there
+        end.close()
+        process.join()
+        code = process.exitcode or 0
+        if code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process ended with exit code {code}"
+
+
+def work(worker: int, end: Any, folder: str, threads: int, performer: PerformerFactory) -> None:
+    """What a worker's process does: jobs as they come, until there are none or its study ends."""
+    from holdfast import stopping
+
+    with suppress(OSError, AttributeError):
+        os.setsid()
+    stopping.raise_when_asked()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    listen = Stages(worker, lambda event: end.send(Report(worker, "moved", event)))
+    perform: Perform | None = None
+    try:
+        while True:
+            job = end.recv()
+            if perform is None:
+                perform = performer()
+            try:
+                end.send(Report(worker, attempt(job, Path(folder), perform, listen)))
+            except HoldfastError as error:
+                end.send(Report(worker, "stopped", reason=str(error)))
+    except (EOFError, BrokenPipeError, ConnectionError):
+        return
+    except KeyboardInterrupt:
+        os._exit(stopping.exit_code())
+
+
+def _end_with_parent() -> None:
+    """A study that is killed takes its workers along: each finishes its step and keeps it."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def share_of_cores(workers: int) -> int:
+    """Threads of each worker."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    cores = int(given) if given.isdecimal() and int(given) else cores_here()
+    return max(1, cores // workers)
+
+
+def cores_here() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,48 @@
+"""Patches of a run configuration: how one is put onto another, and where in a file it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from holdfast.values import JSON
+
+WORDS = {"target": "data", "vision": "method", "connector": "method", "llm": "method", "fuse": "method"}
+"""Section -> the key that a bare word in its place stands for."""
+
+NAMED = ("method", "stabiliser")
+"""A mapping that names one of these is a thing of its own: it replaces what stands there, options and all."""
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> JSON:
+    """``below`` with the patch ``above`` put onto it, section by section.
+
+    Mappings are joined key by key; lists and plain values are replaced, and so is a component or a fusion whose method
+    the patch names. A bare word for the target changes where its examples come from and leaves its other settings.
+    """
+    result = dict(below)
+    for key, value in above.items():
+        word = WORDS.get(key)
+        if word is not None and isinstance(value, str):
+            value = {word: value}
+        there = result.get(key)
+        if word is not None and isinstance(there, str):
+            there = {word: there}
+        joined = isinstance(value, Mapping) and isinstance(there, Mapping) and not any(name in value for name in NAMED)
+        result[key] = merged(there, value) if joined else value  # type: ignore[arg-type]
+    return result
+
+
+def at_path(path: Sequence[str], value: Any) -> JSON:
+    """The patch that sets one setting: ``("train", "steps"), 50`` -> ``{"train": {"steps": 50}}``."""
+    first, *rest = path
+    return {first: at_path(rest, value) if rest else value}
+
+
+def paths_of(patch: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every setting that a patch sets, as a path."""
+    for key, value in patch.items():
+        if isinstance(value, Mapping) and value:
+            yield from paths_of(value, (*above, str(key)))
+        else:
+            yield (*above, str(key))
