@@ -59,7 +59,7 @@ QUICK: dict[str, tuple[str, ...]] = {
     "runs": ("tests/runs/test_folder.py",),
     "scoring": ("tests/scoring/test_command.py",),
     "speed": ("tests/speed/sharing/test_packing.py", "tests/speed/sharing/test_attention.py"),
-    "studies": ("tests/studies/test_study.py",),
+    "studies": ("tests/studies/test_study.py", "tests/studies/test_grid.py"),
     "tasks": ("tests/tasks/test_cards.py",),
     "training": ("tests/training/test_batches.py",),
     "verdict": ("tests/verdict/test_command.py",),

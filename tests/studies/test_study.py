@@ -57,5 +57,5 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="unknown key 'tuen'"):
         read_study(study_file(tmp_path, one={"tuen": {}}))
     (tmp_path / "study.yaml").write_text("title: nothing\n", encoding="utf-8")
-    with pytest.raises(HoldfastError, match="the study cannot be read"):
+    with pytest.raises(HoldfastError, match="the study varies nothing"):
         read_study(tmp_path / "study.yaml")

@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Tune the pocket model on real digits with all paradigms and compare.",
     ),
     "tune": ("holdfast.cli.tune:tune", "Tune a model as a configuration says; the same command resumes."),
+    "study": (
+        "holdfast.cli.study:app",
+        "Many recipes, models, tasks and seeds as one grid that goes on where it stopped.",
+    ),
     "plan": ("holdfast.cli.plan:plan", "What a recipe trains, weighs and costs, before anything is downloaded."),
     "fuse": ("holdfast.cli.fuse:fuse", "Merge tuned models into their base, a shard at a time."),
     "eval": ("holdfast.cli.eval:evaluate", "Predict and score tasks with a model or a finished run."),

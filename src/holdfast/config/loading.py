@@ -93,9 +93,10 @@ def _explain(error: ValidationError, file: Path | None, text: str, overrides: Se
     if _set_by(overrides, path):
         file, line, place = None, None, f"--set {place}"
     if first["type"] == "extra_forbidden":
-        return HoldfastError(f"unknown key '{place}'", file=file, line=line, remedy=nearest(key, _fields_at(path[:-1])))
+        remedy, at = nearest(key, _fields_at(path[:-1])), ".".join(path)
+        return HoldfastError(f"unknown key '{place}'", file=file, line=line, remedy=remedy, key=at)
     if first["type"] == "missing":
-        return HoldfastError(f"'{place}' is missing", file=file, line=line, remedy="add it")
+        return HoldfastError(f"'{place}' is missing", file=file, line=line, remedy="add it", key=".".join(path))
     message = str(first["msg"]).replace("Input should", "it should").removeprefix("Value error, ")
     if first["loc"][-1:] == ("str",) and len(mistakes) > 1:  # of a union
         message = "it should be a file, or a share from 0 to below 1"

@@ -120,7 +120,7 @@ class Runner:
         self.folder.begin(self.config)
         if want == "validation" and (self.folder.path / VALIDATION).exists():
             return dict(self.folder.read_json(VALIDATION, "loss"))
-        if self.folder.scores.exists():
+        if self.folder.scores.exists() and want == "scores":
             self.listen(FinishedBefore(self.folder.path))
             return self.folder.entry()
         self.listen(LoadingModel(self.config.model))

@@ -23,7 +23,12 @@ class Shelf:
         Raises:
             HoldfastError: As :func:`holdfast.models.loading.load_model`.
         """
-        return load_model(config.model, trust_remote_code=config.trust_remote_code, attention=config.speed.attention)
+        return load_model(
+            config.model,
+            trust_remote_code=config.trust_remote_code,
+            attention=config.speed.attention,
+            load=config.load,
+        )
 
     def tasks(self, config: RunConfig, base: Path, listen: Listener) -> Tasks:
         """What the configuration names.
@@ -51,6 +56,8 @@ class KeepingShelf(Shelf):
 
     def model(self, config: RunConfig) -> Loaded:
         """A copy of the kept model, where it is this one."""
+        if config.load.bits is not None:  # packed matrices are the library's own objects: not copied, loaded
+            return super().model(config)
         wanted = (config.model, config.trust_remote_code, config.speed.attention)
         if self._model is None or self._model[0] != wanted:
             self._model = None  # two large models at once may be one too many

@@ -29,6 +29,10 @@ AIMS = {"scores": "scores.json", "artifact": "artifact/artifact.json", "validati
 """How far a job goes -> the file in its run folder that says it went so far."""
 
 
+NONE = "\0"
+"""Begins what stands in the place of a level where there is none to choose."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Work on one run folder.
@@ -223,7 +227,7 @@ class Planner:
         measured: Measured,
         found: Agenda,
     ) -> dict[tuple[str, ...], str | None]:
-        """Group of levels -> the chosen level; ``None`` while candidates are missing, empty where none can be had."""
+        """Group of levels -> the chosen level; ``None`` while candidates are missing; :data:`NONE` and why."""
         groups: dict[tuple[str, ...], list[Cell]] = {}
         for cell in self.study.cells:
             groups.setdefault(tuple(cell.levels[axis] for axis in choice.per), []).append(cell)
@@ -233,13 +237,13 @@ class Planner:
             figures: dict[str, JSON | str | None] = {}
             for level, patch in choice.axis.levels.items():
                 figures[level] = self._measure(choice, (level, patch), cells, before, measured, found)
-            result[group] = _best(choice, figures)
-            if result[group] is None:
+            best = result[group] = _best(choice, figures)
+            if best is None:
                 found.open += 1
             rows.append(
                 {
                     "for": dict(zip(choice.per, group, strict=True)),
-                    "level": result[group] or None,
+                    "level": None if best is None or best.startswith(NONE) else best,
                     "rule": choice.rule,
                     "with": dict(choice.fixed),
                     "figures": figures,
@@ -299,19 +303,19 @@ class Planner:
             level = levels.get(tuple(cell.levels[axis] for axis in choice.per))
             if level is None:
                 return ""
-            if not level:
-                return f"no candidate for {choice.axis.name} could be measured"
+            if level.startswith(NONE):
+                return f"no candidate for {choice.axis.name} could be measured: {level.removeprefix(NONE)}"
             patches.append(choice.axis.levels[level])
         return patches
 
 
 def _best(choice: Choice, figures: Mapping[str, JSON | str | None]) -> str | None:
-    """The level that the rule takes, the first in a tie; ``None`` while one is missing; empty where all failed."""
+    """The level that the rule takes, the first in a tie; ``None``: one is missing; :data:`NONE` and why: all failed."""
     if any(value is None for value in figures.values()):
         return None
     there = {level: value for level, value in figures.items() if isinstance(value, dict)}
     if not there:
-        return ""
+        return NONE + next(value for value in figures.values() if isinstance(value, str))
 
     def worth(level: str) -> float:
         row = there[level]

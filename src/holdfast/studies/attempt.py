@@ -22,7 +22,7 @@ FAILED = "failed"
 
 
 class RunPerformer:
-    """Does jobs as ``holdfast tune`` does, with one loaded base and one set of tasks for jobs that follow each other."""
+    """Does jobs as ``holdfast tune`` does, with one loaded base and one set of tasks for many jobs."""
 
     def __init__(self) -> None:
         from holdfast.runs.shelf import KeepingShelf
@@ -52,7 +52,7 @@ class RunPerformer:
 def attempt(job: Job, folder: Path, perform: Perform, listen: Listener) -> Outcome:
     """Do a job that nobody else does.
 
-    What goes wrong with the job is written down, so that other jobs go on; what would go wrong with every job is raised.
+    What goes wrong with the job is written down, so that others go on; what would go wrong with every job is raised.
 
     Raises:
         HoldfastError: The disk is full, or a lock cannot be written.

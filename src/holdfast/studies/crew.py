@@ -151,16 +151,17 @@ class Processes:
 
     def reports(self, patience: float) -> list[Report]:
         """What came over the pipes; a pipe that ends is a worker that is lost."""
-        ends = {there[1]: number for number, there in enumerate(self._workers) if there is not None}
-        found: list[Report] = []
-        for end in connection.wait(list(ends), timeout=patience) if ends else ():
-            number = ends[end]  # type: ignore[index]
-            try:
-                found.append(end.recv())  # type: ignore[union-attr]
-            except (EOFError, OSError):
-                found.append(Report(number, "lost", reason=self._dismissed(number)))
+        ends: dict[Any, int] = {there[1]: number for number, there in enumerate(self._workers) if there is not None}
         if not ends:
             time.sleep(patience)
+            return []
+        ready: list[Any] = connection.wait(list(ends), timeout=patience)
+        found: list[Report] = []
+        for end in ready:
+            try:
+                found.append(end.recv())
+            except (EOFError, OSError):
+                found.append(Report(ends[end], "lost", reason=self._dismissed(ends[end])))
         return found
 
     def close(self) -> None:

@@ -1,19 +1,20 @@
-"""Run several recipes on the same model, target and sources, one after the other, and keep the index current."""
+"""Recipes on the same model, target and sources in one process, and an index of their scores that is kept current."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from holdfast.config.documents import read_mapping
 from holdfast.config.loading import load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
-from holdfast.events import Listener, RecipeBegun, RecipeDone
+from holdfast.events import Event, Listener, PointBegun, PointEnded, RecipeBegun, RecipeDone
 from holdfast.runs.folder import RunFolder
-from holdfast.runs.run import Runner
+from holdfast.studies.crew import Alone
+from holdfast.studies.engine import Engine
+from holdfast.studies.studyfile import StudyFile, read_study_file
 from holdfast.values import JSON
 
 
@@ -36,14 +37,15 @@ class StudyRecipe:
 
 @dataclass(frozen=True)
 class Study:
-    """Recipes in the order in which they run."""
+    """Recipes in the order in which they run, and the file that says so."""
 
     title: str
     recipes: tuple[StudyRecipe, ...]
+    written: StudyFile
 
 
 def read_study(file: Path, overrides: Mapping[str, Any] | None = None) -> Study:
-    """Read a study: ``title``, ``common`` settings, and ``recipes`` by name (``tune``, ``keep``, ``fuse``, ``of``).
+    """Read a study of recipes: ``title``, ``common`` settings, and ``recipes`` by name (``tune``, ``fuse``, ``of``...).
 
     Args:
         file: The YAML file.
@@ -52,43 +54,71 @@ def read_study(file: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     Raises:
         HoldfastError: A mistake in a recipe, or ``of`` names a recipe that does not come before.
     """
-    try:
-        raw = read_mapping(file)
-        common: JSON = dict(raw["common"])
-        rows = dict(raw["recipes"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise HoldfastError(f"the study cannot be read ({error})", file=file) from error
-    for key, value in (overrides or {}).items():
-        common[key] = {**common.get(key, {}), **value} if isinstance(value, Mapping) else value
-    recipes: list[StudyRecipe] = []
-    for name, row in rows.items():
-        row = dict(row)
-        of, origin = row.pop("of", None), str(row.pop("origin", ""))
-        if of is not None and of not in {recipe.name for recipe in recipes}:
-            raise HoldfastError(f"recipe '{name}' builds on '{of}', which does not come before it", file=file)
-        train = {**common.get("train", {}), **row.pop("train", {})}
-        recipes.append(StudyRecipe(name, load_config({**common, **row, "train": train, "name": name}), of, origin))
-    return Study(str(raw.get("title", file.stem)), tuple(recipes))
+    written = read_study_file(file, common=overrides)
+    recipes = []
+    for cell in written.cells:
+        name = cell.title
+        config = load_config(written.settings(cell) | {"name": name})
+        recipes.append(StudyRecipe(name, config, written.of.get(name), str(written.origins.get(name, ""))))
+    return Study(written.title, tuple(recipes), written)
 
 
 def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[JSON]:
     """Run what is not finished yet; returns the entries of ``scores.json`` in the order of the study.
 
     Raises:
-        HoldfastError: Another process works on the study, or a run fails.
+        HoldfastError: A recipe failed; the others were run, and the same call tries it again.
     """
-    with RunFolder(out).held():
-        return _run_in_order(study, out, base=base, listen=listen)
+    tell = _Teller(study, out, listen)
+    work = Engine(replace(study.written, base=base), out, listen=tell, retry=True)
+    work.plan()
+    for name in tell.finished:
+        tell.begin(name)
+        tell.end(name)
+    agenda = work.run(Alone(out, tell))
+    for job in agenda.jobs.values():
+        if job.key in work.progress.failed:
+            raise HoldfastError(f"{job.title}: {work.progress.failed[job.key]}".rstrip("."))
+    tell.write()
+    return tell.entries
 
 
-def _run_in_order(study: Study, out: Path, *, base: Path, listen: Listener) -> list[JSON]:
-    entries: list[JSON] = []
-    for number, recipe in enumerate(study.recipes, start=1):
-        listen(RecipeBegun(recipe.name, number, len(study.recipes)))
-        parent = out / recipe.of if recipe.of else None
-        run = Runner(recipe.config, out / recipe.name, base=base, listen=listen, parent=parent)
-        entry = run.execute() | {"origin": recipe.origin}
-        entries.append(entry)
-        RunFolder(out).write_json("scores.json", {"title": study.title, "recipes": {e["name"]: e for e in entries}})
-        listen(RecipeDone(entry))
-    return entries
+class _Teller:
+    """Says of each recipe that it begins and how it came out, and keeps the index."""
+
+    def __init__(self, study: Study, out: Path, listen: Listener) -> None:
+        self.study, self.folder, self.listen = study, RunFolder(out), listen
+        self.names = [recipe.name for recipe in study.recipes]
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case PointBegun(title=title, want="scores"):
+                self.begin(title)
+            case PointEnded(title=title, want="scores", reason=None):
+                self.end(title)
+            case _:
+                self.listen(event)
+
+    def begin(self, name: str) -> None:
+        self.listen(RecipeBegun(name, self.names.index(name) + 1, len(self.names)))
+
+    def end(self, name: str) -> None:
+        self.write()
+        self.listen(RecipeDone(self.entry(name)))
+
+    @property
+    def finished(self) -> list[str]:
+        return [name for name in self.names if RunFolder(self.folder.path / name).scores.exists()]
+
+    @property
+    def entries(self) -> list[JSON]:
+        return [self.entry(name) for name in self.finished]
+
+    def entry(self, name: str) -> JSON:
+        found = RunFolder(self.folder.path / name).read_json("scores.json", "recipes")["recipes"]
+        origin = next(recipe.origin for recipe in self.study.recipes if recipe.name == name)
+        return dict(next(iter(found.values()))) | {"origin": origin}
+
+    def write(self) -> None:
+        recipes = {entry["name"]: entry for entry in self.entries}
+        self.folder.write_json("scores.json", {"title": self.study.title, "recipes": recipes})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -88,14 +89,26 @@ class SourceText:
 
     def line(self, *path: str) -> int | None:
         """The line of the deepest part of ``path`` that the file has; what a scale says goes before what all say."""
+        inside = self._line((*self.prefix, *path)) if self.prefix else None
+        if inside is not None and inside != self._line(self.prefix):
+            return inside
+        return self._line(path)
+
+    def _line(self, path: Sequence[str]) -> int | None:
+        """As :func:`holdfast.config.loading.line_of`; an axis may be called ``train.steps``."""
         from holdfast.config.loading import line_of
 
-        below = line_of(self.text, path)
-        if self.prefix:
-            inside = line_of(self.text, (*self.prefix, *path))
-            if inside is not None and inside != line_of(self.text, self.prefix):
-                return inside
-        return below
+        joined: list[str] = []
+        for part in path:
+            if joined and f"{joined[-1]}.{part}" in self._keys:
+                joined[-1] += f".{part}"
+            else:
+                joined.append(part)
+        return line_of(self.text, joined)
+
+    @property
+    def _keys(self) -> set[str]:
+        return set(re.findall(r"[\w]+(?:\.[\w]+)+(?=[\"']?\s*:)", self.text))
 
     @contextmanager
     def locating(self) -> Iterator[None]:
@@ -105,7 +118,7 @@ class SourceText:
         except HoldfastError as error:
             if error.file is None:
                 error.file = str(self.file)
-                error.line = self.line(*error.key) if error.key else None
+                error.line = error.line or (self.line(*error.key) if error.key else None)
             raise
 
     def locate_in_cell(self, error: HoldfastError, study: StudyFile, cell: Cell) -> None:
@@ -122,13 +135,22 @@ class SourceText:
         error.line = self.line("common", *path) if path else None
 
 
-def read_study_file(file: Path, *, overrides: Sequence[str] = (), scale: str | None = None) -> StudyFile:
+def read_study_file(
+    file: Path,
+    *,
+    overrides: Sequence[str] = (),
+    scale: str | None = None,
+    base: Path | None = None,
+    common: Mapping[str, Any] | None = None,
+) -> StudyFile:
     """Read a study.
 
     Args:
         file: The YAML file.
         overrides: ``key=value`` on the common configuration, or ``axes.NAME=[...]`` for fewer or other levels.
         scale: Which of its ``scales``; default: the first.
+        base: Where relative paths of its configurations start; default: the file's folder.
+        common: Further common settings, merged into the file's.
 
     Raises:
         HoldfastError: A mistake, in one sentence with its line.
@@ -145,20 +167,20 @@ def read_study_file(file: Path, *, overrides: Sequence[str] = (), scale: str | N
         for part in overrides:
             if part.startswith("axes."):
                 _override_axis(raw, part)
-        common = _mapping(raw, "common")
+        shared = merged(_mapping(raw, "common"), common or {})
         axes = _axes(raw)
-        common = _overridden(common, [part for part in overrides if not part.startswith("axes.")], axes)
+        shared = _overridden(shared, [part for part in overrides if not part.startswith("axes.")], axes)
         zipped, exclude, own = (_list(raw, key) for key in ("zip", "exclude", "points"))
         of, origins = _recipes(raw, axes)
         cells = make_cells(axes, zipped=zipped, exclude=exclude, own=own)
         check_apart(axes)
         choices = read_choices(_mapping(raw, "select"), axes)
-        digest = hashlib.sha256("\0".join((text, name, *overrides)).encode()).hexdigest()
+        digest = hashlib.sha256("\0".join((text, name, *overrides, repr(common))).encode()).hexdigest()
         return StudyFile(
             title=str(raw.get("title", file.stem)),
             about=" ".join(str(raw.get("about", "")).split()),
-            base=file.resolve().parent,
-            common=common,
+            base=file.resolve().parent if base is None else base,
+            common=shared,
             axes=axes,
             cells=cells,
             choices=choices,
