@@ -117,11 +117,11 @@ def main() -> None:
     """A study with slow points in processes."""
     from holdfast import stopping
 
-    stopping.raise_when_asked()
-    study, folder, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    work = Engine(read_study_file(study), folder)
     try:
-        work.run(Processes(folder, workers, threads=1, performer=Slow))
+        stopping.raise_when_asked()
+        folder = Path(sys.argv[2])
+        work = Engine(read_study_file(Path(sys.argv[1])), folder)
+        work.run(Processes(folder, int(sys.argv[3]), threads=1, performer=Slow))
     except KeyboardInterrupt:
         sys.exit(stopping.exit_code())
 

@@ -18,7 +18,7 @@ from holdfast.errors import HoldfastError
 from holdfast.files.digest import sha256
 from holdfast.files.places import path_of
 from holdfast.studies.choices import Choice
-from holdfast.studies.grid import Cell
+from holdfast.studies.grid import Combination
 from holdfast.studies.merging import merged
 from holdfast.studies.studyfile import StudyFile
 from holdfast.values import JSON
@@ -135,16 +135,16 @@ class Planner:
             self._add(found, key, config, "scores", cell, place)
         return found
 
-    def _waiting(self, cell: Cell, impossible: str | None) -> Planned:
+    def _waiting(self, cell: Combination, impossible: str | None) -> Planned:
         """A point whose configuration is not known yet: its key stands for its levels until it is."""
         key = _digest({"levels": dict(cell.levels), "common": self.study.common, "waiting": True})
         return Planned(key, cell.levels, {}, f"points/{key}", impossible)
 
-    def _place(self, cell: Cell, key: str) -> str:
+    def _place(self, cell: Combination, key: str) -> str:
         # Studies of the old form keep a folder a recipe, by its name.
         return cell.levels["recipe"] if self.study.named else f"points/{key}"
 
-    def _add(self, found: Agenda, key: str, config: JSON, want: Want, cell: Cell, place: str) -> None:
+    def _add(self, found: Agenda, key: str, config: JSON, want: Want, cell: Combination, place: str) -> None:
         if (key, want) in found.jobs:
             return
         needs = needed = None
@@ -169,7 +169,7 @@ class Planner:
             lot=lot,
         )
 
-    def _check(self, cell: Cell, patches: Sequence[JSON]) -> tuple[str, JSON]:
+    def _check(self, cell: Combination, patches: Sequence[JSON]) -> tuple[str, JSON]:
         """Key and minimal configuration of a cell."""
         raw = self.study.settings(cell, [patch for patch in patches if "lr" not in patch])
         for patch in patches:
@@ -188,7 +188,7 @@ class Planner:
             self._checked[text] = self._key(config), config
         return self._checked[text]
 
-    def _with_rate(self, raw: JSON, rate: Any, cell: Cell) -> JSON:
+    def _with_rate(self, raw: JSON, rate: Any, cell: Combination) -> JSON:
         """A rate for every component that is tuned and names none itself."""
         patch: JSON = {}
         for component, part in raw.get("tune", {}).items():
@@ -228,7 +228,7 @@ class Planner:
         found: Agenda,
     ) -> dict[tuple[str, ...], str | None]:
         """Group of levels -> the chosen level; ``None`` while candidates are missing; :data:`NONE` and why."""
-        groups: dict[tuple[str, ...], list[Cell]] = {}
+        groups: dict[tuple[str, ...], list[Combination]] = {}
         for cell in self.study.cells:
             groups.setdefault(tuple(cell.levels[axis] for axis in choice.per), []).append(cell)
         result: dict[tuple[str, ...], str | None] = {}
@@ -255,7 +255,7 @@ class Planner:
         self,
         choice: Choice,
         candidate: tuple[str, JSON],
-        cells: Sequence[Cell],
+        cells: Sequence[Combination],
         before: Sequence[Mapping[tuple[str, ...], str | None]],
         measured: Measured,
         found: Agenda,
@@ -266,7 +266,7 @@ class Planner:
         seen: set[str] = set()
         waiting, reason = False, None
         for cell in cells:
-            stands_for = Cell({**cell.levels, **choice.fixed}, cell.own)
+            stands_for = Combination({**cell.levels, **choice.fixed}, cell.own)
             patches = self._chosen_patches(stands_for, before)
             if isinstance(patches, str):
                 waiting, reason = waiting or not patches, patches or reason
@@ -275,7 +275,7 @@ class Planner:
             if key in seen:
                 continue
             seen.add(key)
-            title = Cell({**stands_for.levels, choice.axis.name: f"{choice.axis.name} {level}"})
+            title = Combination({**stands_for.levels, choice.axis.name: f"{choice.axis.name} {level}"})
             self._add(found, key, config, "validation", title, f"points/{key}")
             value = measured(key)
             if isinstance(value, str):
@@ -296,7 +296,9 @@ class Planner:
             "candidates": sorted(seen),
         }
 
-    def _chosen_patches(self, cell: Cell, chosen: Sequence[Mapping[tuple[str, ...], str | None]]) -> list[JSON] | str:
+    def _chosen_patches(
+        self, cell: Combination, chosen: Sequence[Mapping[tuple[str, ...], str | None]]
+    ) -> list[JSON] | str:
         """What was chosen for a cell; empty text: not yet; text: why nothing could be."""
         patches = []
         for choice, levels in zip(self.study.choices, chosen, strict=False):

@@ -27,7 +27,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Combination:
     """One combination of levels; ``own`` is the patch of a cell that was written out."""
 
     levels: Mapping[str, str]
@@ -45,7 +45,7 @@ def make_cells(
     zipped: Sequence[Sequence[str]] = (),
     exclude: Sequence[Mapping[str, Any]] = (),
     own: Sequence[Mapping[str, Any]] = (),
-) -> list[Cell]:
+) -> list[Combination]:
     """Every cell once, those of the product first, in the order of the axes.
 
     Args:
@@ -59,7 +59,7 @@ def make_cells(
         HoldfastError: An axis or level that is not there, axes of different length that are to move together, an
             exclusion that hits nothing, the same cell twice, or no cell at all; ``key`` is the place in the file.
     """
-    cells = [Cell(levels) for levels in _product(axes, zipped)]
+    cells = [Combination(levels) for levels in _product(axes, zipped)]
     for place, rule in enumerate(exclude):
         wanted = {axis: _levels(axes, axis, value, f"exclude.{place}") for axis, value in rule.items()}
         kept = [cell for cell in cells if not all(cell.levels[axis] in levels for axis, levels in wanted.items())]
@@ -134,7 +134,7 @@ def _levels(axes: Mapping[str, Axis], axis: str, value: Any, key: str) -> set[st
     return names
 
 
-def _own(axes: Mapping[str, Axis], row: Mapping[str, Any], key: str) -> Cell:
+def _own(axes: Mapping[str, Axis], row: Mapping[str, Any], key: str) -> Combination:
     own = row.get("set", {})
     if not isinstance(own, Mapping):
         raise HoldfastError("'set' is not a mapping of settings", key=f"{key}.set", remedy="write set: {train: {...}}")
@@ -148,7 +148,7 @@ def _own(axes: Mapping[str, Axis], row: Mapping[str, Any], key: str) -> Cell:
         levels[name] = level_name(row[name])
         if not own:
             _levels(axes, name, row[name], key)
-    return Cell(levels, dict(own))
+    return Combination(levels, dict(own))
 
 
 def level_name(value: Any) -> str:

@@ -14,7 +14,7 @@ from holdfast.config.documents import read_document
 from holdfast.errors import HoldfastError, nearest
 from holdfast.studies.axes import SECTIONS, check_apart, make_axis
 from holdfast.studies.choices import Choice, read_choices
-from holdfast.studies.grid import Axis, Cell, level_name, make_cells
+from holdfast.studies.grid import Axis, Combination, level_name, make_cells
 from holdfast.studies.merging import merged, paths_of
 from holdfast.values import JSON
 
@@ -52,7 +52,7 @@ class StudyFile:
     base: Path
     common: JSON
     axes: Mapping[str, Axis]
-    cells: Sequence[Cell]
+    cells: Sequence[Combination]
     choices: Sequence[Choice]
     named: bool
     of: Mapping[str, str]
@@ -63,7 +63,7 @@ class StudyFile:
     digest: str
     source: SourceText = field(repr=False, compare=False)
 
-    def settings(self, cell: Cell, chosen: Sequence[JSON] = ()) -> JSON:
+    def settings(self, cell: Combination, chosen: Sequence[JSON] = ()) -> JSON:
         """The run configuration of a cell as a mapping, not yet checked; ``chosen``: patches of choices."""
         result = dict(self.common)
         # Settings last, so that an option of a method is not replaced along with it.
@@ -73,7 +73,7 @@ class StudyFile:
             result = merged(result, patch)
         return result
 
-    def patch(self, axis: str, level: str, cell: Cell) -> JSON:
+    def patch(self, axis: str, level: str, cell: Combination) -> JSON:
         """What a level stands for; nothing where a cell that was written out says it itself."""
         known = self.axes[axis].levels
         if level not in known and cell.own:
@@ -121,7 +121,7 @@ class SourceText:
                 error.line = error.line or (self.line(*error.key) if error.key else None)
             raise
 
-    def locate_in_cell(self, error: HoldfastError, study: StudyFile, cell: Cell) -> None:
+    def locate_in_cell(self, error: HoldfastError, study: StudyFile, cell: Combination) -> None:
         """Give a mistake in a cell's configuration the line that set it: an axis's, else the common one."""
         if error.file is not None:
             return
