@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chat": ("holdfast.cli.chat:chat", "Ask the base and the tuned model of a run, side by side."),
     "compare": ("holdfast.cli.compare:compare", "What was gained and forgotten between two prediction sets."),
     "score": ("holdfast.cli.score:score", "Official metrics for prediction files of any tool."),
+    "compose": ("holdfast.cli.compose:compose", "Put a model together from a vision encoder and a language model."),
     "export": ("holdfast.cli.export:export", "Write a run as a plain transformers model or PEFT adapter."),
     "methods": ("holdfast.cli.methods:methods", "List every method, stabiliser and fusion."),
     "data": ("holdfast.cli.data:app", "Check your examples; turn official downloads into examples."),
