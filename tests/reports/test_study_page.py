@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from holdfast.reports.study import inlined, write_study_page
-from holdfast.reports.study.figures import paradigm_of, spread, study_figures
+from holdfast.reports.study.figures import paradigm_of, study_figures
 from holdfast.reports.study.sentences import front_of, study_sentences
-from holdfast.results.points import Results, read_results
+from holdfast.results.measured import measured
+from holdfast.results.points import Results, read_items, read_results
 from tests.reports.test_explorer import NASTY, Page, page_of
 from tests.support.study_folder import make_study
 
@@ -35,7 +36,7 @@ def page(results: Results) -> Page:
 
 def test_a_recipe_is_its_levels_and_its_figures_are_means_over_targets_then_seeds(results: Results) -> None:
     figures = study_figures(results)
-    assert figures.names[:3] == ("full · 50", "full · 150", "lora · 50")
+    assert figures.names[:3] == ("full / 50", "full / 150", "lora / 50")
     assert [view.name for view in figures.views] == ["all", "digits", "letters"]
     full = figures.whole.recipes[0]
     own = {(p.levels["target"], p.levels["seed"]): p.scores["E"] for p in results.points[:4]}
@@ -46,14 +47,19 @@ def test_a_recipe_is_its_levels_and_its_figures_are_means_over_targets_then_seed
     assert figures.whole.targets == ("digits", "letters") and figures.whole.sources == ("color", "count")
 
 
-def test_the_interval_over_seeds_is_students() -> None:
-    from scipy import stats
-
-    values = [3.0, 5.0, 10.0]
-    low, high = stats.t.interval(0.95, 2, loc=statistics.fmean(values), scale=stats.sem(values))
-    assert spread(values).interval == pytest.approx((low, high))
-    assert spread([4.0], items=[1, 6]).interval == (1.0, 6.0) and spread([4.0]).interval is None
-    assert spread([]).mean is None
+def test_intervals_are_those_of_the_results(results: Results) -> None:
+    items = read_items(results)
+    figures = study_figures(results, items)
+    for letter in "EFO":
+        one = measured(results, letter, items)
+        for recipe in figures.whole.recipes:
+            effect = one.mean(one.recipes.index(tuple(recipe.levels.values())))
+            shown = getattr(recipe, letter)
+            assert effect is not None and shown.interval == effect.interval() and shown.mean == effect.value
+            assert shown.basis == "items and seeds"
+    digits = measured(results, "E", items, {"target": ["digits"]}).mean(0)
+    assert digits is not None and figures.views[1].recipes[0].E.interval == digits.interval()
+    assert study_figures(results).whole.recipes[0].E.basis == "seeds"
 
 
 def test_paradigms_beyond_the_three_have_marks_of_their_own() -> None:
@@ -62,7 +68,7 @@ def test_paradigms_beyond_the_three_have_marks_of_their_own() -> None:
 
 
 def test_the_page_opens_with_who_learned_most_and_who_kept_it(results: Results, page: Page) -> None:
-    figures = study_figures(results)
+    figures = study_figures(results, read_items(results))
     told = study_sentences(figures)
     most = max(figures.whole.placed, key=lambda recipe: recipe.E.mean or 0)
     assert told[0].startswith(f"{most.name} gained most")

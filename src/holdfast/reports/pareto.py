@@ -1,79 +1,82 @@
-"""The picture: how much of the target each recipe learned against how much of the sources it kept."""
+"""The picture for papers: gain on the target against change of the sources, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from holdfast.files import beside
-from holdfast.reports.tables import source_mean, target_mean
+from holdfast.reports.charts.front import pareto_front
+from holdfast.reports.charts.gains import GainMark, clipped_reach
 
-COLOURS = {
-    "selective": "#1b6ca8",
-    "additive": "#b3541e",
-    "reparameterization": "#3a7d44",
-    "baseline": "#555555",
+LOOKS = {
+    "selective": ("#1b6ca8", "o"),
+    "additive": ("#b3541e", "^"),
+    "reparameterization": ("#2f7a42", "D"),
+    "mixed": ("#7a4b9c", "s"),
+    "baseline": ("#5f6664", "P"),
 }
+"""Paradigm -> colour and marker, as on the page in light."""
+
+MOST_NAMES = 30
 
 
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other one beats in both coordinates, by the first coordinate."""
-    front = [
-        index
-        for index, (x, y) in enumerate(points)
-        if not any((a >= x and b >= y) and (a > x or b > y) for a, b in points)
-    ]
-    return sorted(front, key=lambda index: points[index])
+def draw_pareto(
+    marks: Sequence[GainMark], files: Sequence[Path], *, title: str = "", where: str = "the target"
+) -> None:
+    """Draw one picture to every file; its suffix (.png, .svg, .pdf) decides the format.
 
-
-def draw_pareto(entries: Sequence[Mapping[str, Any]], file: Path, *, title: str = "") -> None:
-    """Draw to ``file``; the suffix (.png, .svg) decides the format.
-
-    The horizontal axis is the mean source score after tuning, the vertical one the target's; both in points. The
-    base stands as a cross, the front of undominated recipes is joined by a line.
+    Up is gain on the target, right is kept, both in points. The base stands as a cross at zero and zero, bars are the
+    intervals, and a line joins the recipes that no other one beats in both.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    matplotlib.rcParams["svg.hashsalt"] = "holdfast"
-    named = [(entry, source_mean(entry, "after"), target_mean(entry, "after")) for entry in entries]
-    placed = [(entry, x, y) for entry, x, y in named if x is not None and y is not None]
-    if not placed:
+    if not marks:
         return
+    matplotlib.rcParams["svg.hashsalt"] = "holdfast"
     figure, axes = pyplot.subplots(figsize=(7.2, 4.6), dpi=160)
-    base_x, base_y = source_mean(placed[0][0], "before"), target_mean(placed[0][0], "before")
-    assert base_x is not None and base_y is not None
-    axes.plot([base_x], [base_y], marker="x", color="#222222", markersize=8, markeredgewidth=2, linestyle="none")
-    axes.axvline(base_x, color="#bbbbbb", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    axes.annotate(
-        "untouched base", (base_x, base_y), xytext=(-6, 6), textcoords="offset points", ha="right", fontsize=8
-    )
-    points = [(x, y) for _, x, y in placed]
-    front = pareto_front(points)
-    axes.plot(*zip(*(points[i] for i in front), strict=True), color="#999999", linewidth=1, zorder=1)
+    for line in (axes.axvline, axes.axhline):
+        line(0.0, color="#bbbbbb", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    axes.plot([0.0], [0.0], marker="x", color="#222222", markersize=8, markeredgewidth=2, linestyle="none")
+    front = pareto_front([(mark.x, mark.y) for mark in marks])
+    axes.plot([marks[i].x for i in front], [marks[i].y for i in front], color="#999999", linewidth=1, zorder=1)
     seen: set[str] = set()
-    for entry, x, y in placed:
-        paradigm = str(entry["paradigm"]).split(" + ", maxsplit=1)[0]
-        label = None if paradigm in seen else paradigm
-        seen.add(paradigm)
-        axes.plot([x], [y], "o", color=COLOURS.get(paradigm, "#555555"), markersize=6.5, label=label, zorder=3)
-    _annotate(axes, [(str(entry["name"]), x, y) for entry, x, y in placed])
-    axes.set_xlabel("mean score on the source tasks after tuning (kept)")
-    axes.set_ylabel("score on the target after tuning (learned)")
+    for place, mark in enumerate(marks):
+        colour, marker = LOOKS.get(mark.paradigm, LOOKS["baseline"])
+        label = None if mark.paradigm in seen else mark.paradigm
+        seen.add(mark.paradigm)
+        axes.plot([mark.x], [mark.y], marker, color=colour, markersize=6.5, label=label, linestyle="none", zorder=3)
+        if len(marks) <= MOST_NAMES or place in front:
+            _bars(axes, mark, colour)
+    (left, right), (bottom, top) = clipped_reach(marks)
+    axes.set_xlim(left - 0.06 * (right - left), right + 0.06 * (right - left))
+    axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
+    named = sorted(range(len(marks)), key=lambda i: (i not in front, -marks[i].y))[:MOST_NAMES]
+    _annotate(axes, [("untouched base", 0.0, 0.0), *((marks[i].name, marks[i].x, marks[i].y) for i in named)])
+    axes.set_xlabel("change on the sources, points (right is kept)")
+    axes.set_ylabel(f"gain on {where}, points")
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#eeeeee", linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
-    axes.margins(x=0.09, y=0.09)
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=5)
     figure.tight_layout()
-    kind = file.suffix.removeprefix(".")
-    with beside(file) as partial:
-        figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    for file in files:
+        kind = file.suffix.removeprefix(".")
+        with beside(file) as partial:
+            figure.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else None)
     pyplot.close(figure)
+
+
+def _bars(axes: Any, mark: GainMark, colour: str) -> None:
+    if mark.x_interval:
+        axes.plot(mark.x_interval, [mark.y] * 2, color=colour, linewidth=1, alpha=0.6, zorder=2)
+    if mark.y_interval:
+        axes.plot([mark.x] * 2, mark.y_interval, color=colour, linewidth=1, alpha=0.6, zorder=2)
 
 
 def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
@@ -85,8 +88,8 @@ def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     edges = [(7, -3, "left"), (-7, -3, "right"), (0, 8, "center"), (0, -14, "center")]
-    corners = [(7, 7, "left"), (7, -13, "left"), (-7, 7, "right"), (-7, -13, "right")]
-    sides = edges + corners
+    corners = [(5, 4, "left"), (5, -11, "left"), (-5, 4, "right"), (-5, -11, "right")]
+    sides = corners + edges
     dots = [axes.transData.transform((x, y)) for _, x, y in names]
     taken: list[Any] = []
     for name, x, y in sorted(names, key=lambda item: -item[2]):

@@ -9,7 +9,6 @@ from typing import Any
 
 from holdfast.files.places import path_of
 from holdfast.reports.explorer import Section, write_report
-from holdfast.reports.pareto import draw_pareto
 from holdfast.reports.run_details import run_details
 from holdfast.reports.tables import COLUMNS, cells, warnings_of
 from holdfast.runs.still_learning import RULE
@@ -66,29 +65,17 @@ def picture_roots(run: Path, base: Path) -> list[Path]:
 
 
 def write_study_report(out: Path, title: str, entries: Sequence[Mapping[str, Any]]) -> Path:
-    """The report of a study folder, with the Pareto picture beside it; returns its path."""
-    draw_pareto(entries, out / "pareto.png", title=title)
-    draw_pareto(entries, out / "pareto.svg", title=title)
-    comparisons = {
-        entry["name"]: compare(out / entry["name"] / "base", out / entry["name"], target=next(iter(entry["target"])))
-        for entry in entries
-    }
-    sections = [replace(_recipes(entries), lead=True)]
-    if (out / "pareto.svg").exists():
-        caption = "Up is learned, right is kept. The line joins the recipes that no other one beats in both."
-        sections.append(Section("Learned against kept", picture=out / "pareto.svg", caption=caption, lead=True))
-    origins = [(entry["name"], entry["method"], entry.get("origin") or "-") for entry in entries]
-    sections.append(
-        Section("Where the settings come from", columns=("recipe", "method", "origin"), rows=origins, folded=True)
-    )
-    sections += [*_warnings(entries), _sources(entries)]
-    return write_report(
-        out / "report.html",
-        title,
-        comparisons,
-        sections=sections,
-        images=[out / ".base" / "images"],
-    )
+    """The report of a folder of runs, a recipe each, with the picture beside it; returns its path."""
+    from holdfast.reports.study import write_study_page
+    from holdfast.results.points import Point, Results
+
+    names = [str(entry["name"]) for entry in entries]
+    points = [
+        Point(name, {"recipe": name}, "finished", None, dict(entry), out / name)
+        for name, entry in zip(names, entries, strict=True)
+    ]
+    axes = {"recipe": tuple(names)}
+    return write_study_page(Results(title, "", axes, tuple(points), (), {}, out), out)
 
 
 def _recipes(entries: Sequence[Mapping[str, Any]]) -> Section:
@@ -109,12 +96,3 @@ def _warnings(entries: Sequence[Mapping[str, Any]]) -> list[Section]:
     lines = [f"{', '.join(names)}: {warning}" if several else warning for warning, names in told.items()]
     rule = f"A run is still learning where {RULE}." if any(entry.get("still_learning") for entry in entries) else ""
     return [Section("What limits these figures", text=rule, lines=lines)]
-
-
-def _sources(entries: Sequence[Mapping[str, Any]]) -> Section:
-    names = list(entries[0]["sources"])
-    before = ["untouched base", *(f"{entries[0]['sources'][name]['before']:.1f}" for name in names)]
-    floors = [entries[0]["sources"][name].get("blind_floor") for name in names]
-    rows = [["without the image", *("–" if floor is None else f"{floor['score']:.1f}" for floor in floors)], before]
-    rows += [[entry["name"], *(f"{entry['sources'][name]['after']:.1f}" for name in names)] for entry in entries]
-    return Section("Which skills went", columns=("recipe", *names), rows=rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from holdfast.reports.charts.front import pareto_front
 from holdfast.reports.charts.svg import (
     PARADIGMS,
     Box,
@@ -23,10 +24,11 @@ from holdfast.reports.charts.svg import (
     spanning,
 )
 from holdfast.reports.numbers import between, number
-from holdfast.reports.pareto import pareto_front
 
 MOST_NAMES = 40
 MOST_SEED_DOTS = 400
+CROWD = 60
+"""Recipes beyond which only those on the front show their intervals without being pointed at."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,7 @@ def gains_chart(name: str, marks: Sequence[GainMark], *, interval_words: str, wh
 
 def _draw(marks: Sequence[GainMark], width: float, height: float, about: str, where: str) -> Markup:
     dots = [run for mark in marks for run in mark.runs] if sum(len(m.runs) for m in marks) <= MOST_SEED_DOTS else []
-    xs, ys = [mark.x for mark in marks], [mark.y for mark in marks]
-    xs = reach([0.0, *xs, *(run[0] for run in dots)], [mark.x_interval for mark in marks])
-    ys = reach([0.0, *ys, *(run[1] for run in dots)], [mark.y_interval for mark in marks])
+    xs, ys = clipped_reach(marks, dots)
     x = spanning(xs, start=48.0, end=width - 14)
     y = spanning(ys, start=height - 50, end=34.0)
     base = (x.at(0.0), y.at(0.0))
@@ -106,6 +106,7 @@ def _draw(marks: Sequence[GainMark], width: float, height: float, about: str, wh
     front = pareto_front([(mark.x, mark.y) for mark in marks])
     joined = " ".join(f"{short(x.at(marks[i].x))},{short(y.at(marks[i].y))}" for i in front)
     seeds = [_run_dot(mark, run, x, y) for mark in marks for run in mark.runs] if dots else []
+    bars = [_bars(mark, x, y, quiet=len(marks) > CROWD and i not in front) for i, mark in enumerate(marks)]
     order = sorted(range(len(marks)), key=lambda i: (i not in front, -marks[i].y))
     labelled = [(f"{i}", marks[i]) for i in order[:MOST_NAMES]]
     within = Box(x.start - 30, y.end - 4, width, y.start + 2)
@@ -122,29 +123,45 @@ def _draw(marks: Sequence[GainMark], width: float, height: float, about: str, wh
         *zero,
         *cross,
         element("polyline", class_="front", points=joined),
+        *bars,
         *seeds,
         element("g", *names, aria_hidden="true"),
-        *(_mark(mark, x, y) for mark in reversed([marks[i] for i in order])),
+        *(_mark(marks[i], x, y, quiet=len(marks) > CROWD and i not in front) for i in reversed(order)),
         about=about,
     )
 
 
-def _mark(mark: GainMark, x: Scale, y: Scale) -> Markup:
-    at = (x.at(mark.x), y.at(mark.y))
-    bars = []
+def clipped_reach(
+    marks: Sequence[GainMark], runs: Sequence[tuple[float, float, str, str]] = ()
+) -> tuple[list[float], list[float]]:
+    """The ends of both axes: the base, every mark and run, and of the intervals what leaves those most of the place."""
+    xs, ys = [0.0, *(mark.x for mark in marks)], [0.0, *(mark.y for mark in marks)]
+    return (
+        reach([*xs, *(run[0] for run in runs)], [mark.x_interval for mark in marks]),
+        reach([*ys, *(run[1] for run in runs)], [mark.y_interval for mark in marks]),
+    )
+
+
+def _bars(mark: GainMark, x: Scale, y: Scale, *, quiet: bool) -> Markup:
+    """Both intervals; behind the names, so that no name is struck through."""
+    at, bars = (x.at(mark.x), y.at(mark.y)), []
     if mark.x_interval:
         low, high = (x.clipped(limit) for limit in mark.x_interval)
         bars.append(element("line", class_=f"bar {mark.paradigm}", x1=low, x2=high, y1=at[1], y2=at[1]))
     if mark.y_interval:
         low, high = (y.clipped(limit) for limit in mark.y_interval)
         bars.append(element("line", class_=f"bar {mark.paradigm}", x1=at[0], x2=at[0], y1=low, y2=high))
+    return element("g", *bars, class_="bars quiet" if quiet else "bars", data_recipe=mark.number)
+
+
+def _mark(mark: GainMark, x: Scale, y: Scale, *, quiet: bool) -> Markup:
+    at = (x.at(mark.x), y.at(mark.y))
     return element(
         "a",
-        *bars,
-        element("circle", class_="hit", cx=at[0], cy=at[1], r=13),
-        shape(mark.paradigm, at[0], at[1], 6.0),
+        element("circle", class_="hit", cx=at[0], cy=at[1], r=7 if quiet else 13),
+        shape(mark.paradigm, at[0], at[1], 3.5 if quiet else 6.0),
         href=mark.href,
-        class_="mark",
+        class_="mark quiet" if quiet else "mark",
         data_recipe=mark.number,
         data_tip=mark.tip,
         aria_label=mark.tip.replace("\n", ", "),

@@ -108,7 +108,7 @@ class Scale:
 
 def _round_step(raw: float) -> float:
     power = 10.0 ** math.floor(math.log10(raw))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.9)
 
 
 def spanning(values: Sequence[float], *, start: float, end: float, room: float = 0.06, least: float = 1.0) -> Scale:
@@ -197,7 +197,12 @@ class Box:
 
 
 def place_labels(
-    marks: Sequence[tuple[str, float, float]], within: Box, *, size: float = 12.0, reach: float = 11.0
+    marks: Sequence[tuple[str, float, float]],
+    within: Box,
+    *,
+    size: float = 12.0,
+    reach: float = 11.0,
+    around: bool = True,
 ) -> list[tuple[str, float, float, str]]:
     """A free place for each name beside its mark.
 
@@ -206,27 +211,22 @@ def place_labels(
         within: Where texts may stand.
         size: Of the letters.
         reach: From the mark's centre to the text.
+        around: Whether a name may stand on any side; else to the right only.
 
     Returns:
-        ``(name, x, y, text-anchor)`` of the names that found a place on one of eight sides.
+        ``(name, x, y, text-anchor)`` of the names that found a place.
     """
     taken = [Box(x - 6, y - 6, x + 6, y + 6) for _, x, y in marks]
     placed = []
     for name, x, y in marks:
         width, half = text_width(name, size), size / 2
-        sides = [
-            (x + reach, y + 4, "start", Box(x + reach, y - half, x + reach + width, y + half)),
-            *(
-                (x + reach, y + 4 + d, "start", Box(x + reach, y + d - half, x + reach + width, y + d + half))
-                for d in (-10, 10)
-            ),
-            (x - reach, y + 4, "end", Box(x - reach - width, y - half, x - reach, y + half)),
-        ]
-        for dy in (-reach - 3, reach + 9):
-            middle = y + dy - 4
-            sides.append((x, y + dy, "middle", Box(x - width / 2, middle - half, x + width / 2, middle + half)))
-            sides.append((x + 6, y + dy, "start", Box(x + 6, middle - half, x + 6 + width, middle + half)))
-            sides.append((x - 6, y + dy, "end", Box(x - 6 - width, middle - half, x - 6, middle + half)))
+        sides = [_beside(x + 7, y + dy, half, width, "start") for dy in (-6, 14)]
+        sides += [_beside(x - 7, y + dy, half, width, "end") for dy in (-6, 14)]
+        sides += [_beside(x + reach, y + 4 + dy, half, width, "start") for dy in (0, -10, 10)]
+        sides.append(_beside(x - reach, y + 4, half, width, "end"))
+        sides += [_beside(x, y + dy, half, width, "middle") for dy in (-reach - 3, reach + 9)]
+        if not around:
+            sides = sides[4:7]
         for left, base, anchor, box in sides:
             inside = within.left <= box.left and box.right <= within.right and within.top <= box.top
             if inside and box.bottom <= within.bottom and not any(box.hits(other) for other in taken):
@@ -234,3 +234,10 @@ def place_labels(
                 placed.append((name, left, base, anchor))
                 break
     return placed
+
+
+def _beside(x: float, base: float, half: float, width: float, anchor: str) -> tuple[float, float, str, Box]:
+    """A text's place and the box it takes."""
+    left = x if anchor == "start" else x - width if anchor == "end" else x - width / 2
+    middle = base - 4
+    return x, base, anchor, Box(left, middle - half, left + width, middle + half)

@@ -8,9 +8,9 @@
   const LISTS = [...OUTCOMES, "all"];
   const ABOUT = { forgot: "Forgot", learned: "Learned", kept: "Kept", never: "Never right", all: "All" };
   const PAGE = 50;
-  const state = { recipe: 0, task: 0, list: "forgot", query: "", kind: "", swap: "", cell: "", mode: "list", page: 0, item: "" };
+  const state = { recipe: 0, task: 0, list: "forgot", query: "", kind: "", swap: "", cell: "", side: "after", mode: "list", page: 0, item: "" };
   const MODES = ["list", "gallery", "confusion"];
-  const OWN = [KEY, "task", "list", "query", "kind", "swap", "cell", "mode", "item", "page"];
+  const OWN = [KEY, "task", "list", "query", "kind", "swap", "cell", "side", "mode", "item", "page"];
   const blocks = new Map();
   let pictures = [];
   let view = { rows: [], shared: null, own: null };
@@ -77,40 +77,44 @@
     for (const i of rows) if (said(s, i) !== said(o, i)) counts.set(swapOf(s, o, i), (counts.get(swapOf(s, o, i)) ?? 0) + 1);
     const common = [...counts].filter(([, n]) => n > 1).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, 8);
     const narrowed = state.swap ? rows.filter((i) => swapOf(s, o, i) === state.swap) : rows;
-    return { rows: state.cell ? narrowed.filter((i) => cellOf(s, o, i) === state.cell) : narrowed, whole: narrowed, common };
+    return { rows: state.cell ? narrowed.filter((i) => cellOf(s, answering(s, o), i) === state.cell) : narrowed, whole: narrowed, common };
   };
 
   // ---- confusion: what was right against what was answered -------------------------------------------------------
   const right = (s, i) => (s.references[i][0] ?? "").replace(/ ×\d+$/, "");
-  const cellOf = (s, o, i) => JSON.stringify([right(s, i), said(o, i)]);
+  const cellOf = (s, side, i) => JSON.stringify([right(s, i), said(side, i)]);
+  const answering = (s, o) => (state.side === "before" ? s : o);
   const MOST = 14;
   const ranked = (counts) => [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).map(([text]) => text);
   const tally = (texts) => { const counts = new Map(); for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1); return counts; };
   const drawConfusion = () => {
     const { whole, shared, own } = view;
     const rows = ranked(tally(whole.map((i) => right(shared, i))));
-    const answers = ranked(tally(whole.map((i) => said(own, i))));
+    const shown = answering(shared, own);
+    const answers = ranked(tally(whole.map((i) => said(shown, i))));
     const shownRows = rows.slice(0, MOST).sort(natural);
     const known = new Set(shownRows);
     const columns = [...shownRows.filter((text) => answers.includes(text)), ...answers.filter((text) => !known.has(text))].slice(0, MOST);
-    const before = tally(whole.map((i) => JSON.stringify([right(shared, i), said(shared, i)])));
+    const before = tally(whole.map((i) => cellOf(shared, shared, i)));
     const after = tally(whole.map((i) => cellOf(shared, own, i)));
-    const most = Math.max(1, ...after.values());
+    const counted = state.side === "before" ? before : after;
+    const most = Math.max(1, ...counted.values());
     const cell = (row, column) => {
       const pair = JSON.stringify([row, column]);
-      const count = after.get(pair) ?? 0;
-      const was = before.get(pair) ?? 0;
+      const count = counted.get(pair) ?? 0;
       const node = make("td", { class: row === column ? "same" : "other", style: `--share:${Math.round(100 * Math.sqrt(count / most))}%` });
       if (count) {
         node.append(make("button", { type: "button", "aria-pressed": String(state.cell === pair), text: number(count),
-          "data-tip": `${short(row)} answered as ${short(column)}\nafter ${number(count)}, before ${number(was)}`,
+          "data-tip": `${short(row)} answered as ${short(column)}\nbefore ${number(before.get(pair) ?? 0)}, after ${number(after.get(pair) ?? 0)}`,
           onclick: () => go({ cell: state.cell === pair ? "" : pair, mode: "confusion" }) }));
       }
       return node;
     };
     const left = rows.length - shownRows.length + Math.max(0, new Set([...answers, ...shownRows]).size - columns.length);
     $("confusion").replaceChildren(
-      make("p", { class: "dim", text: `Down: what is right. Across: what the tuned model answered. ${left ? "The commonest are shown. " : ""}A click lists the items of a cell.` }),
+      make("div", { class: "modes", role: "group", "aria-label": "Whose answers" }, ...["before", "after"].map((side) => make(
+        "button", { type: "button", "aria-pressed": String(side === state.side), text: side === "before" ? "Before" : "After", onclick: () => go({ side, cell: "" }) }))),
+      make("p", { class: "dim", text: `Down: what is right. Across: what was answered ${state.side === "before" ? "before" : "after"} tuning. ${left ? "The commonest are shown. " : ""}A click lists the items of a cell.` }),
       make("div", { class: "scroll" }, make("table", {},
         make("caption", { class: "sr", text: `Answers to ${task().name} by what is right` }),
         make("thead", {}, make("tr", {}, make("th", { scope: "col", text: "right \\ answered" }), ...columns.map((text) => make("th", { scope: "col", title: text, text: short(text, 14) })))),
@@ -342,6 +346,7 @@
     parts.set("task", task().name);
     parts.set("list", state.list);
     if (state.mode !== "list") parts.set("mode", state.mode);
+    if (state.side !== "after") parts.set("side", state.side);
     for (const name of ["query", "kind", "swap", "cell", "item"]) if (state[name]) parts.set(name, state[name]);
     if (state.page && !state.item) parts.set("page", state.page + 1);
     history.replaceState(null, "", `#${parts}`);
@@ -362,6 +367,7 @@
     state.kind = isKind[parts.get("kind")] ? parts.get("kind") : "";
     state.swap = parts.get("swap") ?? "";
     state.cell = parts.get("cell") ?? "";
+    state.side = parts.get("side") === "before" ? "before" : "after";
     state.mode = MODES.includes(parts.get("mode")) ? parts.get("mode") : "list";
     state.page = Math.max(0, (Number.parseInt(parts.get("page"), 10) || 1) - 1);
     await draw();
@@ -386,7 +392,8 @@
     const pill = event.target.closest("[data-pick]");
     if (pill) goRecipe(pill.dataset.pick);
     const mode = event.target.closest("[data-mode]");
-    if (mode) go({ mode: mode.dataset.mode, cell: mode.dataset.mode === "confusion" ? state.cell : "" });
+    // A list of one outcome has nothing to confuse, so the confusion begins with all items.
+    if (mode) go({ mode: mode.dataset.mode, ...(mode.dataset.mode === "confusion" ? { list: "all", cell: state.cell } : { cell: "" }) });
   });
   $("task").addEventListener("change", (event) => go({ task: Number(event.target.value) }));
   $("kind").addEventListener("change", (event) => go({ kind: event.target.value, swap: "" }));

@@ -9,30 +9,39 @@ from typing import Any
 
 from holdfast.reports.charts.svg import PARADIGMS
 from holdfast.reports.tables import source_mean, target_mean
+from holdfast.results.items import Tasks
+from holdfast.results.measured import Measured, Where, levels_on, measured
+from holdfast.results.overview import recipe_name
 from holdfast.results.points import SEED, Point, Results
-from holdfast.verdict.statistics.normal import student_quantile
 
 Interval = tuple[float, float]
 MOST_VIEWS = 12
-MOST_ROWS = 1_500
+MOST_ROWS = 600
 """Rows of the table over all views, beyond which only the mean over all conditions is shown."""
+
+BASES = {
+    "items and seeds": "95 % over items and seeds",
+    "seeds": "95 % over seeds",
+    "items": "95 % over items, of one seed",
+}
+"""What an interval carries -> how the page says it."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure of a recipe in points: the mean, every seed's value, and an interval.
+    """A figure of a recipe in points.
 
     Attributes:
-        mean: Over seeds; each seed's value is its mean over targets.
-        values: One a seed.
-        interval: 95 %: Student's over seeds where there are several, else that over items of the one run.
-        over: What the interval is over: ``seeds``, ``items`` or nothing.
+        mean: Over targets, seeds and items.
+        values: One a seed: its mean over targets.
+        interval: 95 %, from :mod:`holdfast.results.variance`; ``None`` where nothing is known of the error.
+        basis: What the interval carries, a key of :data:`BASES`; empty without one.
     """
 
     mean: float | None
     values: tuple[float, ...] = ()
     interval: Interval | None = None
-    over: str = ""
+    basis: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,19 +138,25 @@ class StudyFigures:
         return self.views[0]
 
 
-def study_figures(results: Results) -> StudyFigures:
-    """Group the points by recipe and take the means."""
-    varying = [factor for factor in results.factors if len(results.axes[factor]) > 1] or list(results.factors)
-    recipes: dict[tuple[tuple[str, str], ...], list[Point]] = {}
+def study_figures(results: Results, items: Mapping[str, Tasks] | None = None) -> StudyFigures:
+    """Group the points by recipe and take the means.
+
+    Args:
+        results: The study.
+        items: From :func:`holdfast.results.points.read_items`; without them intervals carry seeds only.
+    """
+    recipes: dict[tuple[str, ...], list[Point]] = {}
     for point in results.points:
-        levels = tuple((factor, point.levels.get(factor, "")) for factor in results.factors)
-        recipes.setdefault(levels, []).append(point)
-    names = _distinct([_name(dict(levels), varying, points) for levels, points in recipes.items()])
+        recipes.setdefault(levels_on(point, results.factors), []).append(point)
+    names = _distinct([recipe_name(_levels(recipe, results), results) for recipe in recipes])
     rows = list(zip(names, recipes, recipes.values(), strict=True))
-    conditions = list(dict.fromkeys(condition_of(point, results) for point in results.points))
+    conditions = {condition_of(point, results): _where(point, results) for point in results.points}
     several = 1 < len(conditions) <= MOST_VIEWS and len(rows) * (len(conditions) + 1) <= MOST_ROWS
-    views = [_view("all", _title(conditions), rows, conditions, results)]
-    views += [_view(name, name, rows, [name], results) for name in conditions if several]
+    title = f"mean over {len(conditions)} targets" if len(conditions) > 1 else next(iter(conditions), "")
+    known = items or {}
+    views = [_view("all", title, rows, {}, results, known)]
+    if several:
+        views += [_view(name, name, rows, where, results, known) for name, where in conditions.items()]
     return StudyFigures(
         results=results,
         views=tuple(views),
@@ -154,9 +169,11 @@ def study_figures(results: Results) -> StudyFigures:
 def condition_of(point: Point, results: Results) -> str:
     """What the point was tried on: its target, and its model where that varies."""
     levels = [point.levels.get(axis, "") for axis in results.conditions if len(results.axes[axis]) > 1]
-    if levels:
-        return ", ".join(levels)
-    return point.levels.get("target", "") or next(iter(point.scores.get("target", {})), "")
+    return ", ".join(levels) or point.levels.get("target", "") or next(iter(point.scores.get("target", {})), "")
+
+
+def _where(point: Point, results: Results) -> Where:
+    return {axis: (point.levels[axis],) for axis in results.conditions if axis in point.levels}
 
 
 def seed_of(point: Point) -> str:
@@ -172,22 +189,8 @@ def paradigm_of(entry: Mapping[str, Any]) -> str:
     return written if written in PARADIGMS else "baseline"
 
 
-def spread(values: Sequence[float], *, items: Sequence[float] | None = None) -> Spread:
-    """Mean and interval over seeds; of one seed, the interval over its items."""
-    if not values:
-        return Spread(None)
-    mean = statistics.fmean(values)
-    if len(values) == 1:
-        known = None if items is None else (float(items[0]), float(items[1]))
-        return Spread(mean, tuple(values), known, "items" if known else "")
-    half = student_quantile(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return Spread(mean, tuple(values), (mean - half, mean + half), "seeds")
-
-
-def _name(levels: Mapping[str, str], varying: Sequence[str], points: Sequence[Point]) -> str:
-    if not varying:
-        return next((str(p.scores["name"]) for p in points if p.scores.get("name")), "the recipe")
-    return " · ".join(levels[factor] for factor in varying if levels[factor]) or "no levels"
+def _levels(recipe: Sequence[str], results: Results) -> dict[str, str]:
+    return dict(zip(results.factors, recipe, strict=True))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -200,67 +203,73 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return made
 
 
-def _title(conditions: Sequence[str]) -> str:
-    return f"mean over {len(conditions)} targets" if len(conditions) > 1 else (conditions[0] if conditions else "")
-
-
 def _view(
     name: str,
     title: str,
-    rows: Sequence[tuple[str, tuple[tuple[str, str], ...], list[Point]]],
-    conditions: Sequence[str],
+    rows: Sequence[tuple[str, tuple[str, ...], list[Point]]],
+    where: Where,
     results: Results,
+    items: Mapping[str, Tasks],
 ) -> View:
+    measures = {letter: measured(results, letter, items, where) for letter in "EFOH"}
+    places = {letter: {recipe: at for at, recipe in enumerate(one.recipes)} for letter, one in measures.items()}
     recipes = []
     targets: dict[str, None] = {}
     sources: dict[str, None] = {}
-    wanted = set(conditions)
     for number, (recipe, levels, points) in enumerate(rows):
-        own = [(condition_of(point, results), point) for point in points if point.state == "finished"]
-        asked = {condition for point in points if (condition := condition_of(point, results)) in wanted}
-        kept = [(condition, point) for condition, point in own if condition in wanted]
+        asked = [point for point in points if all(point.levels.get(axis) in ok for axis, ok in where.items())]
+        kept = [point for point in asked if point.state == "finished"]
         if not kept:
             continue
-        recipes.append(_figures(number, recipe, dict(levels), kept, len(asked)))
-        for _, point in kept:
+        spreads = {letter: _spread(one, places[letter].get(levels)) for letter, one in measures.items()}
+        missing = {condition_of(p, results) for p in asked} - {condition_of(p, results) for p in kept}
+        recipes.append(_figures(number, recipe, _levels(levels, results), kept, spreads, len(missing)))
+        for point in kept:
             targets |= dict.fromkeys(point.scores["target"])
             sources |= dict.fromkeys(point.scores["sources"])
     plain = tuple(task for task in sources if task not in targets)
     return View(name, title, tuple(recipes), tuple(targets), plain)
 
 
-def _figures(
-    number: int, name: str, levels: Mapping[str, str], kept: Sequence[tuple[str, Point]], asked: int
-) -> RecipeFigures:
-    by_seed: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for condition, point in kept:
-        by_seed.setdefault(seed_of(point), {})[condition] = point.scores
-    there = {condition for condition, _ in kept}
+def _spread(one: Measured, place: int | None) -> Spread:
+    effect = None if place is None else one.mean(place)
+    if effect is None or place is None:
+        return Spread(None)
+    seeds: dict[str, list[float]] = {}
+    for (_, seed), value in zip(one.units, one.values[place], strict=True):
+        if value == value:  # a training that is there
+            seeds.setdefault(seed, []).append(float(value))
     # A seed counts where it has every target that the recipe has: means over different targets are no repetitions.
-    whole = [list(runs.values()) for runs in by_seed.values() if len(runs) == len(there)]
-    complete = whole or [[point.scores for _, point in kept]]
-    entries = [point.scores for _, point in kept]
+    most = max(map(len, seeds.values()))
+    values = [statistics.fmean(found) for found in seeds.values() if len(found) == most]
+    interval = effect.interval()
+    return Spread(effect.value, tuple(values), interval, effect.basis if interval and effect.basis in BASES else "")
+
+
+def _figures(
+    number: int,
+    name: str,
+    levels: Mapping[str, str],
+    points: Sequence[Point],
+    spreads: Mapping[str, Spread],
+    missing: int,
+) -> RecipeFigures:
+    entries = [point.scores for point in points]
     tasks: dict[str, list[Interval]] = {}
     for entry in entries:
         for task, row in [*entry["target"].items(), *entry["sources"].items()]:
             tasks.setdefault(task, []).append((float(row["before"]), float(row["after"])))
-
-    def letter(which: str) -> Spread:
-        values = [value for runs in complete if (value := _mean(run.get(which) for run in runs)) is not None]
-        alone = len(complete) == 1 and len(complete[0]) == 1
-        return spread(values, items=(complete[0][0].get("intervals") or {}).get(which) if alone else None)
-
     return RecipeFigures(
         number=number,
         name=name,
         levels=levels,
         method=str(entries[0].get("method", "")),
         paradigm=paradigm_of(entries[0]),
-        runs=tuple(point for _, point in kept),
-        E=letter("E"),
-        F=letter("F"),
-        O=letter("O"),
-        H=letter("H"),
+        runs=tuple(points),
+        E=spreads["E"],
+        F=spreads["F"],
+        O=spreads["O"],
+        H=spreads["H"],
         target=_mean(target_mean(entry, "after") for entry in entries),
         source=_mean(source_mean(entry, "after") for entry in entries),
         target_before=_mean(target_mean(entry, "before") for entry in entries),
@@ -271,7 +280,7 @@ def _figures(
         learned=_mean(entry.get("learned") for entry in entries) or 0.0,
         forgot=_mean(entry.get("forgot") for entry in entries) or 0.0,
         tasks={task: _pair_mean(pairs) for task, pairs in tasks.items()},
-        missing=asked - len(there),
+        missing=missing,
     )
 
 

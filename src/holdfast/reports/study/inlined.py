@@ -20,9 +20,11 @@ from holdfast.verdict.records import Comparison
 
 MOST_RUNS = 48
 MOST_ITEMS = 120_000
+MANY = 500
+"""Finished runs from which a quarter of the items is read, so that the page of thousands is made in seconds."""
 MOST_TEXT = 3_000_000
 """Characters of items in the page; pictures are counted apart."""
-MOST_PICTURES = 3_000_000
+MOST_PICTURES, MOST_PICTURE_BYTES = 4_000, 6_000_000
 COMPRESS_FROM = 4_000
 
 
@@ -48,15 +50,16 @@ def inline_runs(figures: StudyFigures, images: Sequence[Path]) -> InlinedRuns:
     comparisons: dict[str, Comparison] = {}
     items = 0
     order = _order(figures)
+    most = MOST_ITEMS if len(order) <= MANY else MOST_ITEMS // 4
     for point in order:
-        if len(comparisons) >= MOST_RUNS or items >= MOST_ITEMS:
+        if len(comparisons) >= MOST_RUNS or items >= most:
             break
         try:
             found = compare(point.folder / "base", point.folder, target=next(iter(point.scores["target"])))
         except (HoldfastError, OSError):
             continue
         size = sum(task.n for task in found.tasks.values())
-        if comparisons and items + size > MOST_ITEMS:
+        if comparisons and items + size > most:
             break
         comparisons[point.key] = found
         items += size
@@ -88,7 +91,7 @@ def _order(figures: StudyFigures) -> list[Point]:
 
 def _payload(comparisons: Mapping[str, Comparison], images: Sequence[Path]) -> Payload:
     roots = [*images, *(root for comparison in comparisons.values() for root in comparison.roots)]
-    thumbnails = Thumbnails(dict.fromkeys(roots), most_bytes=MOST_PICTURES)
+    thumbnails = Thumbnails(dict.fromkeys(roots), most=MOST_PICTURES, most_bytes=MOST_PICTURE_BYTES)
     return build_payload(comparisons, thumbnails, compress_from=COMPRESS_FROM, key="run")
 
 

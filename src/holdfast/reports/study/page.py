@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -13,23 +13,38 @@ from holdfast.reports.charts.svg import Chart
 from holdfast.reports.explorer.overview import overview
 from holdfast.reports.explorer.page import render
 from holdfast.reports.explorer.payload import inert
-from holdfast.reports.study.figures import RecipeFigures, StudyFigures, View, condition_of, seed_of, study_figures
+from holdfast.reports.explorer.section import Section
+from holdfast.reports.pareto import draw_pareto
+from holdfast.reports.study.figures import (
+    BASES,
+    RecipeFigures,
+    StudyFigures,
+    View,
+    condition_of,
+    seed_of,
+    study_figures,
+)
 from holdfast.reports.study.inlined import InlinedRuns, inline_runs
 from holdfast.reports.study.sentences import study_sentences
 from holdfast.reports.study.sweeps import sweep_charts
 from holdfast.reports.study.tables import forest_rows, heat_map, recipe_columns, recipe_rows, slope_panels, slope_table
-from holdfast.results.points import Point, Results
+from holdfast.results.items import Tasks
+from holdfast.results.points import Point, Results, read_items
 from holdfast.values import JSON
 
 MOST_FAILED = 200
 
 
-def write_study_page(results: Results, out: Path, *, images: Sequence[Path] = ()) -> Path:
-    """Write ``report.html``: everything the study says, in one file that asks nothing of any network.
+def write_study_page(
+    results: Results, out: Path, *, items: Mapping[str, Tasks] | None = None, images: Sequence[Path] = ()
+) -> Path:
+    """Write ``report.html``, everything the study says in one file that asks nothing of any network; and its picture as
+    ``pareto.png`` and ``pareto.svg``.
 
     Args:
         results: The study as it stands, finished or not.
         out: The folder it is written to; runs that do not fit are linked relative to it.
+        items: What changed on each image, for the intervals; default: read from the study.
         images: Folders in which the pictures of items are looked up, beside those of the study itself.
 
     Returns:
@@ -38,7 +53,7 @@ def write_study_page(results: Results, out: Path, *, images: Sequence[Path] = ()
     Raises:
         HoldfastError: The file cannot be written.
     """
-    figures = study_figures(results)
+    figures = study_figures(results, read_items(results) if items is None else items)
     inlined = inline_runs(figures, [*images, results.folder / ".base" / "images"])
     columns = recipe_columns(figures)
     html = render(
@@ -60,15 +75,20 @@ def write_study_page(results: Results, out: Path, *, images: Sequence[Path] = ()
         slopes=slope_panels(figures),
         slope_table=slope_table(figures.whole),
         sweeps=sweep_charts(figures.whole, {factor: results.axes[factor] for factor in results.factors}),
-        forest=forest_rows(figures.whole),
+        forest=(forest := forest_rows(figures.whole)),
+        several=any(recipe.seeds > 1 for recipe in figures.whole.recipes),
+        jumps=_jumps(bool(forest), bool(inlined.comparisons), bool(results.failed)),
         overviews={key: overview(key, comparison) for key, comparison in inlined.comparisons.items()},
         details=inlined.details,
         left_out=inlined.left_out,
-        sections=[],
+        sections=_origins(results),
         failed=results.failed,
         failed_rows=[(_levels(point), point.reason or "–", point.key) for point in results.failed[:MOST_FAILED]],
         study=Markup(inert(_data(figures, inlined, out))),
     )
+    whole = figures.whole
+    marks = [_mark(recipe, whole) for recipe in whole.placed]
+    draw_pareto(marks, [out / "pareto.png", out / "pareto.svg"], title=results.title, where=_targets(whole))
     final = out / "report.html"
     write_text(final, html)
     return final
@@ -78,11 +98,13 @@ def _gains(view: View) -> Chart | None:
     marks = [_mark(recipe, view) for recipe in view.placed]
     if not marks:
         return None
-    kinds = {recipe.E.over for recipe in view.placed} - {""}
-    words = {"seeds": "95 % over seeds", "items": "95 % over items, one seed"}
-    told = " or ".join(words[kind] for kind in sorted(kinds, reverse=True)) or "none, one run a recipe"
-    where = view.title if len(view.targets) == 1 else "the targets"
-    return gains_chart(f"gains-{view.name}", marks, interval_words=told, where=where)
+    kinds = [basis for basis in BASES if any(basis in (one.E.basis, one.F.basis) for one in view.placed)]
+    told = " or ".join(BASES[kind] for kind in kinds) or "none is known"
+    return gains_chart(f"gains-{view.name}", marks, interval_words=told, where=_targets(view))
+
+
+def _targets(view: View) -> str:
+    return view.targets[0] if len(view.targets) == 1 else "the targets"
 
 
 def _mark(recipe: RecipeFigures, view: View) -> GainMark:
@@ -115,6 +137,24 @@ def run_name(point: Point) -> str:
     return ", ".join([part for part in parts if part] + ([f"seed {seed}"] if seed else []))
 
 
+def _jumps(stability: bool, items: bool, failed: bool) -> list[tuple[str, str]]:
+    """Where the links below the opening lead."""
+    there = [("recipes", "Recipes"), ("tasks", "Tasks"), ("slopes", "Before and after")]
+    there += [("stability", "Stability")] if stability else []
+    there += [("failed", "Failed runs")] if failed else []
+    return [*there, ("run", "One run"), *([("items", "Items")] if items else [])]
+
+
+def _origins(results: Results) -> list[Section]:
+    """Where the settings of recipes come from, as far as their runs say."""
+    told = {str(point.scores["origin"]): point for point in results.finished if point.scores.get("origin")}
+    if not told:
+        return []
+    rows = [(point.scores.get("name", "–"), point.scores.get("method", "–"), text) for text, point in told.items()]
+    columns = ("recipe", "method", "origin")
+    return [Section("Where the settings come from", columns=columns, rows=rows, words=True, folded=True)]
+
+
 def _levels(point: Point) -> str:
     return ", ".join(f"{axis} {level}" for axis, level in point.levels.items())
 
@@ -122,7 +162,9 @@ def _levels(point: Point) -> str:
 def _filters(figures: StudyFigures) -> dict[str, Sequence[str]]:
     """Factors that a reader may narrow by."""
     axes = figures.results.axes
-    return {factor: axes[factor] for factor in figures.results.factors if 1 < len(axes[factor]) <= 40}
+    varying = [factor for factor in figures.results.factors if len(axes[factor]) > 1]
+    # One factor names the recipes already.
+    return {factor: axes[factor] for factor in varying if len(axes[factor]) <= 40 and len(varying) > 1}
 
 
 def _data(figures: StudyFigures, inlined: InlinedRuns, out: Path) -> JSON:
@@ -141,9 +183,6 @@ def _data(figures: StudyFigures, inlined: InlinedRuns, out: Path) -> JSON:
         for number, name in enumerate(figures.names)
     ]
     finished = results.finished
-    place = results.folder.resolve()
-    root = out.resolve()
-    below = place.relative_to(root).as_posix() + "/" if place != root and place.is_relative_to(root) else ""
     return {
         "recipes": recipes,
         "runs": {
@@ -153,16 +192,24 @@ def _data(figures: StudyFigures, inlined: InlinedRuns, out: Path) -> JSON:
             "seed": [seed_of(point) for point in finished],
             **{letter: [_rounded(point.scores.get(letter)) for point in finished] for letter in "EFOH"},
             **{name: [point.scores.get(name) for point in finished] for name in ("learned", "forgot", "seconds")},
-            "page": [_page(point, inlined, below) for point in finished],
+            "place": [_place(point.folder, results.folder) for point in finished],
+            "page": [_page(point, inlined, out) for point in finished],
         },
     }
 
 
-def _page(point: Point, inlined: InlinedRuns, below: str) -> str | None:
+def _page(point: Point, inlined: InlinedRuns, out: Path) -> str | None:
     """Where a run that is not in this page has one of its own."""
-    if point.key in inlined.comparisons or not (point.folder / "report.html").is_file():
+    page = point.folder / "report.html"
+    if point.key in inlined.comparisons or not page.is_file():
         return None
-    return f"{below}points/{point.key}/report.html"
+    return _place(page, out)
+
+
+def _place(path: Path, above: Path) -> str:
+    """A path as the reader of a page in ``above`` would write it."""
+    path, above = path.absolute(), above.absolute()
+    return path.relative_to(above).as_posix() if path.is_relative_to(above) else path.name
 
 
 def _rounded(value: float | None) -> float | None:

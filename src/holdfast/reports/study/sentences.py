@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from holdfast.reports.charts.front import pareto_front
 from holdfast.reports.numbers import between, number
-from holdfast.reports.pareto import pareto_front
 from holdfast.reports.study.figures import RecipeFigures, Spread, StudyFigures
 
 NEARLY = 0.9

@@ -94,7 +94,7 @@
     }));
     const facts = [`E ${signed(runs.E[i])}`, `F ${signed(runs.F[i])}`, `O ${signed(runs.O[i])}`, `H ${number(runs.H[i])}`, `${runs.learned[i] ?? "–"} learned, ${runs.forgot[i] ?? "–"} forgot`];
     if (runs.seconds[i] !== null) facts.push(`${number(runs.seconds[i], 0)} s of training`);
-    $("run-facts").textContent = `${facts.join(" · ")} · points/${key}`;
+    $("run-facts").textContent = `${facts.join(" · ")} · ${runs.place[i]}`;
     for (const part of all("[data-run]")) part.hidden = part.dataset.run !== key;
     const inside = inPage.includes(key);
     if ($("items")) $("items").hidden = !inside;
@@ -107,7 +107,7 @@
         link.href = runs.page[i];
         link.textContent = "Open the page of the run";
         note.append(link, ".");
-      } else note.append(`holdfast compare on points/${key} shows them.`);
+      } else note.append(`holdfast compare, given the folder ${runs.place[i]}, shows them.`);
     }
     for (const row of all("tr.chosen")) row.classList.remove("chosen");
     for (const row of all(`tr[data-recipe="${recipe}"]`)) row.classList.add("chosen");
@@ -123,6 +123,14 @@
     if (location.hash === `#${parts}`) $("run").scrollIntoView({ behavior: "smooth" });
     else location.hash = `#${parts}`;
   });
+
+  // Jumps leave the address alone: what stands in it is the view.
+  for (const link of all("[data-jump]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      $(link.getAttribute("href").slice(1))?.scrollIntoView({ behavior: "smooth" });
+    });
+  }
 
   // ---- events -----------------------------------------------------------------------------------------------------
   const change = () => { write(); controls(); show(); filter(); };

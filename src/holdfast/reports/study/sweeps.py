@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
 from holdfast.reports.charts.svg import Chart
-from holdfast.reports.study.figures import RecipeFigures, Spread, View
+from holdfast.reports.study.figures import BASES, RecipeFigures, Spread, View
 
 _NUMBER = re.compile(r"[A-Za-z_ =]*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?) ?%?")
 LETTERS = (("E", "gain on the target, points"), ("F", "change on the sources, points"))
@@ -30,7 +30,9 @@ def sweep_charts(view: View, axes: Mapping[str, Sequence[str]]) -> dict[str, lis
             series = [_series(name, line, factor, values, letter) for name, line in lines.items()]
             series = [one for one in series if one.points]
             if series:
-                about = f"{letter} along {factor}, {view.title}. Bars: 95 % over seeds where there are several."
+                known = {getattr(recipe, letter).basis for recipe in view.recipes}
+                bars = " or ".join(words for basis, words in BASES.items() if basis in known) or "none"
+                about = f"{letter} along {factor}, {view.title}. Bars: {bars}."
                 words = Axes(factor, title, log_x=ratio >= 8, zero=True)
                 charts.append(lines_chart(f"sweep-{factor}-{letter}", about, series, words))
         if charts:
@@ -57,7 +59,7 @@ def _lines(recipes: Sequence[RecipeFigures], factor: str) -> dict[str, list[Reci
             others.append(other)
     lines: dict[str, list[RecipeFigures]] = {}
     for recipe in recipes:
-        lines.setdefault(" · ".join(recipe.levels[other] for other in others) or factor, []).append(recipe)
+        lines.setdefault(" / ".join(recipe.levels[other] for other in others) or factor, []).append(recipe)
     return lines
 
 
@@ -66,7 +68,6 @@ def _series(name: str, line: Sequence[RecipeFigures], factor: str, values: Mappi
     for recipe in sorted(line, key=lambda one: values.get(one.levels[factor], 0.0)):
         figure: Spread = getattr(recipe, letter)
         if figure.mean is not None and recipe.levels[factor] in values:
-            interval = figure.interval if figure.over == "seeds" else None
             href = f"#run={recipe.runs[0].key}"
-            points.append(LinePoint(values[recipe.levels[factor]], figure.mean, interval, href))
+            points.append(LinePoint(values[recipe.levels[factor]], figure.mean, figure.interval, href))
     return Series(name, points, line[0].paradigm)
