@@ -74,15 +74,15 @@ def test_a_heading_sorts_and_the_address_keeps_it(browser: Any, address: str) ->
     with Tab(browser, address) as page:
         before = Tab.recipes(page)
         page.locator('[data-sort="F"]').click()
-        assert column(page, 7) == sorted(column(page, 7), reverse=True)
+        assert column(page, 8) == sorted(column(page, 8), reverse=True)
         assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
         page.locator('[data-sort="F"]').click()
-        assert column(page, 7) == sorted(column(page, 7)) and "sort=F" in page.url
+        assert column(page, 8) == sorted(column(page, 8)) and "sort=F" in page.url
         again = page.url
         page.locator('[data-sort="F"]').click()
         assert Tab.recipes(page) == before and "sort" not in page.url
     with Tab(browser, again) as page:
-        assert column(page, 7) == sorted(column(page, 7))
+        assert column(page, 8) == sorted(column(page, 8))
 
 
 def test_filters_take_recipes_out_of_tables_and_charts(browser: Any, address: str) -> None:
@@ -101,9 +101,9 @@ def test_filters_take_recipes_out_of_tables_and_charts(browser: Any, address: st
 
 def test_another_target_shows_other_figures(browser: Any, address: str) -> None:
     with Tab(browser, address) as page:
-        mean = column(page, 6)
+        mean = column(page, 7)
         page.locator("#view").select_option("digits")
-        assert column(page, 6) != mean and "view=digits" in page.url
+        assert column(page, 7) != mean and "view=digits" in page.url
         assert page.locator('[data-view="digits"] .wide svg').is_visible()
         assert page.locator('[data-view="all"] .wide svg').first.is_hidden()
 

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from holdfast.reports.study import inlined, write_study_page
+from holdfast.reports.study.claims import claims_sentence
 from holdfast.reports.study.figures import paradigm_of, study_figures
+from holdfast.reports.study.more import gathered, ranks_of
 from holdfast.reports.study.sentences import front_of, study_sentences
+from holdfast.reports.study.tables import recipe_columns, recipe_rows
+from holdfast.results.claims.trial import put_on_trial
 from holdfast.results.measured import measured
 from holdfast.results.points import Results, read_items, read_results
 from tests.reports.test_explorer import NASTY, Page, page_of
@@ -84,6 +88,35 @@ def test_every_figure_stands_in_a_table_too(page: Page) -> None:
         assert word in text
     assert text.count("As a table") >= 6
     assert "the loss is not a number at step 12" in text
+
+
+def test_claims_stand_with_their_ruling_and_the_published_figure(results: Results, page: Page) -> None:
+    trials = put_on_trial(results, read_items(results), results.claims)
+    text = page.text
+    assert {trial.ruling for trial in trials} == {"not resolved at this scale", "not tested here"}
+    for trial in trials:
+        assert re.sub(r"\s+", " ", trial.claim.sentence) in text and trial.claim.name in text
+    assert claims_sentence(trials) in text
+    assert "Published: Table 1" in text and "76.1" in text
+    assert "Of 1 claims on trial 0 are supported and 0 contradicted; 1 are not" in claims_sentence(
+        [trial for trial in trials if trial.ruling == "not resolved at this scale"][:1]
+    )
+
+
+def test_recipes_that_cannot_be_told_apart_share_a_rank(results: Results) -> None:
+    whole = gathered(results, read_items(results))
+    assert whole is not None
+    ranks = ranks_of(whole)
+    figures = study_figures(results)
+    rows = recipe_rows(figures.whole, ranks=ranks, memory=False)
+    assert [row.cells[0].text for row in rows] == [ranks[tuple(r.levels.values())][0] for r in figures.whole.recipes]
+    assert recipe_columns(figures, ranks=True)[0][0] == "rank" and recipe_columns(figures, ranks=False)[0][0] == "runs"
+    assert any("-" in text for text, _ in ranks.values())
+
+
+def test_the_picture_for_papers_is_written_beside(results: Results, page: Page) -> None:
+    assert (results.folder / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (results.folder / "pareto.svg").read_text(encoding="utf-8")
 
 
 def test_nothing_is_asked_of_any_network(results: Results, page: Page) -> None:

@@ -53,7 +53,14 @@ def make_study(
     about = "Simulated answers; every figure is made up, every file is as the engine writes it."
     write_json(
         folder / "study.json",
-        {"title": title, "about": about, "axes": axes, "points": points, "claims": [], "published": {}},
+        {
+            "title": title,
+            "about": about,
+            "axes": axes,
+            "points": points,
+            "claims": ["h1", "h2", "k1", "k3", "k6"],
+            "published": {"Table 1": [{"method": "lora", "score": 76.1}]},
+        },
     )
     pictures(folder / ".base" / "images", items)
     for place, point in enumerate(points):

@@ -26,6 +26,10 @@ def report(
         list[str] | None, typer.Option(help="put this claim on trial instead of the study's own; may be repeated")
     ] = None,
     table: Annotated[list[str] | None, typer.Option(help="only this table, by name; may be repeated")] = None,
+    html: Annotated[
+        bool | None,
+        typer.Option("--html/--no-html", help="write report.html and pareto.png, .svg into FOLDER; default: with text"),
+    ] = None,
 ) -> None:
     """Recipes with shared ranks, pairs, tasks, factors, curves and claims, with intervals over items and seeds."""
     from holdfast.errors import HoldfastError, nearest
@@ -39,15 +43,21 @@ def report(
     chosen: Format = next(known for known in FORMATS if known == form)
     results = read_results(folder)
     items = read_items(results)
-    found = sections(aggregate(results, items))
+    whole = aggregate(results, items)
+    found = sections(whole)
     names = claim or list(results.claims)
+    trials = put_on_trial(results, items, names) if names else []
     if names:
-        found.append(claims_section(put_on_trial(results, items, names)))
+        found.append(claims_section(trials))
     known = [one.name for section in found for one in section.tables]
     for name in table or ():
         if name not in known:
             raise HoldfastError(f"the report has no table '{name}'", remedy=nearest(name, known))
     _write(found, chosen, out, set(table or known), whole=not table)
+    if html or (html is None and form == "text" and not table):
+        from holdfast.reports.study import write_study_page
+
+        print(f"Page: {write_study_page(results, folder, items=items, whole=whole, trials=trials)}")
 
 
 def _write(found: Sequence[StudySection], form: Format, out: Path | None, names: set[str], *, whole: bool) -> None:

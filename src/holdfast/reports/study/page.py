@@ -15,6 +15,7 @@ from holdfast.reports.explorer.page import render
 from holdfast.reports.explorer.payload import inert
 from holdfast.reports.explorer.section import Section
 from holdfast.reports.pareto import draw_pareto
+from holdfast.reports.study.claims import claim_views, claims_sentence
 from holdfast.reports.study.figures import (
     BASES,
     RecipeFigures,
@@ -25,10 +26,21 @@ from holdfast.reports.study.figures import (
     study_figures,
 )
 from holdfast.reports.study.inlined import InlinedRuns, inline_runs
+from holdfast.reports.study.more import gathered, more_sections, published_sections, ranks_of
 from holdfast.reports.study.sentences import study_sentences
 from holdfast.reports.study.sweeps import sweep_charts
-from holdfast.reports.study.tables import forest_rows, heat_map, recipe_columns, recipe_rows, slope_panels, slope_table
+from holdfast.reports.study.tables import (
+    MEMORY,
+    forest_rows,
+    heat_map,
+    recipe_columns,
+    recipe_rows,
+    slope_panels,
+    slope_table,
+)
+from holdfast.results.claims.trial import ClaimTrial, put_on_trial
 from holdfast.results.items import Tasks
+from holdfast.results.overview import Aggregate
 from holdfast.results.points import Point, Results, read_items
 from holdfast.values import JSON
 
@@ -36,7 +48,13 @@ MOST_FAILED = 200
 
 
 def write_study_page(
-    results: Results, out: Path, *, items: Mapping[str, Tasks] | None = None, images: Sequence[Path] = ()
+    results: Results,
+    out: Path,
+    *,
+    items: Mapping[str, Tasks] | None = None,
+    whole: Aggregate | None = None,
+    trials: Sequence[ClaimTrial] | None = None,
+    images: Sequence[Path] = (),
 ) -> Path:
     """Write ``report.html``, everything the study says in one file that asks nothing of any network; and its picture as
     ``pareto.png`` and ``pareto.svg``.
@@ -45,6 +63,8 @@ def write_study_page(
         results: The study as it stands, finished or not.
         out: The folder it is written to; runs that do not fit are linked relative to it.
         items: What changed on each image, for the intervals; default: read from the study.
+        whole: Every pair of recipes compared, for ranks, pairs and factors; default: made here where that is quick.
+        trials: Claims and what became of them; default: the study's own claims are put on trial.
         images: Folders in which the pictures of items are looked up, beside those of the study itself.
 
     Returns:
@@ -53,9 +73,14 @@ def write_study_page(
     Raises:
         HoldfastError: The file cannot be written.
     """
-    figures = study_figures(results, read_items(results) if items is None else items)
+    known = read_items(results) if items is None else items
+    figures = study_figures(results, known)
+    whole = gathered(results, known) if whole is None else whole
+    if trials is None:
+        trials = put_on_trial(results, known, results.claims) if results.claims and results.finished else ()
+    ranks = ranks_of(whole)
     inlined = inline_runs(figures, [*images, results.folder / ".base" / "images"])
-    columns = recipe_columns(figures)
+    columns = recipe_columns(figures, ranks=bool(ranks))
     html = render(
         "study/study.html.j2",
         styles=("explorer/style.css", "charts/charts.css", "study/study.css"),
@@ -64,31 +89,31 @@ def write_study_page(
         title=results.title,
         skip="recipes",
         results=results,
-        sentences=study_sentences(figures),
+        sentences=[*study_sentences(figures), *([claims_sentence(trials)] if trials else [])],
         views=figures.views,
         gains={view.name: chart for view in figures.views if (chart := _gains(view)) is not None},
         keys=list(dict.fromkeys(recipe.paradigm for recipe in figures.whole.recipes)),
         factors=_filters(figures),
         columns=columns,
-        rows={view.name: recipe_rows(view, memory=len(columns) > 11) for view in figures.views},
+        rows={view.name: recipe_rows(view, ranks=ranks, memory=columns[-1] == MEMORY) for view in figures.views},
         heat=heat_map(figures),
         slopes=slope_panels(figures),
         slope_table=slope_table(figures.whole),
         sweeps=sweep_charts(figures.whole, {factor: results.axes[factor] for factor in results.factors}),
         forest=(forest := forest_rows(figures.whole)),
         several=any(recipe.seeds > 1 for recipe in figures.whole.recipes),
-        jumps=_jumps(bool(forest), bool(inlined.comparisons), bool(results.failed)),
+        jumps=_jumps(bool(forest), bool(inlined.comparisons), bool(results.failed), bool(trials)),
         overviews={key: overview(key, comparison) for key, comparison in inlined.comparisons.items()},
         details=inlined.details,
         left_out=inlined.left_out,
-        sections=_origins(results),
+        claims=claim_views(trials),
+        sections=[*more_sections(whole), *published_sections(results.published), *_origins(results)],
         failed=results.failed,
         failed_rows=[(_levels(point), point.reason or "–", point.key) for point in results.failed[:MOST_FAILED]],
         study=Markup(inert(_data(figures, inlined, out))),
     )
-    whole = figures.whole
-    marks = [_mark(recipe, whole) for recipe in whole.placed]
-    draw_pareto(marks, [out / "pareto.png", out / "pareto.svg"], title=results.title, where=_targets(whole))
+    marks = [_mark(recipe, figures.whole) for recipe in figures.whole.placed]
+    draw_pareto(marks, [out / "pareto.png", out / "pareto.svg"], title=results.title, where=_targets(figures.whole))
     final = out / "report.html"
     write_text(final, html)
     return final
@@ -137,9 +162,14 @@ def run_name(point: Point) -> str:
     return ", ".join([part for part in parts if part] + ([f"seed {seed}"] if seed else []))
 
 
-def _jumps(stability: bool, items: bool, failed: bool) -> list[tuple[str, str]]:
+def _jumps(stability: bool, items: bool, failed: bool, claims: bool) -> list[tuple[str, str]]:
     """Where the links below the opening lead."""
-    there = [("recipes", "Recipes"), ("tasks", "Tasks"), ("slopes", "Before and after")]
+    there = [
+        ("recipes", "Recipes"),
+        *([("claims", "Claims")] if claims else []),
+        ("tasks", "Tasks"),
+        ("slopes", "Before and after"),
+    ]
     there += [("stability", "Stability")] if stability else []
     there += [("failed", "Failed runs")] if failed else []
     return [*there, ("run", "One run"), *([("items", "Items")] if items else [])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -54,22 +54,26 @@ COLUMNS = (
     ("forgot", "items that turned wrong, mean over runs"),
     ("s", "seconds of training, mean over runs"),
 )
+RANK = (
+    "rank",
+    "places that it may have by O; recipes whose ranks overlap cannot be told apart (Holm over all pairs, 5 %)",
+)
 MEMORY = ("memory", "peak memory of training, mean over runs")
 _LEAST = -1e9
 
 
-def recipe_columns(figures: StudyFigures) -> list[tuple[str, str]]:
-    """Headings and what they mean; memory where any run has written it down."""
+def recipe_columns(figures: StudyFigures, *, ranks: bool) -> list[tuple[str, str]]:
+    """Headings and what they mean; memory where any run has written it down, ranks where pairs were compared."""
     known = any(recipe.memory is not None for recipe in figures.whole.recipes)
-    return [*COLUMNS, MEMORY] if known else list(COLUMNS)
+    return [*([RANK] if ranks else []), *COLUMNS, *([MEMORY] if known else [])]
 
 
-def recipe_rows(view: View, *, memory: bool) -> list[RecipeRow]:
-    """The table of recipes, in the order of the study."""
-    return [_recipe_row(recipe, memory) for recipe in view.recipes]
+def recipe_rows(view: View, *, ranks: Mapping[tuple[str, ...], tuple[str, float]], memory: bool) -> list[RecipeRow]:
+    """The table of recipes, in the order of the study; ranks are of all targets together."""
+    return [_recipe_row(recipe, ranks, memory) for recipe in view.recipes]
 
 
-def _recipe_row(recipe: RecipeFigures, memory: bool) -> RecipeRow:
+def _recipe_row(recipe: RecipeFigures, ranks: Mapping[tuple[str, ...], tuple[str, float]], memory: bool) -> RecipeRow:
     seeds = f"{recipe.seeds} seeds" if recipe.seeds > 1 else ""
     cells = [
         Cell(f"{len(recipe.runs):,}", len(recipe.runs), seeds),
@@ -84,6 +88,8 @@ def _recipe_row(recipe: RecipeFigures, memory: bool) -> RecipeRow:
         Cell(f"{recipe.forgot:,.0f}", recipe.forgot),
         Cell("–" if recipe.seconds is None else f"{recipe.seconds:,.0f}", recipe.seconds or _LEAST),
     ]
+    if ranks:
+        cells.insert(0, Cell(*ranks.get(tuple(recipe.levels.values()), ("–", -_LEAST))))
     if memory:
         text = "–" if recipe.memory is None else f"{recipe.memory / 1e9:.2f} GB"
         cells.append(Cell(text, recipe.memory or _LEAST))
