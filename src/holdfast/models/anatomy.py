@@ -21,7 +21,7 @@ from typing import Any
 from torch import nn
 
 from holdfast.errors import HoldfastError
-from holdfast.models.kinds import KINDS, is_norm, kind_of, reachable
+from holdfast.models.kinds import KINDS, SIDES, is_norm, kind_of, mlp_side, reachable
 from holdfast.models.packed import values_in
 
 COMPONENTS = ("vision", "connector", "llm")
@@ -79,8 +79,8 @@ class Component:
         """The linear layers of the named kinds, by full module name.
 
         Args:
-            kinds: Of ``attention``, ``mlp``, ``all`` (every linear layer but the output head), or last parts of
-                module names such as ``q_proj``.
+            kinds: Of ``attention``, ``mlp``, its parts ``mlp_in`` (gate and up) and ``mlp_out`` (down), ``all`` (every
+                linear layer but the output head), or last parts of module names such as ``q_proj``.
 
         Raises:
             HoldfastError: A kind that no layer of the component has.
@@ -94,6 +94,9 @@ class Component:
                 hits = set(layers)
             elif kind in KINDS:
                 hits = {name for name in layers if kind_of(self.model, name) == kind}
+            elif kind in SIDES:
+                mlp = {name: layer for name, layer in layers.items() if kind_of(self.model, name) == "mlp"}
+                hits = {name for name, layer in mlp.items() if mlp_side(name, layer) == kind}
             else:
                 hits = {name for name in layers if name.rsplit(".", 1)[-1] == kind}
             if not hits:
@@ -104,7 +107,7 @@ class Component:
     def _without(self, kind: str, layers: Iterable[str]) -> HoldfastError:
         present = sorted({name.rsplit(".", 1)[-1] for name in layers})
         remedy = "present: " + (", ".join(present) or "none")
-        if kind == "mlp" and any(p.ndim == 3 and "expert" in name for name, p in self.parameters.items()):
+        if kind in ("mlp", *SIDES) and any(p.ndim == 3 and "expert" in name for name, p in self.parameters.items()):
             remedy = "its experts are fused tensors, not linear layers; write modules: [attention], or use a method "
             remedy += "that trains whole tensors"
         return HoldfastError(f"component '{self.name}' has no linear layer of kind '{kind}'", remedy=remedy)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from torch import nn
 
 KINDS = ("attention", "mlp")
+SIDES = ("mlp_in", "mlp_out")
+"""Words for the layers of an MLP that read the residual stream (gate and up) and for the one that writes to it."""
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -81,6 +83,16 @@ def kind_of(model: nn.Module, name: str) -> str | None:
     if parts[-1] in _LOOSE_MLP or (len(parts) > 1 and parts[-2].startswith(_BERT_MLP)):
         return "mlp"
     return None
+
+
+def mlp_side(name: str, layer: nn.Linear) -> str:
+    """``mlp_in`` or ``mlp_out`` for a linear layer of an MLP: by its name, or where that says nothing by its shape."""
+    last = name.rpartition(".")[2]
+    if last in MLP_LAST | {"lin2"}:
+        return "mlp_out"
+    if last in _LOOSE_MLP:
+        return "mlp_in"
+    return "mlp_in" if layer.out_features > layer.in_features else "mlp_out"
 
 
 def reachable(model: nn.Module) -> dict[str, nn.Linear]:

@@ -18,7 +18,9 @@ from holdfast.models.kinds import is_norm
 class Scope(Options):
     """Which tensors of the component: all, or kinds of linear layers, or some layers."""
 
-    modules: tuple[str, ...] | None = Field(default=None, description="attention, mlp, all, or names such as q_proj")
+    modules: tuple[str, ...] | None = Field(
+        default=None, description="attention, mlp, mlp_in, mlp_out, all, or names such as q_proj"
+    )
     layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
 
 

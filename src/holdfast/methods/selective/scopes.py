@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 from torch import nn
 
-from holdfast.methods.contract import Card, Context
+from holdfast.methods.contract import Card, Context, Options
 from holdfast.methods.selective.dense import Dense, Scope, in_scope
 from holdfast.models.anatomy import Component
 
@@ -24,7 +26,7 @@ class Full(Dense):
         checked_against="plain AdamW on the same tensors",
     )
 
-    Settings = Scope
+    Settings: ClassVar[type[Options]] = Scope
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
         return in_scope(component, self.options)
@@ -63,7 +65,7 @@ class KindScope(Scope):
 
 
 class ModuleKinds(Full):
-    """Full tuning of kinds of linear layers. The paper's second choice is ``modules: [gate_proj, up_proj]``."""
+    """Full tuning of kinds of linear layers; the paper's two recipes are ``attention_only`` and ``gate_up``."""
 
     card = Card(
         name="module_kinds",
@@ -78,6 +80,54 @@ class ModuleKinds(Full):
     )
 
     Settings = KindScope
+
+
+class OnlyLayers(Options):
+    """What is left to choose where the kind of layers is the recipe."""
+
+    layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
+
+
+class AttentionOnly(Full):
+    """The self-attention projections; the paper gains 24.9 on its targets with 0.6 lost elsewhere."""
+
+    card = Card(
+        name="attention_only",
+        paradigm="selective",
+        family="scope",
+        summary="the projections of self-attention, and nothing else",
+        paper="arXiv 2510.08564",
+        year=2025,
+        official_code="jessemelpolio/LMM_CL",
+        default_lr=2e-5,
+        checked_against="plain AdamW on the same tensors",
+    )
+
+    Settings = OnlyLayers
+    kinds: ClassVar[tuple[str, ...]] = ("attention",)
+
+    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
+        return in_scope(component, Scope(modules=self.kinds, layers=self.options.layers))
+
+
+class GateUp(AttentionOnly):
+    """The layers of the MLP that read the stream, the one that writes to it frozen; the paper gains 30.5 on its targets
+    with 2.1 lost elsewhere.
+    """
+
+    card = Card(
+        name="gate_up",
+        paradigm="selective",
+        family="scope",
+        summary="gate and up of the MLP, with down frozen",
+        paper="arXiv 2510.08564",
+        year=2025,
+        official_code="jessemelpolio/LMM_CL",
+        default_lr=2e-5,
+        checked_against="plain AdamW on the same tensors",
+    )
+
+    kinds = ("mlp_in",)
 
 
 class Norms(Dense):

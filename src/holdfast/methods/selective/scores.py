@@ -66,6 +66,7 @@ def scored(
     *,
     ratio: float,
     free: int = FREE,
+    loss: Callable[[Batch], Tensor] | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Each tensor's name and the sum of ``statistic(gradient)`` over the batches, float32 in the tensor's shape.
 
@@ -77,19 +78,21 @@ def scored(
         statistic: Of one batch's gradient of one tensor, in float32.
         ratio: The share that will train, which sets the memory that scoring may take.
         free: Values that are scored at once in any case.
+        loss: Whose gradient is taken; default: the context's, of the answers.
     """
+    measure = loss or context.measure
     total = sum(parameter.numel() for parameter in parameters.values())
     for group in groups(parameters, max(free, int(STATE * ratio * total))):
         sums = {name: torch.zeros_like(p, dtype=torch.float32) for name, p in group.items()}
-        with _only(model, group), _collecting(group, sums, statistic):
+        with only(model, group), _collecting(group, sums, statistic):
             for batch in batches():
-                context.measure(batch).backward()
+                measure(batch).backward()
         for name in group:
             yield name, sums.pop(name)
 
 
 @contextmanager
-def _only(model: nn.Module, group: Mapping[str, nn.Parameter]) -> Iterator[None]:
+def only(model: nn.Module, group: Mapping[str, nn.Parameter]) -> Iterator[None]:
     """Gradients for this group alone, in evaluation mode."""
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     training = model.training
