@@ -17,11 +17,19 @@ def data() -> None:
 
 @app.command()
 def check(
-    file: Annotated[Path, typer.Argument(help="JSON Lines, JSON, CSV, TSV or xlsx, in any form of the docs")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="JSON Lines, JSON, CSV, TSV or xlsx, in any form of the docs, or a data set of Hugging Face: "
+            "ORG/NAME, a folder of save_to_disk, parquet, arrow"
+        ),
+    ],
     root: Annotated[Path | None, typer.Option(help="folder of the images; default: the file's own")] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="FIELD=COLUMN, where the file has other names; may be given again")
     ] = None,
+    split: Annotated[str | None, typer.Option(help="of a data set; default: train, or the only one")] = None,
+    subset: Annotated[str | None, typer.Option(help="of a data set of the Hub")] = None,
     model: Annotated[
         str | None,
         typer.Option(help="also try pictures on this model's processor and texts on its chat template"),
@@ -32,12 +40,21 @@ def check(
     import json
 
     from holdfast.data.readers import read_examples
+    from holdfast.data.sets import is_set, open_set
     from holdfast.errors import HoldfastError
+    from holdfast.files.places import path_of
 
     columns = dict(pair.split("=", 1) for pair in column or () if "=" in pair)
     if len(columns) < len(column or ()):
         raise HoldfastError("--column takes FIELD=COLUMN", remedy="for instance --column question=prompt")
-    reading = read_examples(file, root=root, columns=columns)
+    named = path_of(file)
+    if is_set(file, Path()):
+        opened = open_set(file, base=Path(), subset=subset)
+        reading = opened.read(opened.split(split), columns=columns, root=root)
+    elif split is not None or subset is not None:
+        raise HoldfastError("--split and --subset are for data sets of Hugging Face, and this is none", file=named)
+    else:
+        reading = read_examples(named, root=root, columns=columns)
     good, problems = len(reading.examples), list(reading.problems)
     if model is not None:
         from holdfast.models.loading import load_chat
@@ -45,7 +62,7 @@ def check(
 
         refused = Refusals(load_chat(model)).whole(reading.examples)
         good -= len(refused)
-        problems += [HoldfastError(p.problem, file=file, item=p.item, remedy=p.remedy) for p in refused]
+        problems += [HoldfastError(p.problem, file=named, item=p.item, remedy=p.remedy) for p in refused]
     forms = ", ".join(f"{count} {name}" for name, count in reading.forms.items())
     if as_json:
         rows = [{"line": p.line, "item": p.item, "problem": p.problem, "remedy": p.remedy} for p in problems]

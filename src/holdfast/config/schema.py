@@ -107,15 +107,23 @@ def _path_as_task(value: Any) -> Any:
 class TaskSpec(ConfigSection):
     """Where a task's examples come from, how they are asked and how they are scored.
 
-    ``data`` is a file of examples, ``pocket:NAME`` or the name of a task card. A single file is divided into
-    train, validation and test by image, so that no picture stands in two of them.
+    ``data`` is a file of examples, a data set of Hugging Face (its Hub id, a folder of save_to_disk, parquet or arrow
+    files), ``pocket:NAME`` or the name of a task card. A single file is divided into train, validation and test by
+    image, so that no picture stands in two of them; a data set's own splits of these names are taken as they are.
     """
 
-    data: str = Field(description="a file of examples, a prepared folder, the name of a task card, or pocket:NAME")
+    data: str = Field(
+        description="a file of examples, a prepared folder, a data set of Hugging Face, the name of a task card, or "
+        "pocket:NAME"
+    )
     name: str | None = Field(default=None, description="what the task is called; default: its file's name")
     root: str | None = Field(default=None, description="folder of the images; default: the file's own")
-    validation: str | Share = Field(default=0.1, description="a file, or the share split off")
-    test: str | Share = Field(default=0.1, description="a file, or the share split off")
+    split: str | None = Field(default=None, description="of a data set: the split trained on; default: train")
+    subset: str | None = Field(default=None, description="of a data set of the Hub: which of its configurations")
+    validation: str | Share = Field(
+        default=0.1, description="a file or a split of the data set, or the share split off"
+    )
+    test: str | Share = Field(default=0.1, description="a file or a split of the data set, or the share split off")
     prompt: str = Field(default=AS_IT_IS, description="the text asked; {question} and {choices} are filled in")
     system: str | None = Field(default=None, description="system prompt of items that bring none of their own")
     columns: dict[str, str] = Field(
@@ -125,6 +133,12 @@ class TaskSpec(ConfigSection):
     metric: str | None = Field(default=None, description="by name; default: the card's, or exact_match")
     variant: str | None = Field(default=None, description="of the metric, by name; default: the metric's first")
     limit: int | None = Field(default=None, gt=0, description="at most so many training examples")
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="how often a training example of this data set is taken, beside those of mix",
+    )
     test_limit: int | None = Field(default=None, gt=0, description="at most so many test examples")
     max_new_tokens: int | None = Field(
         default=None, gt=0, description="longest answer; default: evaluate.max_new_tokens"
@@ -240,6 +254,9 @@ class RunConfig(ConfigSection):
         default=None, description="a fusion, or a list of them: an edit of tuned minus base after training"
     )
     target: Task | None = Field(default=None, description="the task that is tuned for")
+    mix: tuple[Task, ...] = Field(
+        default=(), description="data sets that are trained on beside the target, each at its weight; never asked"
+    )
     sources: tuple[Task, ...] = Field(default=(), description="tasks that must be kept, asked before and after")
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

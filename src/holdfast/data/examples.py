@@ -84,7 +84,10 @@ class Example:
 
 def image_key(images: tuple[ImageSource, ...]) -> str:
     """What two questions about the same picture share: the path, or a digest of drawn pixels."""
-    keys = [
-        str(image) if isinstance(image, Path) else hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in images
-    ]
-    return "|".join(keys)
+
+    def key_of(image: ImageSource) -> str:
+        if isinstance(image, Path):
+            return str(image)
+        return image.key if isinstance(image, StoredImage) else hashlib.sha256(image.tobytes()).hexdigest()[:16]
+
+    return "|".join(key_of(image) for image in images)

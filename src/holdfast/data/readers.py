@@ -13,20 +13,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import count as count_from
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from holdfast.data.checking import Picture, PictureCheck, pictures_of, problem_of
+from holdfast.data.checking import PictureCheck, pictures_of, problem_of
 from holdfast.data.contents import Advance
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, image_key
 from holdfast.data.forms import SIMPLE, Dialogue, Form, conversation_of
 from holdfast.data.images import resolve_inside
-from holdfast.data.stored import DataURI, Encoded, is_data_uri
+from holdfast.data.stored import DataURI, Encoded, StoredImage, is_data_uri
 from holdfast.errors import HoldfastError
 from holdfast.files import form_of, parse_json, scan
 from holdfast.importing import growing
@@ -79,34 +80,78 @@ def read_examples(
         root = file.parent
     elif not root.is_dir():
         raise HoldfastError(f"the data root {root} is not a folder", remedy="set root to the folder of the images")
+    is_list, is_table = form_of(file) == "json", form_of(file) in ("csv", "tsv", "xlsx")
+    return collect(
+        islice(scan(file), limit),
+        file=file,
+        root=root,
+        item_of=lambda position, line: f"item-{position}" if is_list else f"line-{line}",
+        is_table=is_table,
+        open_images=open_images,
+        columns=columns,
+        advance=advance,
+    )
+
+
+def collect(
+    records: Iterable[tuple[int, Mapping[str, Any] | HoldfastError]],
+    *,
+    file: Path,
+    root: Path,
+    item_of: Callable[[int, int], str],
+    is_table: bool = False,
+    has_lines: bool = True,
+    open_images: bool = True,
+    columns: Mapping[str, str] | None = None,
+    advance: Advance | None = None,
+) -> ExamplesRead:
+    """Examples of records, wherever they come from; see :func:`read_examples`.
+
+    Args:
+        records: Line and record, or line and what is wrong with it.
+        file: What they come from, for messages.
+        root: Folder of the images.
+        item_of: From position and line to the id of a record that brings none.
+        is_table: Whether cells are texts that may be empty or hold lists.
+        has_lines: Whether the numbers are lines of a file that a person can look at.
+        open_images: Decode each picture once.
+        columns: Field of the simple form -> what the records call it.
+        advance: Told how many of how many pictures are checked.
+
+    Raises:
+        HoldfastError: There is no record at all.
+    """
     examples: list[Example] = []
     lines: list[int] = []
-    problems: list[HoldfastError] = []
+    problems: list[tuple[int, HoldfastError]] = []
     first_seen: dict[str, int] = {}
     real: Path | None = None
     with suppress(OSError, RuntimeError):  # where it cannot be resolved, each picture says why
         real = root.resolve()
     resolve = lru_cache(maxsize=None)(partial(resolve_inside, root, real=real))  # questions share images
-    count = 0
     forms: Counter[str] = Counter()
-    is_list, is_table = form_of(file) == "json", form_of(file) in ("csv", "tsv", "xlsx")
+    position = 0
+
+    def problem(error: HoldfastError, line: int, item: str | None) -> tuple[int, HoldfastError]:
+        place = line if has_lines else None
+        return line, HoldfastError(error.problem, file=file, line=place, item=item, remedy=error.remedy)
+
     with PictureCheck() if open_images else nullcontext() as check:
-        for position, (line, record) in enumerate(scan(file), start=1):
-            if limit is not None and count >= limit:
-                break
-            count += 1
+        for position, (line, record) in enumerate(records, start=1):
             item: str | None = None
             try:
                 if isinstance(record, HoldfastError):
                     raise record
                 record = _renamed(record, columns or {})
                 record = _cells(record) if is_table else record
-                item = _identifier(record, f"item-{position}" if is_list else f"line-{line}")
+                item = _identifier(record, item_of(position, line))
                 form, said = conversation_of(record)
                 if item in first_seen:
                     if form is SIMPLE:
                         raise HoldfastError(
-                            f"id '{item}' stands on line {first_seen[item]} already",
+                            f"id '{item}' stands on line {first_seen[item]} already"
+                            if has_lines
+                            else f"id '{item}' stands in row {first_seen[item]} already",
                             remedy="give every item its own id",
                         )
                     # LLaVA's files name a conversation by its picture, which may have several.
@@ -117,18 +162,21 @@ def read_examples(
                 lines.append(line)
                 forms[form.name] += 1
             except HoldfastError as error:
-                problems.append(HoldfastError(error.problem, file=file, line=line, item=item, remedy=error.remedy))
+                problems.append(problem(error, line, item))
             else:
                 if check is not None:
                     for picture in pictures_of([example]):
                         check.add(picture)  # decoded while further lines are read
-        if not count:
+        if not position:
             raise HoldfastError("the data set is empty", file=file, remedy="add at least one example")
         wrong = {} if check is None else check.finish(advance)
     if wrong:
-        examples, more = _with_sound_images(examples, lines, file, wrong)
-        problems = sorted(problems + more, key=lambda problem: problem.line or 0)
-    return ExamplesRead(tuple(examples), tuple(problems), dict(forms))
+        found = [problem_of(example, wrong) for example in examples]
+        judged = list(zip(examples, lines, found, strict=True))
+        problems += [problem(error, line, example.id) for example, line, error in judged if error is not None]
+        problems.sort(key=lambda pair: pair[0])
+        examples = [example for example, _, error in judged if error is None]
+    return ExamplesRead(tuple(examples), tuple(error for _, error in problems), dict(forms))
 
 
 def _cells(record: Mapping[str, Any]) -> JSON:
@@ -189,6 +237,8 @@ def _example(
 
 def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
     """A path below the root, or a picture that stands in the record itself."""
+    if isinstance(value, StoredImage):
+        return value
     if isinstance(value, Mapping):  # as Hugging Face's data sets write images
         content, path = value.get("bytes"), value.get("path")
         if isinstance(content, bytes):
@@ -214,17 +264,3 @@ def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
                 error.problem, remedy=f"write the path with slashes: {value.replace(chr(92), '/')}"
             ) from error
         raise
-
-
-def _with_sound_images(
-    examples: list[Example], lines: list[int], file: Path, wrong: Mapping[Picture, HoldfastError]
-) -> tuple[list[Example], list[HoldfastError]]:
-    """The examples whose pictures can be decoded, and what is wrong with the others."""
-    kept, problems = [], []
-    for example, line in zip(examples, lines, strict=True):
-        found = problem_of(example, wrong)
-        if found is None:
-            kept.append(example)
-        else:
-            problems.append(HoldfastError(found.problem, file=file, line=line, item=example.id, remedy=found.remedy))
-    return kept, problems

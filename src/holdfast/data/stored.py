@@ -30,6 +30,10 @@ class StoredImage:
     @cached_property
     def key(self) -> str:
         """Sixteen digits that stand for the content."""
+        return self.digest()
+
+    def digest(self) -> str:
+        """The same, computed now."""
         return hashlib.sha256(self.tobytes()).hexdigest()[:16]
 
     def __eq__(self, other: object) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from holdfast.data.sets import is_set
 from holdfast.files.places import path_of
 from holdfast.reports.explorer import Section, write_report
 from holdfast.reports.run_details import run_details
@@ -53,7 +54,7 @@ def picture_roots(run: Path, base: Path) -> list[Path]:
     config = load_config(run / "config.yaml")
     roots = []
     for spec in [*([config.target] if config.target else []), *config.sources]:
-        if spec.data.startswith("pocket"):
+        if spec.data.startswith("pocket") or is_set(spec.data, base):  # those hold their pictures themselves
             continue
         if (place := find_prepared(spec, base)) is not None:
             roots.append(place.images)

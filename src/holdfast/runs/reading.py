@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.config.schema import RunConfig, TaskSpec
@@ -18,15 +18,16 @@ from holdfast.tasks.task import Task
 
 @dataclass
 class Tasks:
-    """The target (which may be absent in evaluation) and the sources of a run."""
+    """The target (which may be absent in evaluation) and the sources of a run, and what is trained on beside them."""
 
     target: Task | None
     sources: list[Task]
     skipped: list[HoldfastError]
+    mix: list[Task] = field(default_factory=list)
 
     @property
     def all(self) -> list[Task]:
-        """Target first."""
+        """Those that are asked, target first."""
         return ([self.target] if self.target is not None else []) + self.sources
 
 
@@ -59,12 +60,21 @@ def read_tasks(config: RunConfig, base: Path, listen: Listener = silence) -> Tas
     sources = []
     for place, named in enumerate(config.sources):
         with within("sources", place):
+            if named.weight != 1:
+                remedy = "give the stabiliser replay its weights, or name the data set under mix"
+                raise HoldfastError("a source is not trained on, so it has no weight", remedy=remedy, key="weight")
             sources += [read(spec, config.evaluate.source_limit) for spec in expand([named])]
-    names = [safe_name(task.name) for task in ([target] if target else []) + sources]
+    mix = []
+    for place, named in enumerate(config.mix):
+        with within("mix", place):
+            mix.append(read(named.model_copy(update={"validation": 0.0, "test": 0.0}), None))
+            if not mix[-1].train:
+                raise HoldfastError("the data set has no training examples", remedy="remove it from mix")
+    names = [safe_name(task.name) for task in ([target] if target else []) + sources + mix]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise HoldfastError(f"two tasks are called '{min(twice)}'", remedy="give each its own name", key="sources")
-    return Tasks(target, sources, skipped)
+    return Tasks(target, sources, skipped, mix)
 
 
 def visible(tasks: Tasks, loaded: Loaded, *, skip: bool) -> Tasks:
@@ -74,7 +84,8 @@ def visible(tasks: Tasks, loaded: Loaded, *, skip: bool) -> Tasks:
         HoldfastError: There is one, and bad items are not to be skipped.
     """
     refusals = Refusals(loaded.chat)
-    kept = [refusals.keep_task(task, skip=skip) for task in tasks.all]
+    kept = [refusals.keep_task(task, skip=skip) for task in [*tasks.all, *tasks.mix]]
     skipped = [*tasks.skipped, *(problem for _, problems in kept for problem in problems)]
     seen = [task for task, _ in kept]
-    return Tasks(seen[0], seen[1:], skipped) if tasks.target is not None else Tasks(None, seen, skipped)
+    asked, mix = seen[: len(tasks.all)], seen[len(tasks.all) :]
+    return Tasks(asked[0], asked[1:], skipped, mix) if tasks.target is not None else Tasks(None, asked, skipped, mix)

@@ -52,6 +52,7 @@ from holdfast.speed.decision import Decision, Engaged, to_json
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.policy import evaluation_cache
 from holdfast.tasks.drawn import Joined
+from holdfast.tasks.mixing import weighted
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Outcome, Trainer
 from holdfast.training.pools import Pools
@@ -132,7 +133,7 @@ class Runner:
         assert tasks.target is not None
         if not (self.folder.path / "skipped.json").exists():
             self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
-        check_fingerprint(self.folder, loaded, tasks.all, self.config.evaluate)
+        check_fingerprint(self.folder, loaded, [*tasks.all, *tasks.mix], self.config.evaluate)
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
                 self._take_over(self.parent, loaded, recipe, tasks)
@@ -150,15 +151,16 @@ class Runner:
     def _tune(self, loaded: Loaded, recipe: Recipe, tasks: Tasks) -> None:
         assert tasks.target is not None
         train, identity = self.config.train, loaded.identity
-        examples: Sequence[Any] = tasks.target.train
+        every = [weighted(task.train, task.weight, self.config.seed) for task in [tasks.target, *tasks.mix]]
+        examples: Sequence[Any] = Joined(tuple(every)) if len(every) > 1 else every[0]
         sources = Joined(tuple(task.train for task in tasks.sources))
         for place, stabiliser in enumerate(recipe.stabilisers):
             with within("keep", place):
                 examples = stabiliser.mix(examples, sources, self.config.seed)
-        self._look_for_leaks(tasks, mixed=len(examples) > len(tasks.target.train))
+        self._look_for_leaks(tasks, mixed=len(examples) > sum(map(len, every)))
         skip = self.config.skip_bad
         own, long = within_length(tasks.target.train, loaded, train.max_length, skip=skip)
-        mixed = len(examples) != len(tasks.target.train)
+        mixed = bool(tasks.mix) or len(examples) != len(tasks.target.train)
         examples, long = within_length(examples, loaded, train.max_length, skip=skip) if mixed else (own, long)
         validation, more = within_length(tasks.target.validation, loaded, train.max_length, skip=skip)
         self.folder.write_json("skipped.json", [str(problem) for problem in [*tasks.skipped, *long, *more]])
@@ -211,7 +213,7 @@ class Runner:
     def _look_for_leaks(self, tasks: Tasks, *, mixed: bool) -> None:
         """Say before step 1 which test sets share something with training; ``mixed``: sources are trained on too."""
         assert tasks.target is not None
-        training = [tasks.target.train, *(task.train for task in tasks.sources if mixed)]
+        training = [task.train for task in [tasks.target, *tasks.mix, *(tasks.sources if mixed else ())]]
         leaks = find_leaks(training, tasks.all)
         self.folder.write_json(LEAKS, [leak.to_json() for leak in leaks])
         if leaks:

@@ -10,7 +10,8 @@ from holdfast.config.schema import AS_IT_IS, TaskSpec
 from holdfast.data.contents import Advance
 from holdfast.data.examples import Example
 from holdfast.data.readers import ExamplesRead, read_examples
-from holdfast.errors import HoldfastError, nearest
+from holdfast.data.sets import OpenedSet, is_set, open_set
+from holdfast.errors import HoldfastError, nearest, within
 from holdfast.files.places import path_of
 from holdfast.importing import growing
 from holdfast.tasks.drawn import PocketExamples
@@ -67,8 +68,17 @@ def resolve_task(
     Raises:
         HoldfastError: The data are missing or hold a mistake, or a part that is needed is empty.
     """
+    of_a_set = not spec.data.startswith("pocket:") and is_set(spec.data, base)
+    for key in ("split", "subset"):
+        if getattr(spec, key) is not None and not of_a_set:
+            remedy = f"remove {key}, or name a data set of Hugging Face"
+            raise HoldfastError(
+                f"{key} is for data sets of Hugging Face, and {spec.data} is none", remedy=remedy, key=key
+            )
     if spec.data.startswith("pocket:"):
         task, skipped = _pocket(spec, test_limit), NOTHING_SKIPPED
+    elif of_a_set:
+        task, skipped = _from_set(spec, base, skip_bad, advance)
     elif (place := find_prepared(spec, base)) is not None:
         task, skipped = load_prepared(
             place, spec, base=base, seed=seed, skip_bad=skip_bad, test_limit=test_limit, advance=advance
@@ -85,6 +95,7 @@ def resolve_task(
         # A variant belongs to a metric: another metric than the card's starts from its own first variant.
         variant=spec.variant or (None if spec.metric not in (None, task.metric) else task.variant),
         max_new_tokens=spec.max_new_tokens or task.max_new_tokens,
+        weight=spec.weight,
     )
     return Resolved(task, skipped)
 
@@ -128,18 +139,58 @@ def _from_files(
         return reading.examples
 
     examples = read(spec.data)
-    shares = [value if isinstance(value, float | int) else 0.0 for value in (spec.validation, spec.test)]
-    if sum(shares) >= 1:
-        raise HoldfastError("validation and test shares leave nothing to train on", remedy="make them smaller")
-    train, validation, test = split_by_image(
-        examples, float(shares[0]), float(shares[1]), root=root or (base / path_of(spec.data)).parent
-    )
+    train, validation, test = _divided(examples, spec, root=root or (base / path_of(spec.data)).parent)
     if isinstance(spec.validation, str):
         validation = read(spec.validation)
     if isinstance(spec.test, str):
         test = read(spec.test)
     name = spec.name or Path(spec.data).stem
     return Task(name, train, validation, test), tuple(skipped)
+
+
+def _from_set(
+    spec: TaskSpec, base: Path, skip_bad: bool, advance: Advance | None
+) -> tuple[Task, tuple[HoldfastError, ...]]:
+    opened = open_set(spec.data, base=base, subset=spec.subset)
+    skipped: list[HoldfastError] = []
+    root = None if spec.root is None else base / path_of(spec.root)
+
+    def read(split: str) -> tuple[Example, ...]:
+        reading = opened.read(split, columns=spec.columns, root=root, advance=advance)
+        _refuse(reading, Path(opened.name), skip_bad)
+        skipped.extend(reading.problems)
+        return reading.examples
+
+    trained = opened.split(spec.split)
+    held_out = {part: _held_out(spec, part, opened, trained) for part in ("validation", "test")}
+    shares = spec.model_copy(update={part: 0.0 for part, split in held_out.items() if split is not None})
+    train, validation, test = _divided(read(trained), shares, root=root or opened.root)
+    if held_out["validation"] is not None:
+        validation = read(held_out["validation"])
+    if held_out["test"] is not None:
+        test = read(held_out["test"])
+    name = spec.name or Path(opened.name).stem
+    return Task(name, train, validation, test), tuple(skipped)
+
+
+def _held_out(spec: TaskSpec, part: str, opened: OpenedSet, trained: str) -> str | None:
+    """The split that a part is, by name or because the set has one of that name; ``None``: a share is split off."""
+    given = getattr(spec, part)
+    if isinstance(given, str):
+        with within(part):
+            return opened.split(given)
+    own = part not in spec.model_fields_set and part in opened.splits and part != trained
+    return part if own else None
+
+
+def _divided(
+    examples: Sequence[Example], spec: TaskSpec, *, root: Path
+) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
+    """Train, validation and test by the shares of the specification."""
+    validation, test = (value if isinstance(value, float | int) else 0.0 for value in (spec.validation, spec.test))
+    if validation + test >= 1:
+        raise HoldfastError("validation and test shares leave nothing to train on", remedy="make them smaller")
+    return split_by_image(examples, float(validation), float(test), root=root)
 
 
 def _refuse(reading: ExamplesRead, file: Path, skip_bad: bool) -> None:

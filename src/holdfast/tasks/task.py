@@ -20,7 +20,10 @@ from holdfast.data.stored import StoredImage
 
 @dataclass(frozen=True)
 class Task:
-    """Examples in three parts that share no image, and how answers are scored."""
+    """Examples in three parts that share no image, and how answers are scored.
+
+    ``weight`` is how often a training example is taken where several data sets are mixed.
+    """
 
     name: str
     train: Sequence[Example]
@@ -29,6 +32,7 @@ class Task:
     metric: str = "exact_match"
     variant: str | None = None
     max_new_tokens: int | None = None
+    weight: float = 1.0
 
     def key(self) -> str:
         """Sixteen digits that stand for the test items and their scoring; predictions are cached under it."""
