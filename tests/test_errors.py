@@ -41,3 +41,8 @@ def test_cutting_keeps_both_ends() -> None:
     assert cut("abc", 3) == "abc"
     assert cut("a" * 50 + "b" * 50, 25) == "a" * 10 + " ... " + "b" * 10
     assert HoldfastError("x", file=Path("a/b")).where == "a/b"
+
+
+def test_half_a_surrogate_pair_can_be_written() -> None:
+    text = str(HoldfastError("unknown method '\ud800'", file="\udcff.yaml", remedy="known: a"))
+    assert text.encode() == b"\\udcff.yaml: unknown method '\\ud800'. Known: a."

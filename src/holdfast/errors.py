@@ -75,8 +75,11 @@ class HoldfastError(Exception):
 
 
 def cut(text: str, longest: int) -> str:
-    """``text`` on one line, without its middle where it is longer than ``longest`` letters."""
-    text = " ".join(text.splitlines())
+    """``text`` on one line, without its middle where it is longer than ``longest`` letters.
+
+    Half a surrogate pair, which no terminal and no file takes, is shown by its number.
+    """
+    text = " ".join(text.encode(errors="backslashreplace").decode().splitlines())
     if len(text) <= longest:
         return text
     half = (longest - 5) // 2
