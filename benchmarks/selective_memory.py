@@ -174,10 +174,10 @@ def warm_up(model: Any, batch: dict[str, Any]) -> None:
     import peft  # noqa: F401
     import torch
 
-    from holdfast.methods.registry import load_all
+    from holdfast.methods.registry import METHODS
     from holdfast.training.loss import answer_loss
 
-    load_all()
+    METHODS.all()
     with torch.no_grad():
         answer_loss(model, batch)
     small = torch.nn.Linear(8, 8)

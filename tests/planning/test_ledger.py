@@ -19,7 +19,7 @@ from holdfast.planning.plan import make_plan
 from tests.support.families import build
 from tests.support.methods import METHODS, run, tune_section
 
-VALUES_FIRST = {"boft", "adamss", "frod", "shira", "unilora"}
+VALUES_FIRST = {"boft", "eva", "adamss", "frod", "shira", "unilora"}
 """PEFT builds permutations, clusters, bases or places from values, which the meta device does not have."""
 
 

@@ -44,18 +44,15 @@ _UNSURE = "no released code, and a formula that could not be verified"
 NOT_BUILT = (
     Absent("AsymLoRA", _STRUCTURE, "one B a task: examples carry no task ids"),
     Absent("MTLoRA", _STRUCTURE, "one LoRA a task in some stages: examples carry no task ids"),
-    Absent("MixLoRA", _STRUCTURE, "its conditional router was known from descriptions alone"),
-    Absent("LoRAMoE", _STRUCTURE, "its balance loss needs to know which examples are world knowledge"),
-    Absent("TeamLoRA", _STRUCTURE, _UNSURE),
-    Absent("PRoLoRA", _STRUCTURE, "not built yet; its rotations fit the engine of low-rank changes"),
+    Absent(
+        "MixLoRA",
+        _STRUCTURE,
+        "its router picks factors by the mean over a whole padded row, answer included, and what is picked carries no "
+        "weight, so that the router never learns",
+    ),
     Absent("LoraHub", _STRUCTURE, "sums the factors of a library of adapters, and a fusion sees their products"),
     Absent("LoRA.rar", _STRUCTURE, "needs a hypernetwork trained on pairs of adapters of diffusion models"),
     Absent("REMEDY", _STRUCTURE, "no released code; its allocator, trained on few shots, was known from descriptions"),
-    Absent("CLoRA", _CALIBRATION, _UNSURE),
-    Absent("PEGO", _CALIBRATION, "not built yet; its sums of entries are one matrix product a layer and step"),
-    Absent("O-LoRA", _CALIBRATION, "needs the adapters of earlier tasks; oplora keeps the weight's own directions"),
-    Absent("EVA", _CALIBRATION, "not built yet; ranks are spread over layers by explained variance"),
-    Absent("AdaLoRA", _CALIBRATION, "not built yet; PEFT's rank schedule wants to be called at every step"),
     Absent("HiddenKey", _CALIBRATION, "drops columns of attention logits, inside the library's attention functions"),
     Absent("BiLoRA", _CALIBRATION, "trains in two levels on two splits, through an unrolled step"),
     Absent("Laplace-LoRA", _CALIBRATION, "a predictive distribution after training; it changes no weight"),
@@ -72,11 +69,10 @@ NOT_BUILT = (
 _PEFT = "peft"
 _WHOLE_MODEL = "PEFT wraps the whole model and shifts its logits, which no other component's method can stand beside"
 
-OUR_OWN = {"VERA": "vera", "LN_TUNING": "norms", "PREFIX_TUNING": "prefix", "C3A": "c3a"}
+OUR_OWN = {"VERA": "vera", "LN_TUNING": "norms", "PREFIX_TUNING": "prefix", "C3A": "c3a", "ADALORA": "adalora"}
 """Types of PEFT's, by its names, that are methods here without PEFT."""
 
 PEFT_ABSENT = (
-    Absent("ADALORA", _PEFT, "not built yet; PEFT's rank schedule wants to be called at every step"),
     Absent("LILY", _PEFT, "its router averages over all tokens of a batch, so an answer depends on its neighbours"),
     Absent("POLY", _PEFT, "chooses among its skills by a task id, which examples do not carry"),
     Absent("XLORA", _PEFT, "mixes adapters that were trained before, which a recipe does not have"),

@@ -204,6 +204,8 @@ class Method:
     """Bits of the packed weights it works beside; those can be neither written nor read as matrices."""
     wants_logits: ClassVar[bool] = False
     """Whether :meth:`batch_penalty` looks at what the model says."""
+    steps: int | None = None
+    """How many optimizer steps training takes; told before :meth:`bind`."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options

@@ -101,12 +101,13 @@ class PeftMethod(Method):
 
     def attach(self, component: Component, context: Context) -> None:
         self.component = component
-        self.config = self._config(component)
+        self.layers = layers_in_scope(component, self._kinds(component), self.options.layers)
         for name, layer in self.layers.items():
             fault = self.check(layer)
             if fault is not None:
                 what, _, remedy = fault.partition("; ")
                 raise HoldfastError(f"{what} of layer '{name}'", remedy=remedy)
+        self.config = self._config(component)
         self._inject(context.generator)
 
     def _inject(self, generator: torch.Generator | None) -> None:

@@ -203,10 +203,16 @@ class Recipe:
                 stack.enter_context(method.suspended())
             yield
 
-    def bind(self, optimizer: torch.optim.Optimizer) -> None:
-        """See :class:`holdfast.methods.contract.Method`."""
-        for method in self.active.values():
-            method.bind(optimizer)
+    def bind(self, optimizer: torch.optim.Optimizer, steps: int | None = None) -> None:
+        """See :class:`holdfast.methods.contract.Method`.
+
+        Raises:
+            HoldfastError: A method's schedule does not fit the number of steps.
+        """
+        for component, method in self.active.items():
+            method.steps = steps
+            with within("tune", component):
+                method.bind(optimizer)
 
     def before_step(self, step: int) -> None:
         """Stabilisers first: they turn the gradient that methods then mask."""

@@ -94,7 +94,7 @@ class Trainer:
                 "the recipe trains nothing", remedy="name a method other than 'frozen', or train.steps: 0"
             )
         self.optimizer = torch.optim.AdamW(groups or [{"params": []}], betas=train.betas)
-        recipe.bind(self.optimizer)
+        recipe.bind(self.optimizer, self.steps)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.factor = schedule(train, self.steps)
         # The library keeps the first precision of a process for good, and a tracker or an earlier run may have set it.

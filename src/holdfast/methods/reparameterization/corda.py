@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from holdfast.methods.contract import Card, Context
 from holdfast.methods.low_rank import LowRank, LowRankOptions, fill
+from holdfast.methods.reparameterization.inputs import Inputs
 
 ATTEMPTS = 20
 """Doublings of the damping before a covariance counts as beyond repair; the release has no end to them."""
@@ -54,27 +55,12 @@ class Corda(LowRank):
     Settings = CovarianceOptions
 
     def begin(self, context: Context) -> None:
-        self.totals = {n: torch.zeros(x.in_features, x.in_features) for n, x in self.layers.items()}
-        self.rows = dict.fromkeys(self.layers, 0)
-        hooks = [layer.register_forward_pre_hook(self._listen(name)) for name, layer in self.layers.items()]
+        self.inputs = Inputs(self.layers)
         pool: Any = "sources" if self.options.mode == "knowledge" else "train"
-        try:
-            for batch in context.look("method 'corda'", self.options.samples, of=pool, size=1):
-                context.measure(batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _listen(self, name: str) -> Any:
-        def hear(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-            x = inputs[0].detach().reshape(-1, inputs[0].shape[-1]).float().cpu()
-            self.totals[name] += x.T @ x
-            self.rows[name] += len(x)
-
-        return hear
+        self.inputs.look(context, "method 'corda'", samples=self.options.samples, of=pool)
 
     def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
-        covariance = self.totals.pop(name) / max(self.rows[name], 1)
+        covariance = self.inputs.squares.pop(name) / max(self.inputs.rows[name], 1)
         covariance, inverse = invertible(covariance, self.options.damping)
         weight = layer.weight.detach().float().cpu()
         left, values, right = torch.linalg.svd(weight @ covariance, full_matrices=False)
