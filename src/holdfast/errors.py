@@ -15,9 +15,9 @@ from typing import Literal
 LONGEST = 2000
 """Letters of a message: what a terminal shows without scrolling, whatever the input held."""
 
-Kind = Literal["missing", "full"]
+Kind = Literal["missing", "full", "unplanned"]
 """What a caller may want to know of a mistake: ``missing`` is a file or image that is not there, ``full`` a disk on
-which nothing more can be written."""
+which nothing more can be written, ``unplanned`` a method that shapes alone do not tell anything about."""
 
 
 class HoldfastError(Exception):

@@ -30,6 +30,8 @@ def show_plan(study: StudyFile, *, calibrate: bool, workers: int | None) -> None
     console.print(f"Trainable values: {least:,} to {most:,}. Largest step: {size(found.memory)} of memory.")
     if found.unknown:
         console.print(f"{found.unknown} trainings are as long as their data are, which nobody has counted here.")
+    if found.unplanned:
+        console.print(f"{found.unplanned} trainings are in no sum: their methods read weights before they count.")
     if found.flops:
         at = f", {duration(found.flops / A100)} of an A100 at 40 %" if found.flops > 1e16 else ""
         console.print(f"Training: {found.flops:.2e} operations{at}.")

@@ -273,6 +273,7 @@ class Method:
             raise HoldfastError(
                 f"method '{self.card.name}' reads weights when it attaches, so it cannot be planned from shapes",
                 remedy="the ledger of holdfast tune counts it before step 1",
+                kind="unplanned",
             ) from error
 
     def penalty(self, step: int) -> Tensor | None:

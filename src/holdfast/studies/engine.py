@@ -32,6 +32,9 @@ AGAIN = 1.0
 PATIENCE = 15.0
 """Seconds for which candidates of other parts may be held by nobody before this part stops waiting for them."""
 
+BETWEEN = 0.3
+"""Seconds between two words on how far the study is: counting thousands of points takes a moment."""
+
 Part = tuple[int, int]
 """Number, from 1, and count: ``2/8`` is ``(2, 8)``."""
 
@@ -70,6 +73,8 @@ class Engine:
         self.progress = Ongoing()
         self.size = 1
         self._indexed: set[str] = set()
+        self._told = 0.0
+        self._open: dict[tuple[str, Want], Job] = {}
         self.agenda = Agenda()
         if retry:
             forget_failures(folder)
@@ -84,6 +89,9 @@ class Engine:
             self.agenda = self.planner.agenda(self._measured)
             for job in self.agenda.jobs.values():
                 self._look(job)
+            mine = (job for job in self.agenda.jobs.values() if self._mine(job))
+            left = sorted((job for job in mine if not self.progress.settled(job)), key=lambda job: job.want != "scores")
+            self._open = {job.name: job for job in left}  # scores first: a study that is cut short shows whole rows
             write_study(self.folder, self.study, self.agenda)
         self._index()
         return self.agenda
@@ -91,7 +99,7 @@ class Engine:
     @property
     def pending(self) -> list[Job]:
         """This part's jobs that are not settled, in the order in which they are begun."""
-        return [job for job in self.agenda.jobs.values() if self._mine(job) and not self.progress.settled(job)]
+        return list(self._open.values())
 
     @property
     def complete(self) -> bool:
@@ -112,7 +120,7 @@ class Engine:
             unheld = time.monotonic()
             while True:
                 self._assign(crew)
-                if not self.progress.running and not any(job.name in self.progress.later for job in self.pending):
+                if not self.progress.running and not self.progress.later.keys() & self._open.keys():
                     if self.complete or not self._others_at_work():
                         if self.complete or time.monotonic() - unheld > PATIENCE or self.part == (1, 1):
                             return self.agenda
@@ -223,6 +231,10 @@ class Engine:
             with files.locked(self.folder / ".locks" / "index.lock", what=str(self.folder), wait=_wait, named=False):
                 append_result(self.folder, job.key, job.place)
             self._indexed.add(job.key)
+        self._open.pop(job.name, None)
+        if reason is not None:  # whatever else was wanted of it
+            for name in [name for name in self._open if name[0] == job.key]:
+                del self._open[name]
         self._moved()
         self.listen(PointEnded(worker, job.key, job.title, job.want, reason, seconds))
 
@@ -250,6 +262,9 @@ class Engine:
         return False
 
     def _moved(self) -> None:
+        if self._open and time.monotonic() - self._told < BETWEEN:
+            return
+        self._told = time.monotonic()
         progress, (number, count) = self.progress, self.part
         scored = [job for job in self._scored if self._mine(job)]
         unknown = [place for place, point in enumerate(self.agenda.points) if not point.config]

@@ -49,6 +49,7 @@ class Outlook:
         memory: Bytes of the largest step.
         flops: Of all training steps; None where a length is not known.
         unknown: Points whose number of steps nobody can know without the data.
+        unplanned: Trainings of methods that read weights before they know what they train; not in the sums.
         problems: Reason -> titles of the points that cannot run.
         hours: On one worker of this machine; None without a calibration.
         timed: Recipes that were timed.
@@ -62,6 +63,7 @@ class Outlook:
     memory: int = 0
     flops: float = 0.0
     unknown: int = 0
+    unplanned: int = 0
     problems: dict[str, list[str]] = field(default_factory=dict)
     hours: float | None = None
     timed: int = 0
@@ -87,7 +89,10 @@ def estimate(study: StudyFile, *, calibrate: bool = False) -> Outlook:
         try:
             plan = _plan(config, plans)
         except HoldfastError as error:
-            found.problems.setdefault(str(error), []).append(job.title)
+            if error.kind == "unplanned":
+                found.unplanned += 1
+            else:
+                found.problems.setdefault(str(error), []).append(job.title)
             continue
         if job.needed is not None:
             found.fusions += job.want == "scores"

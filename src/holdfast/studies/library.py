@@ -43,7 +43,7 @@ def find_study(name: str) -> tuple[Path, Path]:
 
 
 def shipped_studies() -> list[Shipped]:
-    """Every study of the library at every scale.
+    """Every study of the library at every scale; an axis of everything registered has one level here.
 
     Raises:
         HoldfastError: One of them holds a mistake.
@@ -52,7 +52,7 @@ def shipped_studies() -> list[Shipped]:
     for name in shipped_names():
         file, base = find_study(name)
         found += [
-            Shipped(name, scale, read_study_file(file, scale=scale or None, base=base))
+            Shipped(name, scale, read_study_file(file, scale=scale or None, base=base, expand=False))
             for scale in scales_of(file) or [""]
         ]
     return found

@@ -16,6 +16,7 @@ from holdfast.studies.axes import SECTIONS, check_apart, make_axis
 from holdfast.studies.choices import Choice, read_choices
 from holdfast.studies.grid import Axis, Combination, level_name, make_cells
 from holdfast.studies.merging import merged, paths_of
+from holdfast.studies.registered import every_level, is_every
 from holdfast.values import JSON
 
 KEYS = (
@@ -142,6 +143,7 @@ def read_study_file(
     scale: str | None = None,
     base: Path | None = None,
     common: Mapping[str, Any] | None = None,
+    expand: bool = True,
 ) -> StudyFile:
     """Read a study.
 
@@ -151,6 +153,7 @@ def read_study_file(
         scale: Which of its ``scales``; default: the first.
         base: Where relative paths of its configurations start; default: the file's folder.
         common: Further common settings, merged into the file's.
+        expand: Find the levels of axes that take everything registered; without it one level stands for them.
 
     Raises:
         HoldfastError: A mistake, in one sentence with its line.
@@ -164,6 +167,9 @@ def read_study_file(
     with source.locating():
         _check_twice(text)
         _check_keys(raw)
+        for axis, written in _mapping(raw, "axes").items():
+            if is_every(written):
+                raw["axes"][axis] = every_level(written, f"axes.{axis}", expand=expand)
         for part in overrides:
             if part.startswith("axes."):
                 _override_axis(raw, part)
