@@ -136,6 +136,66 @@ def test_a_connector_tuned_in_full_goes_with_the_adapter(desk: Desk, batch: Any,
     assert torch.equal(logits(plain, batch), run) and not torch.equal(run, lora_alone)
 
 
+def test_a_connector_tuned_in_full_may_stand_apart(desk: Desk, batch: Any, tmp_path: Path) -> None:
+    """LLaVA's own recipe as two files: the connector under the base's names, then the adapter."""
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from transformers import AutoModelForImageTextToText
+
+    said = desk.run("export", desk.folder / "lora and full", "--adapter", "--apart", "--out", tmp_path / "adapter")
+    assert said.code == 0 and "full.safetensors" in said.out, said.err
+    fresh = AutoModelForImageTextToText.from_pretrained(desk.model, dtype=torch.float32)
+    left = fresh.load_state_dict(load_file(tmp_path / "adapter" / "full.safetensors"), strict=False)
+    assert not left.unexpected_keys
+    plain = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"))
+    assert torch.equal(logits(plain, batch), logits(api.load(desk.folder / "lora and full").model, batch))
+    said = desk.run("export", desk.folder / "lora", "--adapter", "--apart", "--out", tmp_path / "one")
+    assert said.code == 2 and "nothing was tuned in full" in said.err and not (tmp_path / "one").exists()
+    said = desk.run("export", desk.folder / "lora", "--apart", "--out", tmp_path / "one")
+    assert said.code == 2 and "--adapter" in said.err
+
+
+def test_runs_are_fused_as_the_models_they_came_to(desk: Desk, tmp_path: Path) -> None:
+    """Half way between base and tuned, weight by weight, whether the run or its merged model is given."""
+    from safetensors.torch import load_file
+
+    assert desk.run("export", desk.folder / "lora", "--out", tmp_path / "model").code == 0
+    options = ["--method", "wise_ft", "--set", "alpha=0.5"]
+    for name, tuned in (("by-run", desk.folder / "lora"), ("by-model", tmp_path / "model")):
+        said = desk.run("fuse", str(desk.model), tuned, *options, "--out", tmp_path / name)
+        assert said.code == 0, said.err
+    by_run, by_model = (load_file(tmp_path / name / "model.safetensors") for name in ("by-run", "by-model"))
+    base, tuned_values = (
+        load_file(Path(desk.model) / "model.safetensors"),
+        load_file(tmp_path / "model/model.safetensors"),
+    )
+    assert by_run.keys() == by_model.keys() == base.keys()
+    assert all(torch.equal(by_run[key], by_model[key]) for key in base)
+    moved = [key for key in base if key in tuned_values and not torch.equal(base[key], tuned_values[key])]
+    assert moved and all(torch.allclose(by_run[key], (base[key] + tuned_values[key]) / 2, atol=1e-6) for key in moved)
+    assert not list(tmp_path.glob(".merged-*"))
+    said = desk.run("fuse", "pocket", desk.folder / "lora", *options, "--out", tmp_path / "other")
+    assert said.code == 2 and "the run was tuned from" in said.err
+
+
+def test_what_serving_tools_would_miss(desk: Desk, tmp_path: Path) -> None:
+    from holdfast.runs.serving import missing_for_serving
+
+    said = desk.run("export", desk.folder / "lora", "--out", tmp_path / "model")
+    assert "vLLM " in said.out and "llama.cpp " in said.out
+    whole = missing_for_serving(tmp_path / "model")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    for file in tmp_path.glob("model/chat_template*"):
+        file.unlink()
+    config = json.loads((tmp_path / "model/config.json").read_text("utf-8"))
+    (tmp_path / "model/config.json").write_text(json.dumps({**config, "architectures": None}), encoding="utf-8")
+    less = missing_for_serving(tmp_path / "model")
+    assert (
+        "tokenizer.json or tokenizer.model" in less["vLLM"] and "tokenizer.json or tokenizer.model" in less["llama.cpp"]
+    )
+    assert "architectures in config.json" in less["vLLM"] and len(less["vLLM"]) > len(whole["vLLM"]) == 0
+
+
 def test_the_model_card(desk: Desk, tmp_path: Path) -> None:
     import yaml
 
@@ -161,7 +221,7 @@ def test_refusals(desk: Desk, tmp_path: Path) -> None:
     desk.run("export", desk.folder / "prefix", "--out", out).refused(
         "'prefix' cannot be folded into the weights", "holdfast.load"
     )
-    for name in ("mask", "prefix", "nothing"):
+    for name in ("mask", "nothing"):
         desk.run("export", desk.folder / name, "--adapter", "--out", out).refused("not one PEFT adapter")
     assert not out.exists()
     assert not list(tmp_path.glob("*.partial"))

@@ -12,7 +12,9 @@ from holdfast.values import JSON
 
 def fuse(
     base: Annotated[str, typer.Argument(help="the base: a model folder, or pocket")],
-    tuned: Annotated[list[Path], typer.Argument(help="one or several folders of models tuned from it")],
+    tuned: Annotated[
+        list[Path], typer.Argument(help="one or several models tuned from it: model folders or finished run folders")
+    ],
     method: Annotated[str, typer.Option(help="wise_ft, ties, dare ...; see holdfast methods")],
     out: Annotated[Path, typer.Option(help="folder to write")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="an option: --set alpha=0.7")] = None,
@@ -34,6 +36,7 @@ def fuse(
     from holdfast.methods.fusion.folders import fuse_folders
     from holdfast.methods.registry import make_fusion
     from holdfast.models.loading import POCKET
+    from holdfast.runs.export import plain_folders
 
     importing.done()
     options: JSON = {}
@@ -47,11 +50,14 @@ def fuse(
         options |= {"base_file": str(fisher_base), "tuned_files": [str(file) for file in fisher_tuned or []]}
     fusion = make_fusion(method, options)
     place = POCKET if base == "pocket" else Path(base).expanduser()
-    with Progress(console=console, transient=True) as progress:
+    with (
+        plain_folders([folder.expanduser() for folder in tuned], place, beside=out) as folders,
+        Progress(console=console, transient=True) as progress,
+    ):
         bar = progress.add_task(f"fusing by {method}", total=None)
         fuse_folders(
             place,
-            [folder.expanduser() for folder in tuned],
+            folders,
             fusion,
             out,
             seed=seed,

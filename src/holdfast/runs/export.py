@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -71,6 +73,38 @@ def export_model(run: Path, out: Path) -> float:
     return deviation
 
 
+@contextmanager
+def plain_folders(tuned: Sequence[Path], base: Path, *, beside: Path) -> Iterator[list[Path]]:
+    """Model folders as they are, and run folders as merged models, which are gone afterwards.
+
+    Args:
+        tuned: Model folders and finished run folders.
+        base: What they were tuned from.
+        beside: The merged models stand beside this place for as long as they are needed.
+
+    Raises:
+        HoldfastError: A run was tuned from another model, or cannot be merged.
+    """
+    with TemporaryDirectory(prefix=".merged-", dir=_there(beside.absolute().parent)) as room:
+        folders = []
+        for place, folder in enumerate(tuned):
+            if not RunFolder(folder).config.exists():
+                folders.append(folder)
+                continue
+            model = load_config(RunFolder(folder).config).model
+            if Path(model_place(model)).resolve() != base.resolve():
+                problem = f"the run was tuned from {model}, and the base is {base}"
+                raise HoldfastError(problem, file=folder, remedy="name the model that it was tuned from")
+            export_model(folder, Path(room) / str(place))
+            folders.append(Path(room) / str(place))
+        yield folders
+
+
+def _there(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
+
+
 def _unpacked(loaded: Loaded, opened: OpenedRun) -> Loaded:
     """The base before it was quantised: a change can be added to its weights, and not to packed ones.
 
@@ -87,11 +121,16 @@ def _unpacked(loaded: Loaded, opened: OpenedRun) -> Loaded:
     return load_model(opened.config.model, device=device, trust_remote_code=trusted)
 
 
-def export_adapter(run: Path, out: Path) -> None:
+CONNECTOR = "full.safetensors"
+"""What was tuned in full, in a file of its own beside the adapter."""
+
+
+def export_adapter(run: Path, out: Path, *, apart: bool = False) -> None:
     """Write ``adapter_config.json`` and ``adapter_model.safetensors`` for ``PeftModel.from_pretrained``.
 
     A component that was tuned in full beside the adapter (LLaVA's connector) goes with it as PEFT's
-    ``modules_to_save``.
+    ``modules_to_save``, or ``apart``: as :data:`CONNECTOR` under the base's own names, for
+    ``model.load_state_dict(load_file(...), strict=False)`` before the adapter is put on.
 
     Raises:
         HoldfastError: The run is not one PEFT adapter with modules tuned in full, or ``out`` is not free.
@@ -114,16 +153,22 @@ def export_adapter(run: Path, out: Path) -> None:
         )
     tensors = dict(adapters[0].tensors)
     config: JSON = dict(adapters[0].metadata["peft_config"])
+    full: dict[str, torch.Tensor] = {}
+    if apart and not whole:
+        raise HoldfastError("nothing was tuned in full, so there is one file", file=run, remedy="leave --apart out")
     if whole:
         full = {name: tensor for artifact in whole for name, tensor in artifact.tensors.items()}
-        config["modules_to_save"] = _modules_of(full, record["model"], folder)
-        tensors |= full
+        if not apart:
+            config["modules_to_save"] = _modules_of(full, record["model"], folder)
+            tensors |= full
     config |= {"base_model_name_or_path": model_place(record["model"]), "inference_mode": True}
     with files.folder_beside(out) as partial:
         # PEFT names tensors from its own wrapper inwards.
         named = {f"base_model.model.{name}": tensor.contiguous() for name, tensor in tensors.items()}
         save_file(named, partial / "adapter_model.safetensors", metadata={"format": "pt"})
         files.write_json(partial / "adapter_config.json", config)
+        if apart:
+            save_file({name: tensor.contiguous() for name, tensor in full.items()}, partial / CONNECTOR)
         card = model_card(folder, load_config(folder.config), model_place(record["model"]), adapter=True)
         files.write_text(partial / "README.md", card)
 
