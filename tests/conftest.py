@@ -28,6 +28,15 @@ import holdfast  # noqa: E402, F401 - before anything brings torch: it sets what
 if TYPE_CHECKING:
     from holdfast.models.loading import Loaded
 
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The whole contract takes half an hour; it runs when it is asked for."""
+    if "contract" not in str(config.option.markexpr):
+        whole = [item for item in items if item.get_closest_marker("contract")]
+        config.hook.pytest_deselected(items=whole)
+        items[:] = [item for item in items if not item.get_closest_marker("contract")]
+
+
 GOLD = Path(__file__).resolve().parents[2] / "shared" / "gold"
 
 

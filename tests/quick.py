@@ -60,6 +60,9 @@ QUICK: dict[str, tuple[str, ...]] = {
     "scoring": ("tests/scoring/test_command.py",),
     "speed": ("tests/speed/sharing/test_packing.py", "tests/speed/sharing/test_attention.py"),
     "studies": ("tests/studies/test_study.py", "tests/studies/test_grid.py"),
+    "testing": of(
+        "tests/testing/test_plugin.py", "test_the_walk_is_short", "test_a_package_without_methods_is_a_sentence"
+    ),
     "tasks": ("tests/tasks/test_cards.py",),
     "training": ("tests/training/test_batches.py",),
     "verdict": ("tests/verdict/test_command.py",),

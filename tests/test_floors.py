@@ -20,7 +20,7 @@ FLOORS = [
     {"verdict", "inference", "training", "planning"},
     {"results"},
     {"runs"},
-    {"reports"},
+    {"reports", "testing"},
     {"studies"},
     {"api"},
     {"cli"},

@@ -206,6 +206,8 @@ class Method:
     """Whether :meth:`batch_penalty` looks at what the model says."""
     steps: int | None = None
     """How many optimizer steps training takes; told before :meth:`bind`."""
+    reaches: ClassVar[frozenset[str]] = frozenset()
+    """Components beside its own whose outputs it changes."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
@@ -257,7 +259,7 @@ class Method:
 
     def touches(self) -> set[str]:
         """The components whose outputs it changes; all others may be frozen, and their features kept."""
-        return {self.component.name}
+        return {self.component.name, *self.reaches}
 
     def sketch(self, component: Component, generator: torch.Generator) -> None:
         """Attach as far as shapes go, on a model without values, so that a plan can count what trains.

@@ -33,6 +33,8 @@ from holdfast.inference.predict import predict
 from holdfast.methods.guard import check_restored, look_at, starts_elsewhere
 from holdfast.methods.ledger import check_moved, write_ledger
 from holdfast.methods.recipe import Recipe, fuse_all, restore
+from holdfast.methods.registry import METHODS
+from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded, stored_bits_of
 from holdfast.planning.short import memory_short
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
@@ -278,7 +280,9 @@ class Runner:
             self._predict(loaded, task, self.folder.predictions(task.name), "tuned", cache)
 
     def _features(self, loaded: Loaded, tasks: Tasks) -> FeatureCache | None:
-        frozen = {name for name in ("vision", "connector") if getattr(self.config.tune, name).method == "frozen"}
+        methods = {name: getattr(self.config.tune, name).method for name in COMPONENTS}
+        reached = {part for method in methods.values() for part in METHODS.find(method).reaches}
+        frozen = {name for name in ("vision", "connector") if methods[name] == "frozen"} - reached
         examples = [example for task in tasks.all for example in task.test]
         return evaluation_cache(loaded, frozen, self.config.speed, examples, self.listen)
 

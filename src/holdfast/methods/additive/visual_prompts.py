@@ -198,9 +198,7 @@ class Maple(SoftPrompts):
     )
     Settings = MapleOptions
     prompt: _Coupled | _Plain
-
-    def touches(self) -> set[str]:
-        return {"vision", "llm"}
+    reaches = frozenset({"vision"})
 
     def hang(self, component: Component) -> None:
         super().hang(component)
