@@ -21,6 +21,7 @@ from holdfast.pocket.tasks import draw
 from holdfast.speed.decision import Engaged, Report
 from holdfast.training.loop import Trainer
 from holdfast.training.pools import Pools
+from holdfast.values import Keywords
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Tried:
     lr: float = 1e-2
 
     @property
-    def section(self) -> dict[str, Any]:
+    def section(self) -> dict[str, Keywords]:
         """As a recipe says it."""
         return {self.component: {"method": self.method, "lr": self.lr, **self.options}}
 

@@ -6,12 +6,13 @@ It is loaded wherever Holdfast is installed, so it imports nothing heavy until i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from holdfast.testing.bench import Tried
+    from holdfast.values import Keywords
 
 SUITE = Path(__file__).with_name("suite.py")
 
@@ -83,10 +84,10 @@ def tried_methods(packages: list[str], settings: list[str]) -> list[Tried]:
     return found
 
 
-def _options(settings: list[str]) -> dict[str, dict[str, Any]]:
+def _options(settings: list[str]) -> dict[str, Keywords]:
     import yaml
 
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Keywords] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         method, point, option = key.partition(".")
