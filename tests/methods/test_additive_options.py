@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import typing
-from functools import cache
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from holdfast.methods.registry import METHODS, make_method
 from holdfast.models.anatomy import resolve_anatomy
 from tests.support.methods import SMALL
 
-from .test_contract_families import kept, logits, mean, two_steps
+from .test_contract_families import kept, letters, logits, mean, two_steps
 from .test_options import another
 
 KINDS = {
@@ -25,7 +25,9 @@ KINDS = {
     for name, kind in METHODS.all().items()
     if kind.__module__.startswith("holdfast.methods.additive") and not issubclass(kind, PeftMethod)
 }
-NEEDED: dict[tuple[str, str], dict[str, Any]] = {}
+NEEDED: dict[tuple[str, str], dict[str, Any]] = {
+    ("autoprompt", "batches"): {"candidates": 60},
+}
 """What else an option needs to have an effect."""
 
 VALUES: dict[tuple[str, str], Any] = {
@@ -34,40 +36,52 @@ VALUES: dict[tuple[str, str], Any] = {
     ("clip_adapter", "ratio"): 0.5,
     ("p_tuning", "hidden"): 7,
     ("maple", "depth"): 1,
+    ("autoprompt", "candidates"): 80,
+    ("lpaqa", "wordings"): ("what may it be", "or else"),
     ("prompt_tuning", "text"): "two words",
 }
 """Where another value is no matter of adding one."""
+
+ELSEWHERE = {("lpaqa", "batches")}
+"""Three wordings seldom change places on another batch; its reference test counts the batches."""
 
 CASES = [
     (name, option)
     for name, kind in KINDS.items()
     for option, field in kind.Settings.model_fields.items()
-    if typing.get_args(field.annotation) != (True,)
+    if typing.get_args(field.annotation) != (True,) and (name, option) not in ELSEWHERE
 ]
 
 
+_KNOWN: dict[tuple[str, str], Tensor] = {}
+
+
 def outcome(name: str, options: dict[str, Any]) -> Tensor:
-    return _outcome(name, tuple(sorted((key, str(value), value) for key, value in options.items())))
+    """What a tiny model answers after two steps of training; the same question is computed once."""
+    key = (name, repr(sorted(options.items())))
+    if key not in _KNOWN:
+        _KNOWN[key] = _outcome(name, options)
+    return _KNOWN[key]
 
 
-@cache
-def _outcome(name: str, options: tuple[tuple[str, str, Any], ...]) -> Tensor:
-    """What a tiny LLaVA answers after two steps of training."""
-    import copy
-
+def _outcome(name: str, options: dict[str, Any]) -> Tensor:
     # The tower of this LLaVA is read in front of its last block.
     original, inputs = kept("gemma3" if KINDS[name].card.at == "vision" else "llava")
     model = copy.deepcopy(original)
     part = resolve_anatomy(model).component(KINDS[name].card.at)
-    method = make_method(name, {key: value for key, _, value in options})
-    context = Context(
-        torch.Generator().manual_seed(2),
-        lambda count, **_: iter([inputs] * min(count, 4)),
-        mean(model),
-        1e-2,
-        lambda text, **_: {"input_ids": [60 + ord(letter) % 20 for letter in text]},
+    method = make_method(name, options)
+    labels = inputs["labels"]
+    other = inputs | {"labels": torch.where(labels < 0, labels, (labels + 90) % 250 + 40)}
+    method.attach(
+        part,
+        Context(
+            torch.Generator().manual_seed(2),
+            lambda count, **_: iter([inputs, other][:count]),
+            mean(model),
+            1e-2,
+            letters,
+        ),
     )
-    method.attach(part, context)
     torch.manual_seed(3)
     model.train()
     two_steps(method, model, inputs)

@@ -52,6 +52,14 @@ def digests(anatomy: Anatomy) -> dict[str, bytes]:
     return {name: content(parameter) for name, parameter in anatomy.names().items()}
 
 
+def letters(text: str, **_: Any) -> dict[str, list[int]]:
+    """A tokenizer of a token a letter."""
+    return {"input_ids": [60 + ord(letter) % 200 for letter in text]}
+
+
+letters.decode = lambda ids: " ".join(map(str, ids))  # type: ignore[attr-defined]
+
+
 def mean(model: Any) -> Callable[[dict[str, Tensor]], Tensor]:
     """The mean answer loss of a batch, as a method may ask for it."""
 
@@ -89,7 +97,7 @@ def test_it_attaches_moves_what_it_says_comes_off_and_goes_back_on(method: str, 
     made, at = make_method(method, SMALL.get(method, {})), METHOD_KINDS.find(method).card.at
     at = "llm" if method == "bitfit" else at
     context = Context(
-        torch.Generator().manual_seed(0), lambda count, **_: iter([inputs] * min(count, 4)), mean(model), 1e-2
+        torch.Generator().manual_seed(0), lambda count, **_: iter([inputs] * min(count, 4)), mean(model), 1e-2, letters
     )
     try:
         made.attach(anatomy.component(at), context)

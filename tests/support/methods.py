@@ -28,6 +28,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "prompt_tuning": {"tokens": 3},
     "p_tuning": {"tokens": 3},
     "vpt": {"tokens": 2},
+    "autoprompt": {"tokens": 3, "candidates": 4, "batches": 1},
+    "lpaqa": {"wordings": ["red or blue ?", "say it", "a colour"], "batches": 1},
     "maple": {"depth": 2},
     "houlsby": {"bottleneck": 8, "deviation": 0.02},
     "pfeiffer": {"bottleneck": 8},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -236,6 +236,25 @@ def _attention_layers(component: Component, method: str) -> dict[str, nn.Module]
             remedy="use another method, such as lora",
         )
     return found
+
+
+COMMON = 5000
+"""Words are drawn from so many first entries of the vocabulary."""
+
+
+def embedded(component: Component, ids: Sequence[int]) -> Tensor:
+    """The llm's own inputs ``[tokens, width]`` for some tokens, in float32."""
+    embed: Any = component.model.get_input_embeddings()  # type: ignore[operator]
+    with torch.no_grad():
+        found: Tensor = embed(torch.tensor(list(ids), device=embed.weight.device)).detach().float()
+    return found
+
+
+def drawn_words(component: Component, count: int, generator: torch.Generator) -> list[int]:
+    """Tokens drawn at random, as prompts begin with."""
+    embed: Any = component.model.get_input_embeddings()  # type: ignore[operator]
+    ids: list[int] = torch.randint(min(COMMON, len(embed.weight)), (count,), generator=generator).tolist()
+    return ids
 
 
 def geometry(attention: dict[str, nn.Module], config: Any, method: str) -> tuple[int, int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.additive.front import AtAttention, Pairs, geometry
+from holdfast.methods.additive.front import AtAttention, Pairs, drawn_words, embedded, geometry
 from holdfast.methods.contract import Artifact, Card, Context, Options
 from holdfast.models.anatomy import Component
 from holdfast.values import JSON, Keywords
@@ -21,9 +21,25 @@ class PrefixOptions(Options):
     source: ClassVar[str] = "alenai97/PEFT-MLLM"
     tokens: int = Field(default=20, gt=0, description="virtual tokens in front")
     reparameterize: bool = Field(default=False, description="embedding, Linear, tanh, Linear (the study's LLaVA code)")
-    deviation: float = Field(
-        default=1.0, gt=0, description="of the normal draw with which the table starts; 0.02 starts nearer to the base"
+    start: Literal["words", "normal"] | None = Field(
+        default=None,
+        description="what the llm makes of words drawn at random (the paper's best start), or a normal draw; words, if "
+        "neither a deviation nor a network is given",
     )
+    deviation: float | None = Field(
+        default=None, gt=0, description="of the normal draw; 1 if not given (the release's)"
+    )
+
+    @model_validator(mode="after")
+    def _one_start(self) -> PrefixOptions:
+        if self.start == "words" and (self.deviation is not None or self.reparameterize):
+            raise ValueError("start: words is for a table that is trained as it is, without a deviation")
+        return self
+
+    @property
+    def by_words(self) -> bool:
+        """Whether training begins with what the llm makes of words."""
+        return self.start == "words" or (self.start is None and self.deviation is None and not self.reparameterize)
 
 
 class Prefix(nn.Module):
@@ -35,7 +51,7 @@ class Prefix(nn.Module):
         first = hidden if options.reparameterize else width
         self.table = nn.Parameter(torch.empty(options.tokens, first))
         with torch.no_grad():
-            self.table.normal_(0, options.deviation, generator=generator)
+            self.table.normal_(0, options.deviation or 1.0, generator=generator)
             if options.reparameterize:
                 self.network = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, width))
                 for parameter in self.network.parameters():
@@ -69,6 +85,7 @@ class PrefixTuning(AtAttention):
     )
 
     Settings = PrefixOptions
+    restoring = False
     over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
 
     @property
@@ -83,6 +100,12 @@ class PrefixTuning(AtAttention):
         device = next(self.decoder.parameters()).device
         self.prefix = Prefix(self.options, int(self.config.hidden_size), width, context.generator).to(device)
         self.switch_on()
+        if self.options.by_words and not self.prefix.table.is_meta and not self.restoring:
+            ids = drawn_words(component, self.options.tokens, context.generator)
+            with torch.no_grad():
+                pairs = self.run_alone(embedded(component, ids)[None, None])
+                rows = [part[0].transpose(0, 1).flatten(1) for pair in pairs for part in pair]
+                self.prefix.table.copy_(torch.cat(rows, dim=1))
 
     @property
     def tokens(self) -> int:
@@ -123,6 +146,7 @@ class PrefixTuning(AtAttention):
 
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.options = self.options.model_copy(update={"reparameterize": False})
+        self.restoring = True
         self.attach(component, Context(torch.Generator()))
         table = artifact.tensors["table"]
         if table.shape != self.prefix.table.shape:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -11,13 +10,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.additive.front import AtAttention, Pairs
+from holdfast.methods.additive.front import AtAttention, Pairs, drawn_words, embedded
 from holdfast.methods.contract import Artifact, Card, Context, Options
 from holdfast.models.anatomy import Component
 from holdfast.values import JSON, Keywords
-
-COMMON = 5000
-"""Words are drawn from so many first entries of the vocabulary."""
 
 
 class Table(nn.Module):
@@ -66,19 +62,9 @@ class SoftPrompts(AtAttention):
         written: Tensor = self.prompt()
         return self.run_alone(written[:, None])
 
-    def words(self, ids: Sequence[int]) -> Tensor:
-        """The llm's own inputs ``[tokens, width]`` for some tokens."""
-        embed: Any = self.component.model.get_input_embeddings()  # type: ignore[operator]
-        with torch.no_grad():
-            found: Tensor = embed(torch.tensor(list(ids), device=embed.weight.device)).detach().float()
-        return found
-
-    def drawn(self, context: Context) -> list[int]:
-        """As many words as the prompt has tokens, at random."""
-        embed: Any = self.component.model.get_input_embeddings()  # type: ignore[operator]
-        count = min(COMMON, int(embed.weight.shape[0]))
-        ids: list[int] = torch.randint(count, (self.tokens,), generator=context.generator).tolist()
-        return ids
+    def drawn(self, context: Context) -> Tensor:
+        """As many words as the prompt has tokens, at random, ``[tokens, width]``."""
+        return embedded(self.component, drawn_words(self.component, self.tokens, context.generator))
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return dict(self.prompt.named_parameters())
@@ -167,9 +153,9 @@ class PromptTuning(SoftPrompts):
             if table.table.is_meta:  # counted from shapes, there are no words to start from
                 return table
             if options.text is not None:
-                table.table[0] = self.words(self._said(options.text, context))
+                table.table[0] = embedded(self.component, self._said(options.text, context))
             elif options.start == "words":
-                table.table[0] = self.words(self.drawn(context))
+                table.table[0] = self.drawn(context)
         return table
 
     def _said(self, text: str, context: Context) -> list[int]:

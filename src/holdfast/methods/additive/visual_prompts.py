@@ -75,7 +75,7 @@ class CoCoOp(SoftPrompts):
         made = _Conditional(self.tokens, width, max(1, width // self.options.reduction), context.generator)
         with torch.no_grad():
             if self.options.start == "words" and not made.table.is_meta:
-                made.table.copy_(self.words(self.drawn(context)))
+                made.table.copy_(self.drawn(context))
             else:
                 made.table.normal_(0, 0.02, generator=context.generator)
         return made
@@ -212,7 +212,7 @@ class Maple(SoftPrompts):
         made = _Coupled((depth, self.tokens, width), tower_width(self.vision), context.generator)
         if self.options.start == "words" and not made.table.is_meta:
             with torch.no_grad():
-                made.table[0] = self.words(self.drawn(context))
+                made.table[0] = self.drawn(context)
         return made
 
     def switch_on(self) -> None:
