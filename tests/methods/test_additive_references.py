@@ -183,6 +183,61 @@ def test_loreft_steers_the_ends_of_the_prompt(tiny_llava: Path) -> None:
     assert expected.shape == trained.logits.shape
 
 
+def test_the_ladder_is_a_thin_llm_beside_the_llm(tiny_llava: Path) -> None:
+    """Every thin block written out: norms, one head of attention with rotations, the gated MLP."""
+    tune = {"llm": {"method": "ladder", "lr": 1e-2, "reduction": 4, "layers": [0, 2], "temperature": 0.5}}
+    start = start_of(tiny_llava, tune)
+    assert start["blocks.0.self_attn.q_proj.weight"].shape == (8, 8)
+    assert start["blocks.1.mlp.gate_proj.weight"].shape == (12, 8) and not start["up.weight"].any()
+
+    def norm(x: Tensor, gain: Tensor) -> Tensor:
+        return gain * x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+
+    def wire(loaded: Loaded, own: dict[str, Tensor]) -> None:
+        seen: dict[Any, Tensor] = {}
+        layers = blocks(loaded)
+        model: Any = loaded.model
+
+        def kept(module: Any, args: Any, kwargs: Any) -> None:
+            seen["first"] = args[0].detach()
+            seen["cos"], seen["sin"] = kwargs["position_embeddings"]
+
+        layers[0].register_forward_pre_hook(kept, with_kwargs=True)
+        for index in (0, 2):
+            layers[index].register_forward_hook(lambda m, a, out, i=index: seen.update({i: out.detach()}))
+
+        def rotate(x: Tensor) -> Tensor:
+            return x * seen["cos"] + torch.cat([-x[..., 4:], x[..., :4]], -1) * seen["sin"]
+
+        def thin(s: Tensor, number: int) -> Tensor:
+            def weight(name: str) -> Tensor:
+                return own[f"blocks.{number}.{name}.weight"]
+
+            x = norm(s, weight("input_layernorm"))
+            q, k, v = (x @ weight(f"self_attn.{part}_proj").T for part in "qkv")
+            scores = rotate(q) @ rotate(k).transpose(1, 2) / 8**0.5
+            ahead = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+            s = s + scores.masked_fill(ahead, -torch.inf).softmax(-1) @ v @ weight("self_attn.o_proj").T
+            x = norm(s, weight("post_attention_layernorm"))
+            inner = functional.silu(x @ weight("mlp.gate_proj").T) * (x @ weight("mlp.up_proj").T)
+            return s + inner @ weight("mlp.down_proj").T
+
+        def leave(module: Any, args: Any) -> Any:
+            s = seen["first"] @ own["enter.weight"].T + own["enter.bias"]
+            for number, index in enumerate((0, 2)):
+                share = (own["gates"][number] / 0.5).sigmoid()
+                below = seen[index] @ own[f"down.{number}.weight"].T + own[f"down.{number}.bias"]
+                s = thin(share * s + (1 - share) * below, number)
+            return args[0] + s @ own["up.weight"].T + own["up.bias"]
+
+        model.get_decoder().norm.register_forward_pre_hook(leave)
+
+    # The first steps move the way up, and with it in motion everything below it.
+    expected, trained = by_hand(tiny_llava, start, wire, steps=4)
+    assert not torch.equal(trained["gates"], start["gates"])
+    assert_near(plain_run(tiny_llava, tune, steps=4).logits, expected, 1e-3)
+
+
 def test_loreft_looks_at_the_same_tokens_when_it_is_asked(tiny_llava: Path) -> None:
     """Left-padded questions, as ``generate`` gets them, against each question alone."""
     from tests.support.methods import examples

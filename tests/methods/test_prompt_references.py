@@ -145,7 +145,7 @@ def test_llama_adapter_attends_to_its_prompt_through_a_gate(tiny_llava: Path) ->
     assert {name.split(".")[0] for name in upper} == {"2"}, "all but the lowest two"
 
 
-@pytest.mark.parametrize("method", ["prompt_tuning", "p_tuning", "llama_adapter", "cocoop"])
+@pytest.mark.parametrize("method", ["prompt_tuning", "p_tuning", "llama_adapter", "cocoop", "ladder"])
 def test_generation_with_left_padding_equals_each_question_alone(method: str, tiny_llava: Path) -> None:
     from dataclasses import replace
 

@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "vpt": {"tokens": 2},
     "autoprompt": {"tokens": 3, "candidates": 4, "batches": 1},
     "lpaqa": {"wordings": ["red or blue ?", "say it", "a colour"], "batches": 1},
+    "ladder": {"reduction": 4},
     "maple": {"depth": 2},
     "houlsby": {"bottleneck": 8, "deviation": 0.02},
     "pfeiffer": {"bottleneck": 8},

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
+from holdfast.methods.additive.caching import append_layers
 from holdfast.methods.additive.front import Pairs
 from holdfast.methods.additive.looking import image_marks
 from holdfast.methods.additive.prompts import SoftPrompts, Table
@@ -97,18 +98,12 @@ class CoCoOp(SoftPrompts):
 
     def _written(self, kwargs: Keywords) -> Pairs:
         """While an answer goes on, an image's prompt is kept in the cache, whose rows come and go with it."""
-        from transformers.cache_utils import DynamicLayer
-
         cache, count = kwargs.get("past_key_values"), len(self.component.layers())
         if cache is None:
             return self.write(kwargs)
         if cache.get_seq_length() == 0:
-            pairs = self.write(kwargs)
-            while cache.layer_class_to_replicate is not None and len(cache.layers) < count:
-                cache.layers.append(cache.layer_class_to_replicate())
-            for keys, values in pairs:
-                cache.layers.append(DynamicLayer())
-                cache.layers[-1].update(keys, values)
+            for index, (keys, values) in enumerate(self.write(kwargs)):
+                cache.layers[append_layers(cache, count, index)].update(keys, values)
         return [(layer.keys, layer.values) for layer in cache.layers[count:]]
 
     def detach(self) -> Artifact:
