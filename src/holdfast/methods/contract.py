@@ -101,6 +101,21 @@ class Options(BaseModel):
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A finished run that answers beside the model in training.
+
+    Attributes:
+        model: With what training changed on it.
+        tokenizer: Its own.
+        says: Gives its logits ``[tokens, vocabulary]`` where answer tokens of a batch are predicted.
+    """
+
+    model: nn.Module
+    tokenizer: Any
+    says: Callable[[Batch], Tensor]
+
+
+@dataclass(frozen=True)
 class Context:
     """What a method or stabiliser may ask for when it attaches.
 
@@ -111,6 +126,7 @@ class Context:
         loss: The mean answer loss of one batch.
         lr: Peak learning rate of the component.
         tokenizer: The model's, for methods that begin with words or end in some.
+        teacher: Opens a finished run by its folder.
     """
 
     generator: torch.Generator
@@ -118,6 +134,7 @@ class Context:
     loss: Callable[[Batch], Tensor] | None = None
     lr: float = 2e-4
     tokenizer: Any = None
+    teacher: Callable[[str], Teacher] | None = None
 
     def look(self, owner: str, count: int, *, of: Pool = "train", size: int | None = None) -> Iterator[Batch]:
         """Up to ``count`` batches.

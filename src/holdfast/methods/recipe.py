@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, within
-from holdfast.methods.contract import Artifact, Batch, Context, Method, ParameterGroup, Seen
+from holdfast.methods.contract import Artifact, Batch, Context, Method, ParameterGroup, Seen, Teacher
 from holdfast.methods.fusion.base import Fusion
 from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
 from holdfast.methods.stabilisers.base import Stabiliser, added
@@ -118,6 +118,7 @@ class Recipe:
         seed: int,
         batches: Callable[..., Iterator[Batch]] | None = None,
         loss: Callable[[Batch], Tensor] | None = None,
+        teacher: Callable[[str], Teacher] | None = None,
     ) -> None:
         """Freeze the model and attach every method, then every stabiliser.
 
@@ -126,6 +127,7 @@ class Recipe:
             seed: Of everything drawn at random.
             batches: See :class:`holdfast.methods.contract.Context`.
             loss: The mean answer loss of one batch.
+            teacher: Opens a finished run by its folder.
 
         Raises:
             HoldfastError: A component is empty, or a method cannot work on it.
@@ -153,7 +155,9 @@ class Recipe:
         for position, stabiliser in enumerate(self.stabilisers):
             generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
             with within("keep", position):
-                stabiliser.begin(self.active, Context(generator, batches, loss))
+                context = Context(generator, batches, loss, tokenizer=loaded.chat.tokenizer, teacher=teacher)
+                stabiliser.begin(self.active, context)
+        _mark(loaded.model, [*self.active.values(), *self.stabilisers])
         for fusion in self.fusions if batches is not None else ():
             with within("fuse"):
                 fusion.require(Context(torch.Generator(), batches, loss))
@@ -295,7 +299,7 @@ def restore(loaded: Loaded, artifacts: Sequence[Artifact]) -> list[Method]:
     return methods
 
 
-def _mark(model: nn.Module, methods: Iterable[Method]) -> None:
+def _mark(model: nn.Module, methods: Iterable[Method | Stabiliser]) -> None:
     """Say on the model which method looks at whole rows, for whoever would put several questions into one."""
     names = [method.card.name for method in methods if not method.per_token]
     if names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +49,7 @@ from holdfast.runs.lengths import within_length
 from holdfast.runs.reading import Tasks, visible
 from holdfast.runs.scores import recipe_scores
 from holdfast.runs.shelf import NO_SHELF, Shelf
+from holdfast.runs.teaching import open_teacher
 from holdfast.runs.validation import measure
 from holdfast.scoring.scorecard import score_file
 from holdfast.speed.decision import Decision, Engaged, to_json
@@ -172,7 +174,7 @@ class Runner:
         base = look_at(loaded, sample)
         # Masks, Fisher information and fusions look at the target's own examples, whatever is mixed in for training.
         pools = Pools(loaded, train, self.config.seed, own, validation, sources, self.config.speed.head)
-        recipe.attach(loaded, self.config.seed, pools, pools.loss)
+        recipe.attach(loaded, self.config.seed, pools, pools.loss, partial(open_teacher, head=self.config.speed.head))
         if train.gradient_checkpointing:
             loaded.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
         ledger = write_ledger(recipe, loaded.anatomy)

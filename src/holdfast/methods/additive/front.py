@@ -12,7 +12,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ Pairs = list[tuple[Tensor, Tensor]]
 
 class AtAttention(Method):
     """A method that works at the softmax self-attention layers of the llm."""
+
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
 
     @property
     @abstractmethod

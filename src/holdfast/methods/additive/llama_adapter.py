@@ -97,7 +97,7 @@ class LlamaAdapter(AtAttention):
             return output
         layer: Any = list(self.attention.values())[index]
         shape = (1, own.prompt.shape[0], -1, query.shape[-1])
-        prompt = own.prompt[None].to(layer.k_proj.weight.dtype)
+        prompt = own.prompt[None].to(query.dtype)
         keys, values = layer.k_proj(prompt).view(shape), layer.v_proj(prompt).view(shape)
         if hasattr(layer, "k_norm"):
             keys = layer.k_norm(keys)

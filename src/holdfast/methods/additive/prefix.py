@@ -86,7 +86,6 @@ class PrefixTuning(AtAttention):
 
     Settings = PrefixOptions
     restoring = False
-    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
 
     @property
     def default_lr(self) -> float:

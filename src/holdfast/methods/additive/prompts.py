@@ -138,7 +138,7 @@ class PromptTuning(SoftPrompts):
         mergeable=False,
         official_code="KaiyangZhou/CoOp",
         extra_inference_cost="a longer key-value cache",
-        default_lr=1e-2,
+        default_lr=3e-2,
         checked_against="a longer row of the plain model, over several steps; plain PEFT",
     )
     Settings: ClassVar[type[Options]] = PromptOptions

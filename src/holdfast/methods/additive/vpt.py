@@ -45,6 +45,7 @@ class Vpt(Method):
         checked_against="a longer row through each block, over several steps",
     )
     Settings = VptOptions
+    over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
 
     def attach(self, component: Component, context: Context) -> None:
         if component.name != "vision":

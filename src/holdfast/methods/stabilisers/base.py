@@ -21,6 +21,8 @@ class Stabiliser:
     """Whether :meth:`batch_penalty` looks at what the model says."""
     wants_pixels: ClassVar[bool] = False
     """Whether it looks at pixels, so that kept features cannot stand in for them."""
+    per_token: bool = True
+    """Whether it is the same for a token whatever else stands in its row; see :class:`Method`."""
     held: list[Method] | None = None
     """Of a stabiliser that holds some methods' changes and not others': those it holds, once it has begun."""
 
