@@ -29,7 +29,7 @@ class LadderOptions(Options):
     layers: str | tuple[int, ...] | None = Field(default=None, description="rungs: 'last:2', 'first:4', or indices")
 
 
-class _Side(nn.Module):
+class _Rungs(nn.Module):
     """Narrower blocks of the llm's own kind, what leads down to each of them, gates, and what leads up at the end."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Ladder(Method):
         norm = [module for module in self.decoder.children() if is_norm(module)]
         device = next(self.decoder.parameters()).device
         try:
-            side = _Side(self.rungs, self.thin, context.generator, width=int(self.config.hidden_size))
+            side = _Rungs(self.rungs, self.thin, context.generator, width=int(self.config.hidden_size))
             if not norm:
                 raise ValueError("it has no norm behind its last block")
         except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError) as error:
