@@ -180,7 +180,7 @@ def emoji(package: Path, out: Path, *, most: int = 70, tested: int = 12) -> None
     found = json.loads((package / "emoji.json").read_text(encoding="utf-8"))
     train: list[dict[str, Any]] = []
     test: list[dict[str, Any]] = []
-    question = f"What kind of thing is this: {', '.join(sorted(KINDS))}?{SHORT}"
+    question = f"What kind of thing is this?{SHORT}"
     for kind, groups in KINDS.items():
         own = [one for one in found if one["subcategory"] in groups and one["has_img_google"]]
         own.sort(key=lambda one: one["unified"])
