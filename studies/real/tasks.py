@@ -15,6 +15,9 @@ SHORT = " Answer with one word."
 ASKED = 40
 """The most populous countries and the lightest elements are asked: chosen by rule and not by what the llm knows."""
 
+SHOWN = 32
+"""Pictures of easy-VQA's test part that sources ask about, ten questions each."""
+
 KINDS = {
     "animal": ("animal-mammal", "animal-bird", "animal-bug", "animal-marine", "animal-reptile"),
     "food": ("food-prepared", "food-fruit", "food-vegetable", "food-asian", "food-sweet"),
@@ -39,6 +42,7 @@ def write_all(parts: Path, out: Path) -> None:
     """
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     easy_vqa(parts / "easy_vqa" / "easy_vqa" / "data", out)
+    describe(parts / "easy_vqa" / "easy_vqa" / "data", out)
     # What replay may show stands apart from what is asked: the countries and elements that come next.
     for name, rows in (
         ("capitals", list(capitals(parts / "countryinfo" / "countryinfo" / "data"))),
@@ -50,19 +54,59 @@ def write_all(parts: Path, out: Path) -> None:
     emoji(parts / "emoji-datasource-google" / "package", out)
 
 
-def easy_vqa(data: Path, out: Path, *, taught: int = 1600, shown: int = 32) -> None:
+def easy_vqa(data: Path, out: Path, *, taught: int = 1600) -> None:
     """Pictures of one coloured shape: those that the connector is taught on, and others, by what is asked.
 
     Args:
         data: The package's folder, with a part ``train`` and a part ``test``.
         out: Folder of the tasks.
         taught: Pictures of the training part.
-        shown: Pictures of the test part.
     """
     write(out / "easy_train.jsonl", _easy(data / "train", out, taught))
-    asked = list(_easy(data / "test", out, shown))
+    asked = list(_easy(data / "test", out, SHOWN))
     for kind in ("shape", "color", "presence", "negation"):
         write(out / f"easy_{kind}.jsonl", (row for row in asked if row["question_type"] == kind))
+
+
+def describe(data: Path, out: Path, *, first: int = 1600, count: int = 600, tested: int = 100) -> None:
+    """The same kind of picture, to be described in a sentence: what the base sees, in a form it was never taught.
+
+    Args:
+        data: The package's folder.
+        out: Folder of the tasks.
+        first: Of the training part, behind the pictures that the connector was taught on.
+        count: Pictures of the training part from there on.
+        tested: Pictures of the test part, behind those that sources ask about.
+    """
+    for part, start, stop, name in (
+        (data / "train", first, first + count, "describe_train"),
+        (data / "test", SHOWN, SHOWN + tested, "describe_test"),
+    ):
+        questions = json.loads((part / "questions.json").read_text(encoding="utf-8"))
+        seen: dict[int, set[str]] = {}
+        for question, answer, picture in questions:
+            if start <= picture < stop and not _DENIED.intersection(question.split()) and answer != "no":
+                seen.setdefault(picture, set()).update([*question.rstrip("?").split(), answer])
+        rows = []
+        for picture, words in sorted(seen.items()):
+            shapes, colors = words.intersection(_SHAPES), words.intersection(_COLORS)
+            if len(shapes) == len(colors) == 1:
+                rows.append(
+                    {
+                        "id": f"describe-{part.name}-{picture}",
+                        "image": _picture(part, out, picture),
+                        "question": "Describe the picture.",
+                        "answer": f"A {colors.pop()} {shapes.pop()} on a light ground.",
+                    }
+                )
+        write(out / f"{name}.jsonl", rows)
+
+
+def _picture(part: Path, out: Path, picture: int) -> str:
+    name = f"pictures/easy-{part.name}-{picture}.png"
+    if not (out / name).exists():
+        (out / name).write_bytes((part / "images" / f"{picture}.png").read_bytes())
+    return name
 
 
 def _easy(part: Path, out: Path, limit: int) -> Iterator[dict[str, Any]]:
@@ -72,15 +116,12 @@ def _easy(part: Path, out: Path, limit: int) -> Iterator[dict[str, Any]]:
         if picture >= limit:
             break
         count[picture] = count.get(picture, -1) + 1
-        name = f"pictures/easy-{part.name}-{picture}.png"
-        if not (out / name).exists():
-            (out / name).write_bytes((part / "images" / f"{picture}.png").read_bytes())
         kind = "shape" if answer in _SHAPES else "color"
         if answer in ("yes", "no"):
             kind = "negation" if _DENIED.intersection(question.split()) else "presence"
         yield {
             "id": f"easy-{part.name}-{picture}-{count[picture]}",
-            "image": name,
+            "image": _picture(part, out, picture),
             "question": question + SHORT,
             "answer": answer,
             "question_type": kind,
@@ -88,6 +129,7 @@ def _easy(part: Path, out: Path, limit: int) -> Iterator[dict[str, Any]]:
 
 
 _SHAPES = ("circle", "rectangle", "triangle")
+_COLORS = ("teal", "black", "green", "blue", "gray", "yellow", "red", "brown")
 _DENIED = {"no", "not"}
 
 
