@@ -12,7 +12,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from holdfast.results.measured import measured
-from holdfast.results.variance import Effect, SeedPart, effect, fit_prior
+from holdfast.results.variance import Effect, SeedPart, errors, fit_prior
 from holdfast.verdict.statistics.robust import robust_variance
 from tests.support.simulated import draw
 
@@ -79,10 +79,10 @@ def test_all_pairs_at_once_are_the_pairs_one_by_one() -> None:
     holes = results.__class__(**{**vars(results), "points": results.points[:9] + results.points[11:]})
     for study in (results, holes):
         found = measured(study, "O", changes)
-        for first, second, pair in found.differences():
+        for first, second, pair, p_value in found.differences():
             single = found.contrast({first: 1.0, second: -1.0})
             assert pair is not None and single is not None
-            assert vars(pair) == pytest.approx(vars(single))
+            assert vars(pair) == pytest.approx(vars(single)) and p_value == pytest.approx(single.p_value())
 
 
 def test_the_prior_finds_the_distribution_the_spreads_come_from() -> None:
@@ -99,11 +99,14 @@ def test_the_prior_finds_the_distribution_the_spreads_come_from() -> None:
 
 
 def test_an_unsteady_recipe_never_looks_steadier_than_it_was() -> None:
-    part = SeedPart(weight=1.0, seeds=3, variance=9.0, prior=1.0)
-    wide = effect(0.0, [part], 4.0, items=None, items_freedom=1.0, both=0.0)
-    assert wide.error == pytest.approx(math.sqrt(9 / 3)) and wide.freedom == 6
-    steady = effect(0.0, [SeedPart(1.0, 3, 0.0, 1.0)], 4.0, items=None, items_freedom=1.0, both=0.0)
-    assert steady.error == pytest.approx(math.sqrt(4 / 6 / 3))
+    def of(variance: float) -> tuple[float, float]:
+        part = SeedPart(weight=1.0, seeds=3, variance=np.array([variance]), prior=np.array([1.0]))
+        error, freedom, basis = errors([part], 4.0, items=None, items_freedom=1.0, both=0.0)
+        assert basis == "seeds"
+        return float(error[0]), float(freedom[0])
+
+    assert of(9.0) == (pytest.approx(math.sqrt(9 / 3)), 6)
+    assert of(0.0) == (pytest.approx(math.sqrt(4 / 6 / 3)), 6)
 
 
 def test_what_changed_nothing_is_exactly_nothing() -> None:

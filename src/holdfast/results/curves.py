@@ -11,7 +11,7 @@ import numpy as np
 from holdfast.results.items import Tasks
 from holdfast.results.measured import levels_on, measured
 from holdfast.results.points import SEED, Point, Results
-from holdfast.results.variance import Effect, SeedPart, effect
+from holdfast.results.variance import Effect, SeedPart, as_effect, errors
 from holdfast.verdict.sequence import SequenceMeasures, measure
 
 STAGE = "stage"
@@ -96,9 +96,13 @@ def _kept(by_condition: Mapping[tuple[str, ...], Sequence[float]]) -> Effect | N
 
 def over_trainings(groups: Sequence[Sequence[float]]) -> Effect:
     """The mean of the groups' means, with the spread over the trainings of each."""
-    parts = [SeedPart(1 / len(groups), len(g), float(np.var(g, ddof=1)) if len(g) > 1 else 0.0, 0.0) for g in groups]
+    parts = [
+        SeedPart(1 / len(groups), len(g), np.array([np.var(g, ddof=1) if len(g) > 1 else 0.0]), np.zeros(1))
+        for g in groups
+    ]
+    error, freedom, basis = errors(parts, 0.0, items=None, items_freedom=1.0, both=0.0)
     value = float(np.mean([np.mean(g) for g in groups]))
-    return effect(value, parts, 0.0, items=None, items_freedom=1.0, both=0.0)
+    return as_effect(value, float(error[0]), float(freedom[0]), basis, float(np.mean([len(g) for g in groups])))
 
 
 @dataclass(frozen=True)

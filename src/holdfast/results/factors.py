@@ -54,12 +54,18 @@ def main_effects(measured: Measured, axes: Mapping[str, Sequence[str]]) -> list[
     return corrected(found)
 
 
+MOST_LEVELS = 24
+"""Levels of a factor up to which its interactions are looked at: a longer table shows nothing to anybody."""
+
+
 def interactions(measured: Measured, axes: Mapping[str, Sequence[str]]) -> list[FactorEffect]:
     """For every two factors: the effect of the one within each level of the other, and what is special about it."""
     found: list[FactorEffect] = []
     for factor, other in itertools.permutations(measured.factors, 2):
         if len(axes[factor]) > len(axes[other]) or (len(axes[factor]) == len(axes[other]) and factor > other):
             continue  # the factor of fewer levels is looked at within the other
+        if len(axes[other]) > MOST_LEVELS:
+            continue
         first, *others = axes[factor]
         for level in others:
             found += _within(measured, (factor, level, first), other, axes[other])

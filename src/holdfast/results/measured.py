@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.results.items import Floats, Tasks
+from holdfast.results.moments import Moments, OneSum, RowPairs, errors_of
 from holdfast.results.points import SEED, Point, Results
-from holdfast.results.variance import Effect, Prior, SeedPart, effect, fit_prior
+from holdfast.results.variance import Effect, Prior, as_effect, fit_prior, p_values
 
 Unit = tuple[tuple[str, ...], str]
 """A condition (levels of target and model) and a seed: one training of every recipe."""
@@ -23,38 +25,6 @@ Where = Mapping[str, Collection[str]]
 LETTERS = ("E", "F", "O", "H")
 LINEAR = ("E", "F", "O")
 """Measures that are means of changes of items, so that items have a part in their error."""
-
-
-@dataclass(frozen=True)
-class _Moments:
-    """What the error of a weighted sum of rows is made of.
-
-    Attributes:
-        means: Of each row, [rows].
-        seeds: Number of seeds of each condition, and the covariance of the rows over them, [rows, rows].
-        items: Covariance of the means over items, [rows, rows]; ``None`` where items are not known.
-        both: What of that is of items in one seed only.
-        freedom: Degrees of freedom of ``items``.
-        floor: What is added to the variance over items of any sum.
-    """
-
-    means: Floats
-    seeds: tuple[tuple[int, Floats], ...]
-    items: Floats | None
-    both: Floats | None
-    freedom: float
-    floor: float
-
-    def of(self, rows: Sequence[int]) -> _Moments:
-        """Of some of the rows."""
-        place = np.ix_(rows, rows)
-        return replace(
-            self,
-            means=self.means[list(rows)],
-            seeds=tuple((count, found[place]) for count, found in self.seeds),
-            items=None if self.items is None else self.items[place],
-            both=None if self.both is None else self.both[place],
-        )
 
 
 @dataclass(frozen=True)
@@ -126,47 +96,72 @@ class Measured:
             weights: Number of the recipe -> its weight.
         """
         rows = [row for row, weight in weights.items() if weight]
-        factor = np.array([[weights[row] for row in rows]])
-        units: NDArray[np.bool_] = np.asarray(np.isfinite(self.values[rows]).all(axis=0))
+        factor = np.array([weights[row] for row in rows])
+        units: NDArray[np.bool_] = np.asarray(self._finished[rows].all(axis=0))
         if not units.any():
             return None
-        sums, images = factor @ self.values[rows], np.tensordot(factor, self.changes[rows][:, units], axes=1)
-        moments = self._moments(sums, images, units)
-        moving = ~self.still[rows]
-        apart = factor[0, moving]
+        group = {self._group[row] for row in rows}
+        if len(group) == 1:
+            place, whole = self._alike[group.pop()]
+            moments, sums = whole.of([place[row] for row in rows]), OneSum(factor)
+        else:
+            images = np.tensordot(factor, self.changes[rows][:, units], axes=1)
+            moments, sums = self._moments(factor[None] @ self.values[rows], images[None], units), OneSum(np.ones(1))
+        apart = np.where(self.still[rows], 0.0, factor)
         reach = max(float(apart[apart > 0].sum()), float(-apart[apart < 0].sum()))
-        one = np.ones(1)
-        return self._effect(moments, one, prior=float((apart**2).sum()), reach=reach, moving=bool(moving.any()))
+        values, error, freedom, basis = errors_of(
+            moments, sums, self.prior, squares=np.array([apart @ apart]), reach=np.array([reach])
+        )
+        return as_effect(float(values[0]), float(error[0]), float(freedom[0]), basis, moments.seeds_each)
 
-    def differences(self) -> Iterator[tuple[int, int, Effect | None]]:
-        """Every pair of recipes, first less second.
+    def differences(self) -> list[tuple[int, int, Effect | None, float]]:
+        """Every pair of recipes: first, second, first less second, and its p-value.
 
-        Recipes with the same trainings share their moments: a difference then costs no look at the items.
+        Recipes with the same trainings share their moments, and their pairs are computed at once.
         """
-        known: dict[bytes, tuple[list[int], _Moments]] = {}
-        masks = [np.isfinite(row) for row in self.values]
-        for mask in masks:
-            name = mask.tobytes()
-            if name not in known and mask.any():
-                rows = [row for row, other in enumerate(masks) if other.tobytes() == name]
-                known[name] = rows, self._moments(self.values[rows], self.changes[rows][:, mask], mask)
-        for first in range(len(masks)):
-            name = masks[first].tobytes()
-            rows, moments = known[name]
-            for second in range(first + 1, len(masks)):
-                if masks[second].tobytes() != name:
-                    yield first, second, self.contrast({first: 1.0, second: -1.0})
-                    continue
-                places = (rows.index(first), rows.index(second))
-                moving = 2 - int(self.still[first]) - int(self.still[second])
-                pair = moments.of(places)
-                yield (
-                    first,
-                    second,
-                    self._effect(pair, np.array([1.0, -1.0]), prior=moving, reach=1.0, moving=moving > 0),
-                )
+        found: dict[tuple[int, int], tuple[Effect | None, float]] = {}
+        for place, moments in self._alike.values():
+            rows = list(place)
+            pairs = RowPairs(*np.triu_indices(len(rows), 1))
+            moving = np.where(self.still[rows], 0.0, 1.0)
+            squares = moving[pairs.first] + moving[pairs.second]
+            values, error, freedom, basis = errors_of(
+                moments, pairs, self.prior, squares=squares, reach=np.minimum(squares, 1.0)
+            )
+            seeds = moments.seeds_each
+            columns = (pairs.first, pairs.second, values, error, freedom, p_values(values, error, freedom))
+            for i, j, value, spread, free, p in zip(*(column.tolist() for column in columns), strict=True):
+                found[rows[i], rows[j]] = as_effect(value, spread, free, basis, seeds), p
+        for pair in itertools.combinations(range(len(self.recipes)), 2):
+            if pair not in found:
+                effect = self.contrast({pair[0]: 1.0, pair[1]: -1.0})
+                found[pair] = effect, 1.0 if effect is None else effect.p_value()
+        return [(first, second, *found[first, second]) for first, second in sorted(found)]
 
-    def _moments(self, sums: Floats, images: Floats, units: NDArray[np.bool_]) -> _Moments:
+    @cached_property
+    def _finished(self) -> NDArray[np.bool_]:
+        return np.asarray(np.isfinite(self.values))
+
+    @cached_property
+    def _group(self) -> list[bytes]:
+        """The same for recipes that have the same trainings, and items known or not."""
+        known = np.isfinite(self.changes).all(axis=2) | ~self._finished
+        return [row.tobytes() + items.all().tobytes() for row, items in zip(self._finished, known, strict=True)]
+
+    @cached_property
+    def _alike(self) -> dict[bytes, tuple[dict[int, int], Moments]]:
+        """Of each group of recipes their places, and the moments of all of them at once."""
+        rows: dict[bytes, list[int]] = {}
+        for row, name in enumerate(self._group):
+            rows.setdefault(name, []).append(row)
+        found = {}
+        for name, members in rows.items():
+            units = self._finished[members[0]]
+            images = self.changes[members][:, units]
+            found[name] = {r: at for at, r in enumerate(members)}, self._moments(self.values[members], images, units)
+        return found
+
+    def _moments(self, sums: Floats, images: Floats, units: NDArray[np.bool_]) -> Moments:
         """What the errors of all weighted sums of some rows are made of.
 
         Args:
@@ -182,33 +177,11 @@ class Measured:
             apart = sums[:, chosen] - sums[:, chosen].mean(axis=1, keepdims=True)
             seeds.append((len(chosen), apart @ apart.T / max(1, len(chosen) - 1)))
         means = sums[:, units] @ each[units]
-        if images.shape[2] == 0 or not np.isfinite(images).all():
-            return _Moments(means, tuple(seeds), None, None, 1.0, 0.0)
+        known = images.shape[2] > 0 and bool(np.isfinite(images).all())
         places = np.cumsum(units) - 1
-        items, both, freedom = self._over_items(images, each[units], [places[chosen] for chosen in groups])
-        return _Moments(means, tuple(seeds), items, both, freedom, self._floor(each))
-
-    def _effect(self, moments: _Moments, weights: Floats, *, prior: float, reach: float, moving: bool) -> Effect:
-        """A weighted sum of rows whose moments are known.
-
-        Args:
-            moments: Of the rows.
-            weights: Of the rows.
-            prior: Sum of the squared weights of the recipes that changed anything.
-            reach: The larger of the sums of their positive and of their negative weights.
-            moving: Whether any of them changed anything.
-        """
-        value = float(moments.means @ weights)
-        count = len(moments.seeds)
-        if not moving:
-            return Effect(value, 0.0, math.inf, "items and seeds", float(np.mean([s for s, _ in moments.seeds])))
-        spread = prior * self.prior.variance
-        parts = [SeedPart(1 / count, s, float(weights @ k @ weights), spread) for s, k in moments.seeds]
-        items = both = None
-        if moments.items is not None and moments.both is not None:
-            items = float(weights @ moments.items @ weights) + reach**2 * moments.floor
-            both = float(weights @ moments.both @ weights)
-        return effect(value, parts, self.prior.freedom, items=items, items_freedom=moments.freedom, both=both or 0.0)
+        inner = [places[chosen] for chosen in groups]
+        items, both, freedom = self._over_items(images if known else np.zeros_like(images), each[units], inner)
+        return Moments(means, tuple(seeds), items, both, freedom, self._floor(each), known)
 
     def _over_items(
         self, images: Floats, weight: Floats, groups: Sequence[NDArray[np.int64]]

@@ -45,10 +45,9 @@ class PairEffect:
 
 def all_pairs(measured: Measured) -> list[PairEffect]:
     """Every pair, in the order of the recipes."""
-    effects = list(measured.differences())
-    known = [effect for _, _, effect in effects if effect is not None]
-    corrected = iter(holm([effect.p_value() for effect in known]))
-    return [PairEffect(i, j, effect, 1.0 if effect is None else next(corrected)) for i, j, effect in effects]
+    effects = measured.differences()
+    corrected = iter(holm([p for _, _, effect, p in effects if effect is not None]))
+    return [PairEffect(i, j, effect, 1.0 if effect is None else next(corrected)) for i, j, effect, _ in effects]
 
 
 def rank_ranges(count: int, pairs: Sequence[PairEffect], *, higher_is_better: bool = True) -> list[tuple[int, int]]:
@@ -71,7 +70,7 @@ def rank_ranges(count: int, pairs: Sequence[PairEffect], *, higher_is_better: bo
 def _closed(better: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """What follows from what is known."""
     while True:
-        more = better | ((better.astype(np.int64) @ better.astype(np.int64)) > 0)
+        more = better | ((better.astype(np.float32) @ better.astype(np.float32)) > 0.5)
         if (more == better).all():
             return better
         better = more

@@ -23,6 +23,7 @@ from typing import Literal
 
 import numpy as np
 
+from holdfast.results.items import Floats
 from holdfast.verdict.statistics.normal import student_quantile
 
 Interval = tuple[float, float]
@@ -133,58 +134,81 @@ def _inverse_trigamma(value: float) -> float:
 
 @dataclass(frozen=True)
 class SeedPart:
-    """The spread over seeds of one condition in a contrast.
+    """The spread over seeds of one condition, in one contrast or in several at once.
 
     Attributes:
         weight: Of the condition's mean in the whole.
         seeds: How many.
-        variance: Of the contrast over the seeds, in squared points.
-        prior: What the prior says it should be.
+        variance: Of each contrast over the seeds, in squared points, [contrasts].
+        prior: What the prior says it should be, [contrasts].
     """
 
     weight: float
     seeds: int
-    variance: float
-    prior: float
+    variance: Floats
+    prior: Floats
 
 
-def effect(
-    value: float,
+def errors(
     seeds: Sequence[SeedPart],
     prior_freedom: float,
     *,
-    items: float | None,
+    items: Floats | None,
     items_freedom: float,
-    both: float,
-) -> Effect:
-    """Put the parts together.
+    both: Floats | float,
+) -> tuple[Floats, Floats, Basis]:
+    """Put the parts of some contrasts together.
 
     Args:
-        value: The estimate.
         seeds: One part a condition.
         prior_freedom: Degrees of freedom of the prior.
-        items: Variance over items; ``None`` where they are not known.
+        items: Variance over items, [contrasts]; ``None`` where they are not known.
         items_freedom: Its degrees of freedom.
-        both: The part that items and seeds share.
+        both: The part that items and seeds share, [contrasts].
+
+    Returns:
+        Standard errors, not a number where nothing is known, and their degrees of freedom, both [contrasts]; and what
+        the errors carry.
     """
-    count = sum(part.seeds for part in seeds) / max(1, len(seeds))
-    if items is not None and not math.isfinite(items):
+    over_seeds = np.zeros_like(seeds[0].variance)
+    lost = np.zeros_like(over_seeds)
+    if items is not None and not np.isfinite(items).all():
         items = None
     if any(part.seeds - 1 + prior_freedom <= 0 for part in seeds):
         if items is None:
-            return Effect(value, None, 1.0, "nothing", count)
-        return Effect(value, math.sqrt(items), items_freedom, "items", count)
-    over_seeds = lost = 0.0
+            return over_seeds * np.nan, over_seeds + 1, "nothing"
+        return np.sqrt(items), over_seeds + items_freedom, "items"
     for part in seeds:
         freedom = part.seeds - 1 + prior_freedom
-        spread = max(part.variance, (prior_freedom * part.prior + (part.seeds - 1) * part.variance) / freedom)
+        spread = np.maximum(part.variance, (prior_freedom * part.prior + (part.seeds - 1) * part.variance) / freedom)
         share = part.weight**2 * spread / part.seeds
-        over_seeds += share
-        lost += share**2 / freedom
-    if items is None:
-        known = over_seeds > 0
-        freedom = over_seeds**2 / lost if lost > 0 else 1.0
-        return Effect(value, math.sqrt(over_seeds) if known else None, freedom, "seeds" if known else "nothing", count)
-    total = max(items, over_seeds + max(0.0, items - both))
-    lost += items**2 / items_freedom
-    return Effect(value, math.sqrt(total), total**2 / lost if lost > 0 else math.inf, "items and seeds", count)
+        over_seeds = over_seeds + share
+        lost = lost + share**2 / freedom
+    basis: Basis = "seeds"
+    total = over_seeds
+    if items is not None:
+        basis = "items and seeds"
+        total = np.maximum(items, over_seeds + np.maximum(0.0, items - both))
+        lost = lost + items**2 / items_freedom
+    elif not over_seeds.any():
+        return over_seeds * np.nan, over_seeds + 1, "nothing"
+    known = np.where(total > 0, total, np.nan)
+    freedoms = np.where(lost > 0, known**2 / np.where(lost > 0, lost, 1.0), math.inf)
+    return np.sqrt(known), np.where(np.isnan(freedoms), 1.0, freedoms), basis
+
+
+def p_values(values: Floats, error: Floats, freedoms: Floats) -> Floats:
+    """Two-sided p-values of no effect, 1 where the error is not known; all [contrasts]."""
+    from scipy.special import stdtr
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(error > 0, np.abs(values) / error, np.where(values == 0, 0.0, math.inf))
+    tail: Floats = np.minimum(1.0, 2 * stdtr(np.clip(freedoms, 1.0, 1e6), -t))
+    return np.where(np.isnan(error), 1.0, tail)
+
+
+def as_effect(value: float, error: float, freedom: float, basis: Basis, seeds: float) -> Effect:
+    """One contrast of :func:`errors`."""
+    if math.isnan(error):
+        return Effect(value, None, 1.0, "nothing", seeds)
+    return Effect(value, error, freedom, basis, seeds)
