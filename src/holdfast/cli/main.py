@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("holdfast.cli.compare:compare", "What was gained and forgotten between two prediction sets."),
     "score": ("holdfast.cli.score:score", "Official metrics for prediction files of any tool."),
     "compose": ("holdfast.cli.compose:compose", "Put a model together from a vision encoder and a language model."),
+    "advise": ("holdfast.cli.advise:advise", "The recipe to take, by a finished study and what must be kept."),
     "export": ("holdfast.cli.export:export", "Write a run as a plain transformers model or PEFT adapter."),
     "methods": ("holdfast.cli.methods:methods", "List every method, stabiliser and fusion."),
     "data": ("holdfast.cli.data:app", "Check your examples; turn official downloads into examples."),
