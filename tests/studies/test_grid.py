@@ -133,6 +133,14 @@ def test_overrides(tmp_path: Path) -> None:
             read_study_file(file, overrides=[override])
 
 
+def test_groups_name_levels_and_survive_fewer_of_them(tmp_path: Path) -> None:
+    groups = {"seed": {"odd": [1, 3], "even": [2]}}
+    file = write(tmp_path / "s.yaml", select=None, axes={"seed": [1, 2, 3]}, groups=groups, claims=["h1"])
+    study = read_study_file(file)
+    assert study.groups == {"seed": {"odd": ["1", "3"], "even": ["2"]}} and study.claims == ["h1"]
+    assert read_study_file(file, overrides=["axes.seed=[1]"]).groups == study.groups
+
+
 MISTAKES: list[tuple[str, str, int | None]] = [
     ("titel: t\n", "unknown key 'titel'", 1),
     ("title: t\n", "the study varies nothing", None),
@@ -165,6 +173,10 @@ MISTAKES: list[tuple[str, str, int | None]] = [
     ("axes: {seed: [1]}\nselect:\n  seed: {levels: [1]}\n", "'seed' is an axis of the study and is to be chosen", 3),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1], per: [seed], with: {seed: 1}}\n", "stands in per and in with", 3),
     ("common: 3\naxes: {seed: [1]}\n", "'common' is not a mapping", 1),
+    ("axes: {seed: [1]}\nclaims: [h99]\n", "there is no claim 'h99'", 2),
+    ("axes: {seed: [1]}\ngroups: {sed: {a: [1]}}\n", "there is no axis 'sed'", 2),
+    ("axes: {seed: [1]}\ngroups:\n  seed: {a: [2]}\n", "axis 'seed' has no level '2'", 3),
+    ("axes: {seed: [1]}\ngroups:\n  seed: {a: 1}\n", "the groups are not lists of levels", 3),
     ("scales: [a]\n", "'scales' is not a mapping of scales", 1),
 ]
 

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli.study_report import report
 from holdfast.values import JSON
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+app.command()(report)
 
 
 @app.callback()

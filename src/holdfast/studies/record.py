@@ -37,6 +37,7 @@ def write_study(folder: Path, study: StudyFile, agenda: Agenda) -> None:
             "axes": _axes(study),
             "points": [_row(point) for point in agenda.points],
             "claims": list(study.claims),
+            "groups": study.groups,
             "published": study.published,
             "origins": study.origins,
             "selected": agenda.selected,

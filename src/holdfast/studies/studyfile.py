@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.config.documents import read_document
-from holdfast.errors import HoldfastError, nearest
+from holdfast.errors import HoldfastError, nearest, within
 from holdfast.studies.axes import SECTIONS, check_apart, make_axis
 from holdfast.studies.choices import Choice, read_choices
 from holdfast.studies.grid import Axis, Combination, level_name, make_cells
@@ -21,7 +21,7 @@ from holdfast.values import JSON
 
 KEYS = (
     *("title", "about", "common", "axes", "zip", "exclude", "points", "select", "origins", "claims", "published"),
-    *("scales", "recipes"),
+    *("groups", "scales", "recipes"),
 )
 """What may stand at the top of a study file."""
 
@@ -41,6 +41,7 @@ class StudyFile:
         named: Whether it has ``recipes`` in place of axes; each then has a folder of its name.
         of: Recipe -> the one whose training it takes over.
         claims: What is put on trial.
+        groups: Axis -> name -> levels, for claims that speak of ``seen`` and ``unseen`` targets.
         published: Published figures.
         origins: Where settings come from, in words.
         scale: Its name; empty where the file has one scale.
@@ -58,6 +59,7 @@ class StudyFile:
     named: bool
     of: Mapping[str, str]
     claims: Sequence[str]
+    groups: JSON
     published: JSON
     origins: JSON
     scale: str
@@ -192,7 +194,8 @@ def read_study_file(
             choices=choices,
             named="recipes" in raw,
             of=of,
-            claims=[str(claim) for claim in _list(raw, "claims")],
+            claims=_claims(raw),
+            groups=_groups(raw, axes, fewer=any(part.startswith("axes.") for part in overrides)),
             published=_mapping(raw, "published"),
             origins=_mapping(raw, "origins") | origins,
             scale=name,
@@ -273,6 +276,30 @@ def _list(raw: JSON, key: str) -> list[Any]:
         shape = {"zip": "[[one, other]]", "exclude": "[{axis: level}]", "points": "[{axis: level, set: {}}]"}
         raise HoldfastError(f"'{key}' is not such a list", key=key, remedy=f"write {key}: {shape.get(key, '[...]')}")
     return value
+
+
+def _claims(raw: JSON) -> list[str]:
+    from holdfast.results.claims.catalogue import find_claim
+
+    with within("claims"):
+        return [find_claim(str(claim)).name for claim in _list(raw, "claims")]
+
+
+def _groups(raw: JSON, axes: Mapping[str, Axis], *, fewer: bool) -> JSON:
+    """Groups of the levels of an axis, every level by its name; ``fewer``: levels may have been left out."""
+    found: JSON = {}
+    for name, groups in _mapping(raw, "groups").items():
+        if name not in axes:
+            raise HoldfastError(f"there is no axis '{name}'", key=f"groups.{name}", remedy=nearest(name, axes))
+        if not isinstance(groups, dict) or not all(isinstance(levels, list) for levels in groups.values()):
+            remedy = "write {seen: [one, other]}"
+            raise HoldfastError("the groups are not lists of levels", key=f"groups.{name}", remedy=remedy)
+        found[name] = {str(group): [level_name(level) for level in levels] for group, levels in groups.items()}
+        for level in (level for levels in found[name].values() for level in levels):
+            if level not in axes[name].levels and not fewer:
+                problem = f"axis '{name}' has no level '{level}'"
+                raise HoldfastError(problem, key=f"groups.{name}", remedy=nearest(level, axes[name].levels))
+    return found
 
 
 def _axes(raw: JSON) -> dict[str, Axis]:
