@@ -44,7 +44,8 @@ def report(
     results = read_results(folder)
     items = read_items(results)
     whole = aggregate(results, items)
-    found = sections(whole)
+    told = sections(whole)
+    found = list(told)
     names = claim or list(results.claims)
     trials = put_on_trial(results, items, names) if names else []
     if names:
@@ -57,7 +58,7 @@ def report(
     if html or (html is None and form == "text" and not table):
         from holdfast.reports.study import write_study_page
 
-        print(f"Page: {write_study_page(results, folder, items=items, whole=whole, trials=trials)}")
+        print(f"Page: {write_study_page(results, folder, items=items, whole=whole, told=told, trials=trials)}")
 
 
 def _write(found: Sequence[StudySection], form: Format, out: Path | None, names: set[str], *, whole: bool) -> None:

@@ -44,14 +44,14 @@ def draw_pareto(
     axes.plot([0.0], [0.0], marker="x", color="#222222", markersize=8, markeredgewidth=2, linestyle="none")
     front = pareto_front([(mark.x, mark.y) for mark in marks])
     axes.plot([marks[i].x for i in front], [marks[i].y for i in front], color="#999999", linewidth=1, zorder=1)
-    seen: set[str] = set()
-    for place, mark in enumerate(marks):
-        colour, marker = LOOKS.get(mark.paradigm, LOOKS["baseline"])
-        label = None if mark.paradigm in seen else mark.paradigm
-        seen.add(mark.paradigm)
-        axes.plot([mark.x], [mark.y], marker, color=colour, markersize=6.5, label=label, linestyle="none", zorder=3)
-        if len(marks) <= MOST_NAMES or place in front:
-            _bars(axes, mark, colour)
+    for paradigm in dict.fromkeys(mark.paradigm for mark in marks):
+        colour, marker = LOOKS.get(paradigm, LOOKS["baseline"])
+        own = [(place, mark) for place, mark in enumerate(marks) if mark.paradigm == paradigm]
+        xs, ys = [mark.x for _, mark in own], [mark.y for _, mark in own]
+        axes.plot(xs, ys, marker, color=colour, markersize=6.5, label=paradigm, linestyle="none", zorder=3)
+        for place, mark in own:
+            if len(marks) <= MOST_NAMES or place in front:
+                _bars(axes, mark, colour)
     (left, right), (bottom, top) = clipped_reach(marks)
     axes.set_xlim(left - 0.06 * (right - left), right + 0.06 * (right - left))
     axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from holdfast.reports.explorer.section import Section
 from holdfast.results.items import Tasks
-from holdfast.results.overview import Aggregate, aggregate, sections
+from holdfast.results.overview import Aggregate, StudySection, aggregate
 from holdfast.results.points import Results
 from holdfast.results.ranks import in_words
 from holdfast.results.tables import Cell, Column, ResultTable, in_cell
@@ -37,12 +37,10 @@ def ranks_of(whole: Aggregate | None) -> dict[tuple[str, ...], tuple[str, float]
     }
 
 
-def more_sections(whole: Aggregate | None) -> list[Section]:
-    """The tables, folded."""
-    if whole is None:
-        return []
+def more_sections(told: Sequence[StudySection]) -> list[Section]:
+    """The tables of these sections that no picture shows, folded."""
     found = []
-    for section in sections(whole):
+    for section in told:
         if section.title in SHOWN:
             made = [_section(table) for table in section.tables]
             found += [replace(one, text=" ".join([*section.sentences, one.text]).strip()) for one in made]

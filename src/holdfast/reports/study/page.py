@@ -40,7 +40,7 @@ from holdfast.reports.study.tables import (
 )
 from holdfast.results.claims.trial import ClaimTrial, put_on_trial
 from holdfast.results.items import Tasks
-from holdfast.results.overview import Aggregate
+from holdfast.results.overview import Aggregate, StudySection, sections
 from holdfast.results.points import Point, Results, read_items
 from holdfast.values import JSON
 
@@ -53,6 +53,7 @@ def write_study_page(
     *,
     items: Mapping[str, Tasks] | None = None,
     whole: Aggregate | None = None,
+    told: Sequence[StudySection] | None = None,
     trials: Sequence[ClaimTrial] | None = None,
     images: Sequence[Path] = (),
 ) -> Path:
@@ -64,6 +65,7 @@ def write_study_page(
         out: The folder it is written to; runs that do not fit are linked relative to it.
         items: What changed on each image, for the intervals; default: read from the study.
         whole: Every pair of recipes compared, for ranks, pairs and factors; default: made here where that is quick.
+        told: The sections of ``whole``, where they were made already.
         trials: Claims and what became of them; default: the study's own claims are put on trial.
         images: Folders in which the pictures of items are looked up, beside those of the study itself.
 
@@ -76,6 +78,7 @@ def write_study_page(
     known = read_items(results) if items is None else items
     figures = study_figures(results, known)
     whole = gathered(results, known) if whole is None else whole
+    told = (sections(whole) if whole else ()) if told is None else told
     if trials is None:
         trials = put_on_trial(results, known, results.claims) if results.claims and results.finished else ()
     ranks = ranks_of(whole)
@@ -107,7 +110,7 @@ def write_study_page(
         details=inlined.details,
         left_out=inlined.left_out,
         claims=claim_views(trials),
-        sections=[*more_sections(whole), *published_sections(results.published), *_origins(results)],
+        sections=[*more_sections(told), *published_sections(results.published), *_origins(results)],
         failed=results.failed,
         failed_rows=[(_levels(point), point.reason or "–", point.key) for point in results.failed[:MOST_FAILED]],
         study=Markup(inert(_data(figures, inlined, out))),

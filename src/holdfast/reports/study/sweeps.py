@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
 from holdfast.reports.charts.svg import Chart
 from holdfast.reports.study.figures import BASES, RecipeFigures, Spread, View
+from holdfast.results.curves import over_trainings, retention
+from holdfast.results.measured import levels_on
+from holdfast.results.points import CONDITIONS
 
 _NUMBER = re.compile(r"[A-Za-z_ =]*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?) ?%?")
 LETTERS = (("E", "gain on the target, points"), ("F", "change on the sources, points"))
+KEPT = "sources kept, % of before"
 
 
 def sweep_charts(view: View, axes: Mapping[str, Sequence[str]]) -> dict[str, list[Chart]]:
@@ -35,6 +39,10 @@ def sweep_charts(view: View, axes: Mapping[str, Sequence[str]]) -> dict[str, lis
                 about = f"{letter} along {factor}, {view.title}. Bars: {bars}."
                 words = Axes(factor, title, log_x=ratio >= 8, zero=True)
                 charts.append(lines_chart(f"sweep-{factor}-{letter}", about, series, words))
+        kept = [one for name, line in lines.items() if (one := _kept(name, line, factor, values)).points]
+        if kept:
+            about = f"Sources after in percent of before along {factor}, {view.title}. Bars: 95 % over seeds."
+            charts.append(lines_chart(f"sweep-{factor}-kept", about, kept, Axes(factor, KEPT, log_x=ratio >= 8)))
         if charts:
             found[factor] = charts
     return found
@@ -70,4 +78,20 @@ def _series(name: str, line: Sequence[RecipeFigures], factor: str, values: Mappi
         if figure.mean is not None and recipe.levels[factor] in values:
             href = f"#run={recipe.runs[0].key}"
             points.append(LinePoint(values[recipe.levels[factor]], figure.mean, figure.interval, href))
+    return Series(name, points, line[0].paradigm)
+
+
+def _kept(name: str, line: Sequence[RecipeFigures], factor: str, values: Mapping[str, float]) -> Series:
+    """The retention curve of one line: what the sources kept, mean over trainings."""
+    points = []
+    for recipe in sorted(line, key=lambda one: values.get(one.levels[factor], 0.0)):
+        groups: dict[tuple[str, ...], list[float]] = {}
+        for point in recipe.runs:
+            value = retention(point)
+            if value is not None:
+                groups.setdefault(levels_on(point, CONDITIONS), []).append(value)
+        if groups and recipe.levels[factor] in values:
+            effect = over_trainings(list(groups.values()))
+            href = f"#run={recipe.runs[0].key}"
+            points.append(LinePoint(values[recipe.levels[factor]], effect.value, effect.interval(), href))
     return Series(name, points, line[0].paradigm)

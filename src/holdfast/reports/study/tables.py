@@ -42,16 +42,16 @@ class RecipeRow:
 
 
 COLUMNS = (
-    ("runs", "finished runs"),
-    ("train %", "share of the parameters that train"),
-    ("target", "mean score on the targets, before → after"),
-    ("sources", "mean score on the sources, before → after"),
     ("E", "mean gain on the targets, points"),
     ("F", "mean change on the sources, points; negative is forgetting"),
     ("O", "E + F"),
     ("H", "harmonic mean of target and source score after tuning"),
+    ("target", "mean score on the targets, before → after"),
+    ("sources", "mean score on the sources, before → after"),
     ("learned", "items that turned right, mean over runs"),
     ("forgot", "items that turned wrong, mean over runs"),
+    ("runs", "finished runs"),
+    ("train %", "share of the parameters that train"),
     ("s", "seconds of training, mean over runs"),
 )
 RANK = (
@@ -75,17 +75,15 @@ def recipe_rows(view: View, *, ranks: Mapping[tuple[str, ...], tuple[str, float]
 
 def _recipe_row(recipe: RecipeFigures, ranks: Mapping[tuple[str, ...], tuple[str, float]], memory: bool) -> RecipeRow:
     seeds = f"{recipe.seeds} seeds" if recipe.seeds > 1 else ""
+    share = recipe.trainable_percent
     cells = [
-        Cell(f"{len(recipe.runs):,}", len(recipe.runs), seeds),
-        Cell(
-            "–" if recipe.trainable_percent is None else percent(recipe.trainable_percent),
-            _LEAST if recipe.trainable_percent is None else recipe.trainable_percent,
-        ),
+        *(_spread_cell(getattr(recipe, letter), sign=letter != "H") for letter in "EFOH"),
         _arrow(recipe.target_before, recipe.target),
         _arrow(recipe.source_before, recipe.source),
-        *(_spread_cell(getattr(recipe, letter), sign=letter != "H") for letter in "EFOH"),
         Cell(f"{recipe.learned:,.0f}", recipe.learned),
         Cell(f"{recipe.forgot:,.0f}", recipe.forgot),
+        Cell(f"{len(recipe.runs):,}", len(recipe.runs), seeds),
+        Cell("–" if share is None else percent(share), _LEAST if share is None else share),
         Cell("–" if recipe.seconds is None else f"{recipe.seconds:,.0f}", recipe.seconds or _LEAST),
     ]
     if ranks:
