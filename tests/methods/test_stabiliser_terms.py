@@ -287,6 +287,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "token_masking": {"threshold": 300.0},
     "replay": {"ratio": 0.5},
     "ldifs": {"strength": 1e4},
+    "null_space": {"threshold": 0.05, "samples": 4},
+    "orthogonality": {"strength": 100.0, "form": "directions", "directions": 4},
 }
 DATA = {"replay"}
 """These act before training, on the data."""
@@ -302,7 +304,8 @@ OTHER: dict[tuple[str, str], Any] = {
     ("token_masking", "threshold"): 310.0,
     ("prograd", "strength"): 0.25,
     ("l1_sp", "strength"): 10.0,
-    ("null_space", "modules"): ["down_proj"],
+    ("null_space", "threshold"): 0.01,
+    ("null_space", "protect"): 0.5,
 }
 """Values that matter on so small a model, where the generated one would not."""
 

@@ -57,7 +57,6 @@ NOT_BUILT = (
     Absent("BiLoRA", _CALIBRATION, "trains in two levels on two splits, through an unrolled step"),
     Absent("Laplace-LoRA", _CALIBRATION, "a predictive distribution after training; it changes no weight"),
     Absent("FLoRA", _CALIBRATION, "an optimizer with projected moments; the loop's optimizer is AdamW"),
-    Absent("AlphaEdit", _ITERATIVE, "not built yet; a projector of gradients onto a null space"),
     Absent("LoSparse", _ITERATIVE, "not built yet; it compresses and does not protect"),
     Absent("PST", _ITERATIVE, "prunes the base itself, which destroys what is to be kept"),
     Absent("AdaDARE-gamma", _POSTERIOR, "no released code; known from a reproduction alone, which collapsed"),

@@ -274,6 +274,16 @@ class Method:
         """Squared norms of the changes of weights that :meth:`anchors` does not show, such as those of ``B A``."""
         return []
 
+    def input_rows(self) -> dict[str, nn.Parameter]:
+        """Trained matrices ``[..., in]`` by the full name of the linear layer whose weight they change, where the
+        layer's change is theirs times something from the left, and nothing where they are at their start.
+        """
+        return {}
+
+    def weight_changes(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """By the full name of a linear layer, its base weight and the change of it, ``[out, in]``, with its graph."""
+        return {}
+
     def touches(self) -> set[str]:
         """The components whose outputs it changes; all others may be frozen, and their features kept."""
         return {self.component.name, *self.reaches}

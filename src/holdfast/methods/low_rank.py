@@ -219,6 +219,15 @@ class LowRank(Method):
             return []  # what depends on the input is no change of a weight
         return [_square(beside) for beside in self.sites.values()]
 
+    def input_rows(self) -> dict[str, nn.Parameter]:
+        changes = {name: beside.change for name, beside in self.sites.items() if beside.start is None}
+        return {name: change.A for name, change in changes.items() if type(change) is Factors and self.card.mergeable}
+
+    def weight_changes(self) -> dict[str, tuple[Tensor, Tensor]]:
+        if not self.card.mergeable:
+            return {}
+        return {name: (self.layers[name].weight, beside.weight()) for name, beside in self.sites.items()}
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         try:

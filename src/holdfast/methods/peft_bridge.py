@@ -169,6 +169,17 @@ class PeftMethod(Method):
         wrapped: list[Any] = [self.component.model.get_submodule(name) for name in self.layers]
         return [layer.get_delta_weight(self._adapter).square().sum() for layer in wrapped]
 
+    def weight_changes(self) -> dict[str, tuple[Tensor, Tensor]]:
+        wrapped: dict[str, Any] = {name: self.component.model.get_submodule(name) for name in self.layers}
+        return (
+            {}
+            if not self.adds
+            else {
+                name: (layer.get_base_layer().weight, layer.get_delta_weight(self._adapter))
+                for name, layer in wrapped.items()
+            }
+        )
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         layers: list[Any] = [self.component.model.get_submodule(name) for name in self.layers]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Batch, Card, Context, Options
 from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
+from holdfast.methods.inputs import Inputs
 
 
 class Patch(Options):
@@ -119,33 +120,15 @@ def input_hessians(
 
     ``n`` is the number of batches. An input that is always zero gets a diagonal of one, so that H can be inverted.
     """
-    totals = {name: torch.zeros(layer.in_features, layer.in_features) for name, layer in layers.items()}
-    handles = [
-        layer.register_forward_pre_hook(lambda _, inputs, total=totals[name]: _accumulate(total, inputs[0]))
-        for name, layer in layers.items()
-    ]
-    count = 0
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                context.measure(batch)
-                count += 1
-    finally:
-        for handle in handles:
-            handle.remove()
-    result = {}
-    for name, total in totals.items():
-        hessian = total * (2 / max(count, 1))
+    several, seen, result = list(batches), Inputs(layers), {}
+    seen.hear(several, context)
+    for name, total in seen.squares.items():
+        hessian = total * (2 / max(len(several), 1))
         diagonal = hessian.diagonal()
         diagonal[diagonal == 0] = 1
         diagonal += damping * diagonal.mean()
         result[name] = hessian
     return result
-
-
-def _accumulate(total: Tensor, inputs: Tensor) -> None:
-    rows = inputs.detach().reshape(-1, inputs.shape[-1]).float().cpu()
-    total += rows.T @ rows
 
 
 def tailor(base: Tensor, tuned: Tensor, hessian: Tensor, options: Patch) -> Tensor:

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.methods.contract import Card, Context
+from holdfast.methods.inputs import Inputs
 from holdfast.methods.low_rank import LowRank, LowRankOptions, fill
-from holdfast.methods.reparameterization.inputs import Inputs
 
 ATTEMPTS = 20
 """Doublings of the damping before a covariance counts as beyond repair; the release has no end to them."""

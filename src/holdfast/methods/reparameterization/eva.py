@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context
+from holdfast.methods.inputs import Inputs
 from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankOptions, fill
-from holdfast.methods.reparameterization.inputs import Inputs
 from holdfast.models.anatomy import Component
 from holdfast.values import JSON
 

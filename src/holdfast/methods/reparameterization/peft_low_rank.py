@@ -88,6 +88,18 @@ class Lora(PeftMethod):
         scales = [x.scaling[self._adapter] ** 2 for x in wrapped]
         return [s * ((b.T @ b) * (a @ a.T)).sum() for s, (b, a) in zip(scales, products, strict=True)]
 
+    def input_rows(self) -> dict[str, nn.Parameter]:
+        wrapped: dict[str, Any] = {name: self.component.model.get_submodule(name) for name in self.layers}
+        if self.options.use_dora:
+            return {}  # a length changes the weight too
+        return {n: x.lora_A[self._adapter].weight for n, x in wrapped.items()}
+
+    def weight_changes(self) -> dict[str, tuple[Tensor, Tensor]]:
+        wrapped: dict[str, Any] = {name: self.component.model.get_submodule(name) for name in self.layers}
+        if self.options.use_dora:
+            return {}
+        return {n: (x.get_base_layer().weight, x.get_delta_weight(self._adapter)) for n, x in wrapped.items()}
+
     def _values(self, component: Any) -> Keywords:
         values = super()._values(component)
         if values["init_lora_weights"] == "kaiming":

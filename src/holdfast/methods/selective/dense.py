@@ -73,6 +73,19 @@ class Dense(Method):
             for name, parameter in self.chosen.items()
         ]
 
+    def input_rows(self) -> dict[str, nn.Parameter]:
+        weights = {id(parameter): parameter for parameter in self.chosen.values()}
+        layers = self.component.modules() if weights else {}
+        return {
+            name: weights[id(layer.weight)]
+            for name, layer in layers.items()
+            if isinstance(layer, nn.Linear) and id(layer.weight) in weights
+        }
+
+    def weight_changes(self) -> dict[str, tuple[Tensor, Tensor]]:
+        anchors = {id(parameter): (base, parameter - base) for parameter, base in self.anchors()}
+        return {name: anchors[id(weight)] for name, weight in self.input_rows().items()}
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         trained = {name: parameter.data for name, parameter in self.chosen.items()}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Context, Pool
+from holdfast.methods.contract import Batch, Context, Pool
 
 
 class Inputs:
@@ -40,9 +40,14 @@ class Inputs:
         Raises:
             HoldfastError: There are no such examples.
         """
+        self.hear(context.look(owner, samples, of=of, size=1), context, answers=answers)
+
+    @torch.no_grad()
+    def hear(self, batches: Iterable[Batch], context: Context, *, answers: bool = False) -> None:
+        """Run the model on these batches; see :meth:`look`."""
         hooks = [layer.register_forward_pre_hook(self._listen(name)) for name, layer in self.layers.items()]
         try:
-            for batch in context.look(owner, samples, of=of, size=1):
+            for batch in batches:
                 self.labels = getattr(batch, "labels", None) if answers else None
                 context.measure(batch)
         finally:
@@ -60,6 +65,10 @@ class Inputs:
             self.rows[name] += len(x)
 
         return hear
+
+    def mean_square(self, name: str) -> Tensor:
+        """The mean of ``x x^T`` over what reaches a layer, ``[in, in]``."""
+        return self.squares[name] / max(self.rows[name], 1)
 
     def centred(self, name: str) -> Tensor:
         """The covariance of what reaches a layer, ``[in, in]``."""
