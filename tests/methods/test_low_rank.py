@@ -194,8 +194,8 @@ TERMS: dict[str, tuple[dict[str, Any], Formula, Callable[[dict[str, Tensor], Ten
 }
 """name -> options, the layer's formula, the term of a layer without its strength."""
 
-ELSEWHERE = {"corda", "lorasculpt", "adalora", "eva", "o_lora"}
-"""These look at data or earlier runs or act between steps, and have tests of their own below."""
+ELSEWHERE = {"corda", "lorasculpt", "adalora", "eva", "o_lora", "hiddenkey"}
+"""These look at data, earlier runs or attention, or act between steps; tests of their own stand below or beside."""
 
 
 def test_every_method_of_the_engine_is_checked() -> None:

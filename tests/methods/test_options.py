@@ -57,8 +57,8 @@ NEEDED: dict[tuple[str, str], dict[str, Any]] = {
 ELSEWHERE = {"modules", "layers", "share"}
 """What two linear layers of different names do not have; other tests try them."""
 
-LOOKS = {"corda", "eva"}
-"""These look at examples; tests of their own try their options."""
+LOOKS = {"corda", "eva", "hiddenkey"}
+"""These look at examples or attention; tests of their own try their options."""
 
 APART = {("o_lora", "strength")}
 """Without earlier runs there is nothing that it could act on; another test gives it some."""

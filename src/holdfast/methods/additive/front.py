@@ -63,7 +63,7 @@ class AtAttention(Method):
         path, _ = component.layers()[0]
         self.decoder = component.model.get_submodule(path.rsplit(".", 2)[0])
         self.config = cast(Any, self.decoder.config)
-        self.attention = _attention_layers(component, name)
+        self.attention = attention_layers(component, name)
         self.plain = self.config._attn_implementation or "eager"
         self.kept: tuple[Any, Pairs] | None = None
         self.recorded = None
@@ -211,7 +211,7 @@ def _given(hidden: Tensor) -> Callable[..., Any]:
     return give
 
 
-def _attention_layers(component: Component, method: str) -> dict[str, nn.Module]:
+def attention_layers(component: Component, method: str) -> dict[str, nn.Module]:
     """The softmax self-attention modules of the llm's blocks, by name.
 
     Raises:
