@@ -113,8 +113,9 @@ def test_an_artifact_on_a_fresh_base_gives_the_same_logits(method: str, tiny_lla
 @every_method
 def test_accumulating_batches_equals_one_large_batch(method: str, tiny_llava: Path) -> None:
     section = tune_section(method, lr=1e-3)
-    if getattr(make_method(method, {}).options, "dropout", 0.0):  # dropout draws once per batch
-        section[component_for(method)]["dropout"] = 0.0
+    for option in ("dropout", "drop_keys", "drop_hidden"):
+        if getattr(make_method(method, {}).options, option, 0.0):  # dropout draws once per batch
+            section[component_for(method)][option] = 0.0
     whole = run(tiny_llava, section, steps=1, batch_size=8)
     parts = run(tiny_llava, section, steps=1, batch_size=4, accumulate=2)
     torch.testing.assert_close(parts.losses, whole.losses, rtol=1e-5, atol=1e-6)

@@ -62,6 +62,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "prolora": {"r": 4, "unshared": 1},
     "clora": {"r": 4, "k": 8},
     "o_lora": {"r": 4},
+    "flora": {"r": 8, "kappa": 3},
+    "hiddenkey": {"r": 4},
     "eva": {"r": 4, "samples": 4},
     "teamlora": {"r": 4},
     "adamss": {"r": 8, "subspaces": 2},

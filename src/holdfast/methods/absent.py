@@ -42,8 +42,8 @@ _STRUCTURE, _CALIBRATION, _ITERATIVE, _POSTERIOR = "structure", "calibration", "
 _UNSURE = "no released code, and a formula that could not be verified"
 
 NOT_BUILT = (
-    Absent("AsymLoRA", _STRUCTURE, "one B a task: examples carry no task ids"),
-    Absent("MTLoRA", _STRUCTURE, "one LoRA a task in some stages: examples carry no task ids"),
+    Absent("AsymLoRA", _STRUCTURE, "one B a task beside a shared A: neither training nor a question names its task"),
+    Absent("MTLoRA", _STRUCTURE, "one LoRA a task in some stages: neither training nor a question names its task"),
     Absent(
         "MixLoRA",
         _STRUCTURE,
@@ -57,6 +57,18 @@ NOT_BUILT = (
     Absent("BiLoRA", _CALIBRATION, "trains in two levels on two splits, through an unrolled step"),
     Absent("Laplace-LoRA", _CALIBRATION, "a predictive distribution after training; it changes no weight"),
     Absent("FLoRA", _CALIBRATION, "an optimizer with projected moments; the loop's optimizer is AdamW"),
+    Absent(
+        "BiLoRA",
+        _CALIBRATION,
+        "a second level trains the scales on other data through an unrolled step of the first, for which one optimizer "
+        "has no place",
+    ),
+    Absent(
+        "Laplace-LoRA",
+        _CALIBRATION,
+        "a distribution around a finished LoRA for the confidence of its answers; weights and greedy answers stay",
+    ),
+    Absent("AlphaEdit", _ITERATIVE, "not built yet; a projector of gradients onto a null space"),
     Absent("LoSparse", _ITERATIVE, "not built yet; it compresses and does not protect"),
     Absent("PST", _ITERATIVE, "prunes the base itself, which destroys what is to be kept"),
     Absent("AdaDARE-gamma", _POSTERIOR, "no released code; known from a reproduction alone, which collapsed"),
@@ -68,7 +80,16 @@ NOT_BUILT = (
 _PEFT = "peft"
 _WHOLE_MODEL = "PEFT wraps the whole model and shifts its logits, which no other component's method can stand beside"
 
-OUR_OWN = {"VERA": "vera", "LN_TUNING": "norms", "PREFIX_TUNING": "prefix", "C3A": "c3a", "ADALORA": "adalora"}
+OUR_OWN = {
+    "VERA": "vera",
+    "LN_TUNING": "norms",
+    "PREFIX_TUNING": "prefix",
+    "PROMPT_TUNING": "prompt_tuning",
+    "P_TUNING": "p_tuning",
+    "ADAPTION_PROMPT": "llama_adapter",
+    "C3A": "c3a",
+    "ADALORA": "adalora",
+}
 """Types of PEFT's, by its names, that are methods here without PEFT."""
 
 PEFT_ABSENT = (
@@ -77,10 +98,7 @@ PEFT_ABSENT = (
     Absent("XLORA", _PEFT, "mixes adapters that were trained before, which a recipe does not have"),
     Absent("SHADOW", _PEFT, "a copy of the model beside itself, for which PEFT has no way to attach to a part"),
     Absent("TRAINABLE_TOKENS", _PEFT, "trains the rows of new tokens, and a recipe adds none"),
-    Absent("ADAPTION_PROMPT", _PEFT, "rewrites the attention of text-only Llama classes by their names"),
-    Absent("PROMPT_TUNING", _PEFT, _WHOLE_MODEL),
     Absent("MULTITASK_PROMPT_TUNING", _PEFT, f"{_WHOLE_MODEL}; it also wants task ids"),
-    Absent("P_TUNING", _PEFT, _WHOLE_MODEL),
     Absent("CPT", _PEFT, _WHOLE_MODEL),
     Absent("CARTRIDGE", _PEFT, f"{_WHOLE_MODEL}; it distils a text into a cache"),
 )
