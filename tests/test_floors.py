@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
     {"errors", "values"},
-    {"importing", "machine", "files", "events", "stopping"},
+    {"importing", "machine", "files", "events", "stopping", "ranks"},
     {"config", "registry"},
     {"data", "predictions"},
     {"metrics", "models"},

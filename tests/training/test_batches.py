@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.training.batches import Stream, parts, text_length
+from holdfast.speed.division import text_length
+from holdfast.training.batches import Stream, parts
 from tests.support.methods import examples
 from tests.support.questions import questions
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.config.schema import Evaluate
+from holdfast.config.schema import Evaluate, RunConfig
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.importing import growing
 from holdfast.models.loading import Loaded
+from holdfast.ranks import here
 from holdfast.runs.folder import RunFolder
 from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.task import Task, contents_of
@@ -41,6 +42,7 @@ def check_fingerprint(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], 
             if not isinstance(task.test, PocketExamples)
         },
     }
+    _check_alike(now, loaded, tasks)
     if folder.has_work and (folder.path / FILE).exists():
         then = folder.read_json(FILE, "base_identity", "tasks")
         _check_form(then, folder.path / FILE)
@@ -51,6 +53,32 @@ def check_fingerprint(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], 
         if then.get("format") == FORMAT:
             return
     folder.write_json(FILE, now)
+
+
+def check_same_recipe(config: RunConfig) -> None:
+    """Of several processes, that they are at one run.
+
+    Raises:
+        HoldfastError: This one has another configuration than the first.
+    """
+    ranks = here()
+    if ranks.same(config) != config:
+        raise HoldfastError(
+            f"process {ranks.rank} has another recipe than process 0 of the same run",
+            remedy="give every process the same command",
+        )
+
+
+def _check_alike(now: JSON, loaded: Loaded, tasks: Sequence[Task]) -> None:
+    """That every process of a run has the model and the examples of the first; it is asked at the same time."""
+    ranks = here()
+    differs = _changed(ranks.same(now), now, loaded, tasks)
+    if differs is not None:
+        what = differs.replace("have changed", "differ").replace("has changed", "differs")
+        raise HoldfastError(
+            f"process {ranks.rank} began with something else than process 0 of the same run: {what}",
+            remedy="give every machine the same files",
+        )
 
 
 def _check_form(then: Any, file: Path) -> None:

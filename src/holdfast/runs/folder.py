@@ -12,6 +12,7 @@ from holdfast import files
 from holdfast.config.loading import dump_config, load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
+from holdfast.ranks import here
 from holdfast.values import JSON
 from holdfast.verdict.entry import read_entry
 
@@ -76,6 +77,10 @@ class RunFolder:
         Raises:
             HoldfastError: Another configuration, or something that is not a run, stands there.
         """
+        with here().in_turn():
+            self._begin(config)
+
+    def _begin(self, config: RunConfig) -> None:
         if self.config.exists():
             before = load_config(self.config)
             if before == config:
@@ -92,16 +97,20 @@ class RunFolder:
         files.write_text(self.config, dump_config(config))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write ``name`` in one rename."""
-        files.write_json(self.path / name, value)
+        """Write ``name`` in one rename; of several processes the first does."""
+        if here().first:
+            files.write_json(self.path / name, value)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other processes out of the folder for the length of the block.
+        """Keep other runs out of the folder for the length of the block; the first process of a run holds it for all.
 
         Raises:
             HoldfastError: Another process works in it; the sentence names that one.
         """
+        if not here().first:
+            yield
+            return
         place = self.path.absolute()
         place = place.parent.resolve() / place.name
         with files.locked(place.parent / ".base" / "locks" / f"{place.name}.lock", what=str(self.path)):
@@ -136,7 +145,9 @@ class RunFolder:
         return read_entry(recipes, self.path / "scores.json", remedy=_AFTER_DAMAGE["scores.json"])
 
     def append(self, name: str, record: JSON) -> None:
-        """Add one line to a JSON Lines file."""
+        """Add one line to a JSON Lines file; of several processes the first does."""
+        if not here().first:
+            return
         finite = {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in record.items()}
         files.append_line(self.path / name, finite)
 

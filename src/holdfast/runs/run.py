@@ -28,9 +28,10 @@ from holdfast.events import (
     StepDone,
     Validated,
     Waiting,
+    silence,
 )
 from holdfast.files.places import path_of
-from holdfast.inference.predict import predict
+from holdfast.inference.together import predict_together
 from holdfast.methods.guard import check_restored, look_at, starts_elsewhere
 from holdfast.methods.ledger import check_moved, write_ledger
 from holdfast.methods.recipe import Recipe, fuse_all, restore
@@ -38,10 +39,11 @@ from holdfast.methods.registry import METHODS
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded, stored_bits_of
 from holdfast.planning.short import memory_short
+from holdfast.ranks import join
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
 from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
-from holdfast.runs.fingerprint import check_fingerprint
+from holdfast.runs.fingerprint import check_fingerprint, check_same_recipe
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.leaks import FILE as LEAKS
 from holdfast.runs.leaks import find_leaks
@@ -93,7 +95,8 @@ class Runner:
         beside = base / path_of(config.model)
         if config.model != "pocket" and beside.is_dir():  # whole, so that the run can be loaded from anywhere
             config = config.model_copy(update={"model": str(beside.resolve())})
-        self.config, self.base, self.listen, self.shelf = config, base, listen, shelf
+        self.config, self.base, self.shelf, self.ranks = config, base, shelf, join()
+        self.listen = listen if self.ranks.first else silence
         self.parent = None if parent is None else RunFolder(parent)
         self.folder = RunFolder(out)
 
@@ -110,6 +113,7 @@ class Runner:
         Raises:
             HoldfastError: Any mistake in configuration or data, before step 1 wherever it can be known by then.
         """
+        check_same_recipe(self.config)
         if self.config.target is None:
             raise HoldfastError("the configuration names no target", remedy="add target: my-data.jsonl")
         recipe = Recipe(self.config)
@@ -143,14 +147,17 @@ class Runner:
                 self._take_over(self.parent, loaded, recipe, tasks)
             else:
                 self._tune(loaded, recipe, tasks)
+        self.ranks.wait()  # until the artifact is written
         if want == "artifact":
             return {}
         if want == "validation":
             return self._validate(loaded, tasks)
         self.evaluate(loaded, tasks)
-        entry = recipe_scores(self.folder, self.config, recipe, tasks.target.name, [t.name for t in tasks.sources])
-        self.folder.write_json("scores.json", {"recipes": {entry["name"]: entry}})
-        return entry
+        entry: JSON = {}
+        if self.ranks.first:
+            entry = recipe_scores(self.folder, self.config, recipe, tasks.target.name, [t.name for t in tasks.sources])
+            self.folder.write_json("scores.json", {"recipes": {entry["name"]: entry}})
+        return self.ranks.same(entry)
 
     def _tune(self, loaded: Loaded, recipe: Recipe, tasks: Tasks) -> None:
         assert tasks.target is not None
@@ -184,7 +191,7 @@ class Runner:
         if short is not None:
             self.listen(short)
         self.listen(ExampleShown(loaded.chat.show(sample)))
-        if starts_elsewhere(base, loaded):
+        if self.ranks.same(starts_elsewhere(base, loaded)):
             for task in tasks.all:
                 self._predict(loaded, task, self.folder.start_predictions(task.name), "start", None)
         outcome = self._train(loaded, recipe, tuple(examples), validation)
@@ -199,10 +206,11 @@ class Runner:
             "training.json",
             {"steps": outcome.steps, "seconds": outcome.seconds, "stopped_early": outcome.stopped_early},
         )
-        save_artifacts(
-            self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=ledger.to_json()
-        )
-        shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
+        if self.ranks.first:
+            save_artifacts(
+                self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=ledger.to_json()
+            )
+            shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
 
     def _validate(self, loaded: Loaded, tasks: Tasks) -> JSON:
         """What was trained, measured on the validation parts of target and sources."""
@@ -217,6 +225,8 @@ class Runner:
     def _look_for_leaks(self, tasks: Tasks, *, mixed: bool) -> None:
         """Say before step 1 which test sets share something with training; ``mixed``: sources are trained on too."""
         assert tasks.target is not None
+        if not self.ranks.first:
+            return
         training = [task.train for task in [tasks.target, *tasks.mix, *(tasks.sources if mixed else ())]]
         leaks = find_leaks(training, tasks.all)
         self.folder.write_json(LEAKS, [leak.to_json() for leak in leaks])
@@ -239,18 +249,20 @@ class Runner:
         self.folder.write_json("environment.json", environment())
         self.folder.write_json("training.json", training | {"seconds": seconds, "parent": parent.path.name})
         for name in (LEAKS, "train.jsonl"):
-            if (parent.path / name).exists():
+            if self.ranks.first and (parent.path / name).exists():
                 shutil.copyfile(parent.path / name, self.folder.path / name)
-        identity = record["base_identity"]
-        save_artifacts(
-            self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=record["ledger"]
-        )
+        if self.ranks.first:
+            identity = record["base_identity"]
+            save_artifacts(
+                self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=record["ledger"]
+            )
 
     def _train(self, loaded: Loaded, recipe: Recipe, examples: tuple[Any, ...], validation: tuple[Any, ...]) -> Outcome:
-        if not any((self.folder.path / name).exists() for name in ("checkpoint", "checkpoint.old")):
+        saved = any((self.folder.path / name).exists() for name in ("checkpoint", "checkpoint.old"))
+        if self.ranks.first and not saved:
             # Of a try that ended before its first checkpoint.
             (self.folder.path / "train.jsonl").unlink(missing_ok=True)
-        log = TrainingLog(self.folder, self.config, self.listen)
+        log = TrainingLog(self.folder, self.config, self.listen) if self.ranks.first else None
         trainer = Trainer(
             loaded,
             recipe,
@@ -259,13 +271,14 @@ class Runner:
             validation,
             seed=self.config.seed,
             run=self.folder.path,
-            listen=log,
+            listen=log or silence,
             speed=self.config.speed,
         )
         try:
             return trainer.fit()
         finally:
-            log.close()
+            if log is not None:
+                log.close()
 
     def evaluate(self, loaded: Loaded, tasks: Tasks) -> None:
         """Base and tuned predictions on every task; ``loaded`` is the untouched base when this is called."""
@@ -275,7 +288,8 @@ class Runner:
             self.folder.write_json("ledger.json", record["ledger"])
         cache = self._features(loaded, tasks)
         for task in tasks.all:
-            save_drawn_images(task, self.folder.path.parent / ".base" / "images")
+            if self.ranks.first:
+                save_drawn_images(task, self.folder.path.parent / ".base" / "images")
             self._base_predictions(loaded, task, cache)
         restore(loaded, artifacts)
         for task in tasks.all:
@@ -286,10 +300,24 @@ class Runner:
         reached = {part for method in methods.values() for part in METHODS.find(method).reaches}
         frozen = {name for name in ("vision", "connector") if methods[name] == "frozen"} - reached
         examples = [example for task in tasks.all for example in task.test]
-        return evaluation_cache(loaded, frozen, self.config.speed, examples, self.listen)
+        with self.ranks.in_turn():
+            return evaluation_cache(loaded, frozen, self.config.speed, examples, self.listen)
 
     def _base_predictions(self, loaded: Loaded, task: Task, cache: FeatureCache | None) -> None:
-        """Made once a model and task, beside the run folders, and copied into each run."""
+        """Made once a model and task, beside the run folders, and copied into each run.
+
+        The first process sees what is missing, and the others answer their shares of it when they are told the file.
+        """
+        if not self.ranks.first:
+            nothing: Path | None = None
+            while (told := self.ranks.same(nothing)) is not None:
+                self._predict(loaded, task, told, "base", cache)
+            return
+
+        def make(file: Path) -> None:
+            self.ranks.same(file)
+            self._predict(loaded, task, file, "base", cache)
+
         settings = self.config.evaluate
         limit = task.max_new_tokens or settings.max_new_tokens
         place = self.folder.path.parent / ".base" / loaded.answering
@@ -298,14 +326,15 @@ class Runner:
             place / f"{safe_name(task.name)}-{task.key()}-{limit}{way}.jsonl",
             self.folder.base_predictions(task.name),
             task,
-            make=lambda file: self._predict(loaded, task, file, "base", cache),
+            make=make,
             wait=lambda holder: self.listen(Waiting(f"the base's answers to {task.name}", holder)),
         )
+        self.ranks.same(None)
 
     def _predict(self, loaded: Loaded, task: Task, file: Path, who: str, cache: FeatureCache | None) -> None:
         settings = self.config.evaluate
         self.listen(Predicting(task.name, who, len(task.test)))
-        report = predict(
+        report = predict_together(
             loaded,
             task,
             file,
@@ -319,7 +348,8 @@ class Runner:
         if report:
             report["feature_cache"] = Decision(cache is not None, f"behind the {cache.stage}" if cache else "not used")
             self.folder.write_json("environment.json", with_evaluation(self.folder, task.name, who, report))
-        score_file(file, metric=task.metric, variant=task.variant)
+        if self.ranks.first:
+            score_file(file, metric=task.metric, variant=task.variant)
 
 
 def save_drawn_images(task: Task, folder: Path) -> None:

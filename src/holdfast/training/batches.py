@@ -12,6 +12,7 @@ import numpy as np
 
 from holdfast.config.schema import Train
 from holdfast.data.examples import Example
+from holdfast.speed.division import text_length
 from holdfast.speed.sharing.rows import by_images
 
 WINDOW = 50
@@ -79,11 +80,6 @@ class Stream:
 
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
-
-
-def text_length(example: Example) -> int:
-    """Characters of questions and answers: what makes rows about images of one size differ in length."""
-    return sum(len(turn.question) + len(turn.answers[0]) for turn in example.turns)
 
 
 def parts(examples: Sequence[Example], size: int) -> list[list[Example]]:

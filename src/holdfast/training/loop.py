@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from holdfast import ranks
 from holdfast.config.schema import Speed, Train
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
@@ -23,12 +24,14 @@ from holdfast.models.loading import Loaded
 from holdfast.models.memory import out_of_memory
 from holdfast.speed.blocks import blocks_of, compiled, without_kv_cache
 from holdfast.speed.decision import OFF, Decision, Engaged, Report
+from holdfast.speed.division import image_tokens, shares
 from holdfast.speed.frozen import without_graph
 from holdfast.speed.policy import feature_cache, shared_training
 from holdfast.speed.sharing.attention import in_two_pieces
 from holdfast.speed.sharing.batcher import Batcher
 from holdfast.stopping import noted
 from holdfast.training import fused
+from holdfast.training.alike import start_alike
 from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from holdfast.training.log import cut_back
@@ -80,7 +83,7 @@ class Trainer:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
         self.loaded, self.recipe, self.train, self.speed = loaded, recipe, train, speed or Speed()
         self.examples, self.validation, self.run_folder = examples, validation[: train.validation_limit], run
-        self.listen = listen
+        self.listen, self.seed, self.ranks = listen, seed, ranks.here()
         self.stream = Stream(examples, train.batch_size, train.accumulate, seed, train.order)
         self.steps = count_steps(train, len(examples))
         self.largest = train.batch_size  # examples of one forward pass; less after a step ran out of memory
@@ -88,6 +91,7 @@ class Trainer:
         if self.speed.head == "liger":
             fused.require()
         torch.manual_seed(seed)
+        start_alike(recipe)
         groups = recipe.parameter_groups(train.weight_decay)
         if not groups and self.steps:
             raise HoldfastError(
@@ -100,7 +104,9 @@ class Trainer:
         # The library keeps the first precision of a process for good, and a tracker or an earlier run may have set it.
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=_precision(train), cpu=loaded.device.type == "cpu")
-        self.model = self.accelerator.prepare_model(loaded.model)
+        # Precision alone: this process's gradients are added to the others' in _step.
+        self.model = self.accelerator.prepare_model(loaded.model, evaluation_mode=True)
+        self.image = image_tokens(loaded, examples) if self.ranks.world > 1 else 0.0
 
     def fit(self) -> Outcome:
         """Train to the end, to an early stop, or to an interruption (a checkpoint is written first).
@@ -128,10 +134,12 @@ class Trainer:
     def _fit(self) -> Outcome:
         progress = None
         if self.run_folder is not None:
-            progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer, self.steps)
+            with self.ranks.in_turn():
+                progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer, self.steps)
         if progress is not None and self.run_folder is not None:
             self.listen(Resumed(progress.step, self.steps))
-            cut_back(self.run_folder / "train.jsonl", progress.step)
+            if self.ranks.first:
+                cut_back(self.run_folder / "train.jsonl", progress.step)
         progress = progress or Progress()
         outcome = Outcome(self.steps, progress.seconds, progress.stopped)
         begun = time.perf_counter() - progress.seconds
@@ -145,14 +153,19 @@ class Trainer:
                 self.listen(done)
                 self._after(progress)
                 due = self.train.checkpoint_every and progress.step % self.train.checkpoint_every == 0
-                if self.run_folder is not None and (due or interrupted()):
-                    save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
-                if interrupted():
+                ended = bool(self.ranks.total(float(interrupted()))[0])  # all stop behind the same step
+                if due or ended:
+                    self._save(progress)
+                if ended:
                     raise KeyboardInterrupt
         outcome.seconds, outcome.stopped_early = progress.seconds, progress.stopped
-        if self.run_folder is not None:
-            save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
+        self._save(progress)
         return outcome
+
+    def _save(self, progress: Progress) -> None:
+        if self.run_folder is not None and self.ranks.first:
+            save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
+        self.ranks.wait()
 
     @property
     def frozen(self) -> set[str]:
@@ -163,7 +176,7 @@ class Trainer:
         """Decide, check and prepare, as the precision of the run has it."""
         seen = self.steps * self.train.batch_size * self.train.accumulate
         loaded, speed, frozen = self.loaded, self.speed, self.frozen
-        with self.accelerator.autocast():
+        with self.ranks.in_turn(), self.accelerator.autocast():
             cache, cached = feature_cache(
                 loaded,
                 frozen,
@@ -194,7 +207,13 @@ class Trainer:
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self.factor(step)
         self.model.train()
+        self._draw_anew(step, self.ranks.rank + 1)
         tokens, summed = self._accumulate(step)
+        self.ranks.add_up_gradients(list(self.recipe.named_trainable().values()))
+        if step == 0:
+            missing = check_gradients(self.recipe, self.loaded.anatomy, images=self.images_seen)
+            self.listen(GradientsChecked(missing))
+        self._draw_anew(step, 0)
         norm = self._clip()
         self.recipe.before_step(step)
         self.optimizer.step()
@@ -202,12 +221,31 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return Made(summed, max(g["lr"] for g in self.optimizer.param_groups), norm, tokens)
 
+    def _draw_anew(self, step: int, who: int) -> None:
+        """Of several processes each draws its own dropout, whoever else resumes; what all draw, they draw alike."""
+        if self.ranks.world > 1:
+            torch.manual_seed((self.seed * 1_000_003 + step) * 1_009 + who)
+
     def _accumulate(self, step: int) -> tuple[int, float]:
-        """The gradient of one step, in as many parts as memory asks for: its answer tokens and its loss."""
+        """The gradient of one step, in as many parts as memory asks for: its answer tokens and its loss.
+
+        Of several processes this one does a share of the examples; tokens and loss are those of all.
+        """
+        chosen = [example for batch in self.stream.step(step) for example in batch]
+        chosen = shares(chosen, self.ranks.world, image=self.image)[self.ranks.rank]
+        tokens: int | None = None
         while True:
             before = Randomness()
             try:
-                return self._gradient(step)
+                divided = parts(chosen, self.largest) if len(chosen) > self.largest else [chosen]
+                batches = [self.encode(examples) for examples in divided]
+                # One normaliser for the whole step: accumulating k batches equals one batch k times as large.
+                if tokens is None:  # the others count once, whatever memory asks for here
+                    tokens = int(self.ranks.total(sum(batch.answer_tokens for batch in batches))[0])
+                summed = self._gradient(step, divided, batches, 1 / max(tokens, 1))
+                summed, seen = self.ranks.total(summed, any(batch.shows_images for batch in batches))
+                self.images_seen = bool(seen)
+                return tokens, summed
             except (RuntimeError, MemoryError) as error:
                 if not self.speed.split_on_oom or not out_of_memory(error):
                     raise
@@ -223,20 +261,16 @@ class Trainer:
             self.listen(MemorySplit(step + 1, self.largest))
             self.listen(Engaged(self.report))
 
-    def _gradient(self, step: int) -> tuple[int, float]:
-        chosen = [example for batch in self.stream.step(step) for example in batch]
-        divided = parts(chosen, self.largest) if len(chosen) > self.largest else [chosen]
-        batches = [self.encode(examples) for examples in divided]
-        # One normaliser for the whole step: accumulating k batches equals one batch k times as large.
-        tokens = sum(batch.answer_tokens for batch in batches)
-        tokens = int(self.accelerator.reduce(torch.tensor(tokens, device=self.loaded.device)).item())
-        scale = self.accelerator.num_processes / max(tokens, 1)
+    def _gradient(
+        self, step: int, divided: Sequence[Sequence[Example]], batches: Sequence[Batch], scale: float
+    ) -> float:
+        """The gradient of some examples, each token's loss times ``scale``; returns what that loss comes to."""
         summed = 0.0
         for part, batch in enumerate(batches):
             with self.accelerator.autocast():
                 result = answer_loss(self.model, batch, head=self.speed.head, keep_logits=self.keep_logits)
                 loss = result.total * scale
-                term = self.recipe.penalty(step) if part == 0 else None
+                term = self.recipe.penalty(step) if part == 0 and self.ranks.first else None
                 if self.keep_logits and result.logits is not None:
                     base, again = partial(self._base, batch), partial(self._again, batch)
                     per_batch = self.recipe.batch_penalty(Seen(batch, result.logits, result.targets, base, again))
@@ -252,10 +286,7 @@ class Trainer:
             if "head" not in self.report or self.report["head"] != result.head:
                 self.report["head"] = result.head
                 self.listen(Engaged(self.report))
-        if step == 0:
-            seen = any(batch.shows_images for batch in batches)
-            self.listen(GradientsChecked(check_gradients(self.recipe, self.loaded.anatomy, images=seen)))
-        return tokens, summed
+        return summed
 
     def _base(self, batch: Batch) -> Tensor:
         """What the untouched base says at the answers."""
@@ -295,13 +326,14 @@ class Trainer:
         self.model.eval()
         total, tokens, exact = 0.0, 0, 0
         size = self.train.batch_size
-        for begin in range(0, len(self.validation), size):
+        for begin in range(self.ranks.rank * size, len(self.validation), self.ranks.world * size):
             with self.accelerator.autocast():
                 result = answer_loss(
                     self.model, self.encode(self.validation[begin : begin + size]), head=self.speed.head
                 )
             total, tokens, exact = total + float(result.total), tokens + result.tokens, exact + int(result.exact.sum())
-        return total / max(tokens, 1), 100 * exact / len(self.validation)
+        loss, count, right = self.ranks.total(total, tokens, exact)
+        return loss / max(count, 1), 100 * right / len(self.validation)
 
     def encode(self, examples: Sequence[Example]) -> Batch:
         """One batch on the model's device."""

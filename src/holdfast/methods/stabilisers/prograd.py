@@ -12,6 +12,7 @@ from torch.nn.functional import kl_div
 
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
 from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, whole_tensors
+from holdfast.ranks import here
 
 
 class Against(Options):
@@ -62,6 +63,10 @@ class ProGrad(Stabiliser):
 
     @torch.no_grad()
     def before_step(self, step: int, trainable: Mapping[str, nn.Parameter]) -> None:
+        ranks = here()
+        if ranks.world > 1:
+            self.towards = {t: self.towards.get(t, torch.zeros_like(t)) for t in trainable.values()}
+            ranks.add_up(self.towards.values())
         for tensor in trainable.values():
             towards = self.towards.get(tensor)
             if towards is None or tensor.grad is None:

@@ -1,0 +1,220 @@
+"""Several processes at one run: which of them this is, what all agree on, and sums over all of them.
+
+Every process holds the whole model and does a share of each step's examples; gradients of what trains, and nothing
+else, are added up. torch's wrapper for this (DDP) would send the dense gradient of a sparse selection and would not
+know of values that stand in no module, such as a prefix. The processes are started by ``holdfast tune --processes`` or
+by ``accelerate launch``, and talk through torch's process group. One process alone asks nobody and pays nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from holdfast.errors import HoldfastError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Value = TypeVar("Value")
+
+BUCKET = 1 << 24
+"""Values that are sent at once."""
+
+_PATIENCE = timedelta(days=7)
+"""For a process that waits for another run. A process that has ended is noticed by whoever started it."""
+
+_SHARDED = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor or context parallelism",
+}
+"""How accelerate tells what it was asked for, and the engine's name."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of a run."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until every process has come here."""
+        if self.world > 1:
+            with _heard():
+                _torch().distributed.barrier()
+
+    def same(self, value: Value) -> Value:
+        """What the first process has, in all of them."""
+        if self.world == 1:
+            return value
+        box = [value if self.first else None]
+        with _heard():
+            _torch().distributed.broadcast_object_list(box, src=0)
+        return box[0]  # type: ignore[return-value]
+
+    def all(self, value: Value) -> list[Value]:
+        """What each process has, in their order."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        with _heard():
+            _torch().distributed.all_gather_object(found, value)
+        return found
+
+    def total(self, *values: float) -> list[float]:
+        """Sums over all processes, in double precision; the same bits in each."""
+        if self.world == 1:
+            return list(values)
+        torch = _torch()
+        summed = torch.tensor(values, dtype=torch.float64)
+        with _heard():
+            torch.distributed.all_reduce(summed)
+        return [float(value) for value in summed]
+
+    def add_up(self, tensors: Iterable[Tensor]) -> None:
+        """Put sums over all processes in the place of tensors, which are of the same shapes in each."""
+        if self.world > 1:
+            for bucket in _buckets(tensors):
+                _add_up(bucket)
+
+    def add_up_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Sum the gradients; where some process has one and this one has none, it counts as zero here."""
+        if self.world == 1:
+            return
+        torch = _torch()
+        reached = torch.tensor([float(parameter.grad is not None) for parameter in parameters])
+        with _heard():
+            torch.distributed.all_reduce(reached)
+        found = [parameter for parameter, count in zip(parameters, reached.tolist(), strict=True) if count]
+        for parameter in found:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        self.add_up(parameter.grad for parameter in found if parameter.grad is not None)
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """The first process goes through the block alone, then all others, who find what it has made."""
+        if not self.first:
+            self.wait()
+        yield
+        if self.first:
+            self.wait()
+
+
+ALONE = Ranks()
+
+
+def here() -> Ranks:
+    """This process among those of its run."""
+    torch = sys.modules.get("torch")
+    if torch is None or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return ALONE
+    return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def is_one_of_many() -> bool:
+    """Whether a starter has made this process one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1") or 1) > 1 and "RANK" in os.environ
+
+
+def join() -> Ranks:
+    """Meet the other processes, where there are some; a second call changes nothing.
+
+    Raises:
+        HoldfastError: More processes than devices, or an engine that would take the weights apart.
+    """
+    if not is_one_of_many() or here().world > 1:
+        return here()
+    _refuse_sharding()
+    torch = _torch()
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes")
+    if on_cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    backend = "gloo"
+    if not on_cpu and torch.cuda.is_available():
+        place, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+        if beside > devices:
+            raise HoldfastError(
+                f"{beside} processes were started on this machine, which has {devices} GPU{'s' if devices > 1 else ''}",
+                remedy=f"start {devices}, one a GPU",
+            )
+        torch.cuda.set_device(place)
+        backend = "cpu:gloo,cuda:nccl"
+    with _heard():
+        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+    os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", None)  # the recipe says what is accumulated
+    return here()
+
+
+def leave() -> None:
+    """Take leave of the others at the end of a run."""
+    if here().world > 1:
+        _torch().distributed.destroy_process_group()
+
+
+def _refuse_sharding() -> None:
+    for name, engine in _SHARDED.items():
+        if os.environ.get(name, "false").lower() in ("1", "true", "yes"):
+            raise HoldfastError(
+                f"accelerate was asked for {engine}, which takes weights apart, and methods here work on whole ones",
+                remedy="start plain processes (accelerate launch --multi_gpu, or --processes), with load.bits: 4 where "
+                "memory is short",
+            )
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Turn what torch raises when another process has gone into a sentence."""
+    try:
+        yield
+    except RuntimeError as error:  # DistError and its kin are RuntimeErrors
+        raise HoldfastError(
+            f"another process of this run has ended or cannot be reached ({' '.join(str(error).split())[:200]})",
+            remedy="see what it said; the same command goes on where it stopped",
+        ) from error
+
+
+def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Tensors of one dtype and device that follow each other, up to :data:`BUCKET` values at a time."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        full = sum(one.numel() for one in bucket) + tensor.numel() > BUCKET
+        if bucket and (full or (tensor.dtype, tensor.device) != (bucket[0].dtype, bucket[0].device)):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
+
+
+def _add_up(tensors: Sequence[Tensor]) -> None:
+    torch = _torch()
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors]) if len(tensors) > 1 else tensors[0].reshape(-1)
+    with _heard():
+        torch.distributed.all_reduce(flat)
+    begin = 0
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor.copy_(flat[begin : begin + tensor.numel()].view_as(tensor))
+            begin += tensor.numel()
+
+
+def _torch() -> Any:
+    import torch
+    import torch.distributed
+
+    return torch
