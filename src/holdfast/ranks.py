@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ BUCKET = 1 << 24
 
 _PATIENCE = timedelta(days=7)
 """For a process that waits for another run. A process that has ended is noticed by whoever started it."""
+
+_COURTESY = 10.0
+"""Seconds in which whoever started the processes ends them when one has ended."""
 
 _SHARDED = {
     "ACCELERATE_USE_FSDP": "FSDP",
@@ -117,6 +121,10 @@ class Ranks:
 ALONE = Ranks()
 
 
+class LostProcessError(HoldfastError):
+    """Another process has gone, and it has said why."""
+
+
 def here() -> Ranks:
     """This process among those of its run."""
     torch = sys.modules.get("torch")
@@ -166,6 +174,15 @@ def leave() -> None:
         _torch().distributed.destroy_process_group()
 
 
+def let_others_speak(error: HoldfastError) -> None:
+    """Before a process complains: of several that meet one mistake the first speaks, and ends the others by ending."""
+    if is_one_of_many() and (isinstance(error, LostProcessError) or os.environ["RANK"] != "0"):
+        try:
+            time.sleep(_COURTESY)
+        except KeyboardInterrupt:
+            raise SystemExit(2) from None
+
+
 def _refuse_sharding() -> None:
     for name, engine in _SHARDED.items():
         if os.environ.get(name, "false").lower() in ("1", "true", "yes"):
@@ -182,7 +199,7 @@ def _heard() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # DistError and its kin are RuntimeErrors
-        raise HoldfastError(
+        raise LostProcessError(
             f"another process of this run has ended or cannot be reached ({' '.join(str(error).split())[:200]})",
             remedy="see what it said; the same command goes on where it stopped",
         ) from error

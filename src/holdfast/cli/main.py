@@ -71,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(words: list[str]) -> int:
     """The exit code of ``holdfast WORDS``."""
     from holdfast.errors import HoldfastError
+    from holdfast.ranks import let_others_speak
 
     if words[:1] in (["--version"], ["-V"]):
         from holdfast import __version__
@@ -80,6 +81,7 @@ def run(words: list[str]) -> int:
     try:
         return _invoke(words)
     except HoldfastError as error:
+        let_others_speak(error)
         _complain(f"holdfast: {error}")
         return 2
     except KeyboardInterrupt:

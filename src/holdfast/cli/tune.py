@@ -16,12 +16,15 @@ def tune(
     out: Annotated[Path | None, typer.Option(help="run folder; default: runs/NAME of the configuration")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="override a key: --set train.steps=100")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="leave bad examples out and record them")] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="processes that share each step, one a GPU; default: one")
+    ] = None,
 ) -> None:
     """Tune a model, evaluate it against its base, and write the run folder.
 
-    The same command goes on where an interrupted one stopped.
+    The same command goes on where an interrupted one stopped, with whatever number of processes.
     """
-    from holdfast import api
+    from holdfast import api, ranks
     from holdfast.cli.terminal import Terminal, console
     from holdfast.config.loading import load_config
     from holdfast.reports.run_report import write_run_report
@@ -30,12 +33,21 @@ def tune(
 
     folder = out or Path("runs") / config.stem
     overrides = [*(set_ or []), *(["skip_bad=true"] if skip_bad else [])]
+    if processes is not None and processes > 1:
+        _start(processes, config, folder, overrides)
+        return
     try:
         with Terminal() as terminal:
             run = api.tune(config, folder, overrides=overrides, listen=terminal)
     except KeyboardInterrupt:
+        if not ranks.here().first:
+            raise SystemExit(exit_code()) from None
         console.print(f"\nInterrupted. The run stands in {folder}; the same command goes on where it stopped.")
         raise SystemExit(exit_code()) from None
+    first = ranks.here().first
+    ranks.leave()
+    if not first:
+        return
     console.print(recipe_table([run.scores]))
     for sentence in api.compare(folder / "base", folder, target=next(iter(run.scores["target"]))).sentences():
         console.print(sentence)
@@ -46,6 +58,20 @@ def tune(
     for command, purpose in next_commands(folder, load_config(folder / "config.yaml")):
         console.print(f"  {command}", markup=False, soft_wrap=True)
         console.print(f"      {purpose}", style="dim")
+
+
+def _start(processes: int, config: Path, folder: Path, overrides: list[str]) -> None:
+    """The same command in several processes."""
+    from holdfast.cli.processes import start
+    from holdfast.errors import HoldfastError
+    from holdfast.ranks import is_one_of_many
+
+    if is_one_of_many():
+        raise HoldfastError("this is one of several processes already", remedy="leave --processes to accelerate launch")
+    settings = [word for override in overrides for word in ("--set", override)]
+    code = start(processes, ["tune", str(config), "--out", str(folder), *settings])
+    if code:
+        raise SystemExit(code)
 
 
 def next_commands(folder: Path, config: RunConfig) -> list[tuple[str, str]]:

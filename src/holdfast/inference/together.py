@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def _join(task: Task, file: Path) -> set[str]:
     kept = sorted((p for p in found.values() if p.id in places), key=lambda prediction: places[prediction.id])
     write_predictions(file, kept)
     shutil.rmtree(folder)
+    with suppress(OSError):  # other tasks may have shares there
+        folder.parent.rmdir()
     return {prediction.id for prediction in kept}
 
 

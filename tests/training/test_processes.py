@@ -1,0 +1,192 @@
+"""Several processes at one run give what one gives, end together, and leave a run that any number can go on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import api
+from holdfast.errors import HoldfastError
+from holdfast.ranks import ALONE, Ranks, _refuse_sharding
+from holdfast.speed.division import shares
+from tests.support.desk import Desk, records, write_lines
+from tests.support.together import RECIPES, losses, shown
+
+ROOT = Path(__file__).resolve().parents[2]
+SAME = 1e-6
+"""Relative; gradients are added in another order."""
+
+JUMPS = {"prograd": 1e-3}
+"""A rule that asks for the sign of a sum takes another way where that sum is rounding."""
+
+
+def environment(**more: str) -> dict[str, str]:
+    paths = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
+
+
+@pytest.fixture(scope="module")
+def curves(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
+    """What two processes make of every recipe."""
+    out = tmp_path_factory.mktemp("curves") / "two.json"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "tests.support.together", str(tiny_llava), str(out)]
+    started = [subprocess.Popen(command, env=environment(RANK=rank, LOCAL_RANK=rank, **place)) for rank in ("0", "1")]
+    assert [process.wait() for process in started] == [0, 0]
+    found: dict[str, list[float]] = json.loads(out.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_two_processes_have_the_losses_of_one(curves: dict[str, list[float]], tiny_llava: Path, recipe: str) -> None:
+    alone = losses(tiny_llava, RECIPES[recipe])
+    assert alone[-1] < alone[0]
+    assert curves[recipe] == pytest.approx(alone, rel=JUMPS.get(recipe, SAME))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 12])
+def test_shares_hold_every_example_once_and_weigh_alike(count: int) -> None:
+    examples = shown()
+    found = shares(examples, count, image=4)
+    assert len(found) == count
+    assert sorted(example.id for share in found for example in share) == sorted(example.id for example in examples)
+    assert all(share == sorted(share, key=examples.index) and share for share in found)
+
+    def work(share: list[Any]) -> float:
+        pictures = len({example.image_key for example in share if example.images})
+        return 4 * pictures + 0.3 * sum(len(e.question) + len(e.answers[0]) for e in share)
+
+    largest = max(work([example]) for example in examples)
+    assert max(map(work, found)) <= sum(map(work, found)) / count + largest + 8
+
+
+def test_questions_about_one_image_stay_together_unless_they_are_more_than_a_share() -> None:
+    examples = [example for example in shown() if example.images]
+    places = [{example.image_key for example in share} for share in shares(examples, 2, image=100)]
+    assert not places[0] & places[1]
+    one_picture = [example for example in examples if example.image_key == examples[0].image_key]
+    assert sorted(map(len, shares(one_picture, 2, image=100))) == [1, 2]
+
+
+def test_one_process_asks_nobody() -> None:
+    assert Ranks(0, 1) == ALONE
+    assert ALONE.same("x") == "x"
+    assert ALONE.all("x") == ["x"]
+    assert ALONE.total(0.1, 3) == [0.1, 3]
+    ALONE.wait()
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+)
+def test_engines_that_take_weights_apart_are_refused(name: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(HoldfastError, match=f"{engine}, which takes weights apart.*load.bits: 4"):
+        _refuse_sharding()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, tiny_llava: Path) -> Desk:
+    return Desk(tmp_path, tiny_llava, None)  # type: ignore[arg-type]
+
+
+def tune(recipe: Path, out: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "holdfast", "tune", str(recipe), "--out", str(out), *words]
+    return subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=recipe.parent
+    )
+
+
+def curve(run: Path) -> list[float]:
+    lines = map(json.loads, (run / "train.jsonl").read_text(encoding="utf-8").splitlines())
+    return [line["loss"] for line in lines if "tokens" in line]
+
+
+LONG = {"steps": 150, "batch_size": 4, "trackers": [], "log_every": 1, "checkpoint_every": 5}
+TUNE = {"llm": {"method": "lora", "r": 2, "alpha": 2, "dropout": 0.0, "lr": 1e-3}}
+
+
+def test_a_killed_process_ends_the_others_and_one_alone_goes_on(desk: Desk) -> None:
+    recipe = desk.config(tune=TUNE, train=LONG)
+    run = desk.folder / "run"
+    started = tune(recipe, run, "--processes", "2")
+    log = run / "train.jsonl"
+    while started.poll() is None and not (log.exists() and len(log.read_bytes().splitlines()) > 12):
+        time.sleep(0.05)
+    assert started.poll() is None, started.communicate()
+    children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+    second = next(int(child) for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes())
+    os.kill(second, signal.SIGKILL)
+    _, said = started.communicate(timeout=120)  # nobody waits for the one that is gone
+    assert started.returncode == 2
+    assert said.count("holdfast: ") == 1
+    assert "process 1 of 2 was ended by SIGKILL" in said
+    assert "Traceback" not in said
+    assert len(curve(run)) < 150
+    for out in ("run", "whole"):
+        api.tune(recipe, desk.folder / out)
+    assert len(curve(run)) == 150
+    assert curve(run) == pytest.approx(curve(desk.folder / "whole"), rel=1e-5)
+
+
+def test_two_processes_answer_a_task_as_one_does(desk: Desk) -> None:
+    recipe = desk.config(tune=TUNE, train={**LONG, "steps": 3}, target={"data": "data.jsonl", "test": 0.5})
+    ended = tune(recipe, desk.folder / "two", "--processes", "2")
+    assert ended.wait() == 0, ended.communicate()
+    api.tune(recipe, desk.folder / "one")
+    for place in ("predictions", "base/predictions"):
+        one, two = ((desk.folder / out / place / "data.jsonl").read_text(encoding="utf-8") for out in ("one", "two"))
+        assert one == two
+    assert not (desk.folder / "two" / "predictions" / ".shares").exists()
+    figures = [next(iter(desk.json(f"{out}/scores.json")["recipes"].values()))["target"] for out in ("one", "two")]
+    assert figures[0] == figures[1]
+
+
+def test_a_mistake_that_all_processes_meet_is_said_once(desk: Desk) -> None:
+    recipe = desk.config(tune={"llm": {"method": "lora", "r": 999}})
+    ended = tune(recipe, desk.folder / "wrong", "--processes", "2")
+    _, said = ended.communicate()
+    assert ended.returncode == 2
+    lines = [line for line in said.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("holdfast: ") and "rank 999" in lines[0], said
+
+
+@pytest.mark.parametrize("differs", ["recipe", "data"])
+def test_a_process_with_other_data_or_another_recipe_says_so(desk: Desk, differs: str) -> None:
+    other = desk.folder / "other"
+    other.mkdir()
+    beside = Desk(other, desk.model, None)  # type: ignore[arg-type]
+    rows = records()
+    write_lines(beside.data, [*rows[:-1], {**rows[-1], "answer": "violet"}] if differs == "data" else rows)
+    places = [desk.config(), beside.config(**({"seed": 5} if differs == "recipe" else {}))]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "holdfast", "tune", str(recipe), "--out", str(desk.folder / "run")],
+            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", **meeting),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, recipe in enumerate(places)
+    ]
+    second = started[1].communicate()[1]
+    started[0].kill()  # as whoever started them would
+    started[0].communicate()
+    assert started[1].returncode == 2
+    what = {"recipe": "process 1 has another recipe than process 0", "data": "the questions or answers of 'data' differ"}[differs]
+    assert second.count("holdfast: ") == 1 and what in second, second
