@@ -188,5 +188,6 @@ def test_a_process_with_other_data_or_another_recipe_says_so(desk: Desk, differs
     started[0].kill()  # as whoever started them would
     started[0].communicate()
     assert started[1].returncode == 2
-    what = {"recipe": "process 1 has another recipe than process 0", "data": "the questions or answers of 'data' differ"}[differs]
-    assert second.count("holdfast: ") == 1 and what in second, second
+    recipe, data = "process 1 has another recipe than process 0", "the questions or answers of 'data' differ"
+    assert second.count("holdfast: ") == 1
+    assert {"recipe": recipe, "data": data}[differs] in second
