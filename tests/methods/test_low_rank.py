@@ -194,7 +194,7 @@ TERMS: dict[str, tuple[dict[str, Any], Formula, Callable[[dict[str, Tensor], Ten
 }
 """name -> options, the layer's formula, the term of a layer without its strength."""
 
-ELSEWHERE = {"corda", "lorasculpt", "adalora", "eva", "o_lora", "hiddenkey"}
+ELSEWHERE = {"corda", "lorasculpt", "adalora", "eva", "o_lora", "hiddenkey", "losparse", "pst"}
 """These look at data, earlier runs or attention, or act between steps; tests of their own stand below or beside."""
 
 

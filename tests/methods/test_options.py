@@ -23,6 +23,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "oplora": {"keep": 3},
     "oft": {"block": 4},
     "fourierft": {"n": 9},
+    "losparse": {"rank": 0.3, "keep": 0.5, "begin": 0.2, "every": 1},
+    "pst": {"sparsity": 0.4, "begin": 0.2},
     "lorasculpt": {"warmup": 1, "conflict": ["first", "second"]},
     "adamss": {"r": 6, "subspaces": 2},
     "gralora": {"r": 4},
@@ -110,6 +112,7 @@ def outcome(name: str, options: dict[str, Any]) -> torch.Tensor:
         optimizer.zero_grad()
         if loss.requires_grad:  # not where every layer's change was dropped
             (loss if term is None else loss + term).backward()
+            method.before_step(step)
             optimizer.step()
             method.after_step(step)
     component.model.eval()

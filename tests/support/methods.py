@@ -91,6 +91,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "prune_retrain": {"first_steps": 2, "every": 2},
     "model_dowser": {"samples": 4, "batch_size": 2, "length": 6},
     "spu": {"batches": 2},
+    "losparse": {"every": 1, "keep": 0.5},
+    "pst": {"r": 4, "sparsity": 0.3},
     "alphaedit": {"samples": 4, "protect": 0.5},
 }
 """Options that fit a model of width 32; every other method runs with its defaults."""

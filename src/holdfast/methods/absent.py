@@ -54,8 +54,6 @@ NOT_BUILT = (
     Absent("LoRA.rar", _STRUCTURE, "needs a hypernetwork trained on pairs of adapters of diffusion models"),
     Absent("REMEDY", _STRUCTURE, "no released code; its allocator, trained on few shots, was known from descriptions"),
     Absent("HiddenKey", _CALIBRATION, "drops columns of attention logits, inside the library's attention functions"),
-    Absent("BiLoRA", _CALIBRATION, "trains in two levels on two splits, through an unrolled step"),
-    Absent("Laplace-LoRA", _CALIBRATION, "a predictive distribution after training; it changes no weight"),
     Absent("FLoRA", _CALIBRATION, "an optimizer with projected moments; the loop's optimizer is AdamW"),
     Absent(
         "BiLoRA",
@@ -68,9 +66,6 @@ NOT_BUILT = (
         _CALIBRATION,
         "a distribution around a finished LoRA for the confidence of its answers; weights and greedy answers stay",
     ),
-    Absent("AlphaEdit", _ITERATIVE, "not built yet; a projector of gradients onto a null space"),
-    Absent("LoSparse", _ITERATIVE, "not built yet; it compresses and does not protect"),
-    Absent("PST", _ITERATIVE, "prunes the base itself, which destroys what is to be kept"),
     Absent("AdaDARE-gamma", _POSTERIOR, "no released code; known from a reproduction alone, which collapsed"),
     Absent("Neuron-Fusion", _POSTERIOR, _UNSURE),
 )

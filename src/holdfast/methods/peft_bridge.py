@@ -170,13 +170,12 @@ class PeftMethod(Method):
         return [layer.get_delta_weight(self._adapter).square().sum() for layer in wrapped]
 
     def weight_changes(self) -> dict[str, tuple[Tensor, Tensor]]:
-        wrapped: dict[str, Any] = {name: self.component.model.get_submodule(name) for name in self.layers}
+        wrapped: list[tuple[str, Any]] = [(n, self.component.model.get_submodule(n)) for n in self.layers]
         return (
             {}
             if not self.adds
             else {
-                name: (layer.get_base_layer().weight, layer.get_delta_weight(self._adapter))
-                for name, layer in wrapped.items()
+                name: (layer.get_base_layer().weight, layer.get_delta_weight(self._adapter)) for name, layer in wrapped
             }
         )
 

@@ -96,7 +96,7 @@ def free_spaces(
     return spaces
 
 
-def said(spaces: Mapping[str, FreeSpace], widths: Mapping[str, int]) -> JSON:
+def free_share(spaces: Mapping[str, FreeSpace], widths: Mapping[str, int]) -> JSON:
     """For the ledger: the share of directions that are free."""
     return {"free_directions": sum(space.free for space in spaces.values()) / sum(widths[name] for name in spaces)}
 
@@ -129,4 +129,4 @@ class Projected(Dense):
 
     def notes(self) -> JSON:
         spaces: dict[str, FreeSpace] = getattr(self, "spaces", {})  # a plan has none
-        return said(spaces, {name: p.shape[-1] for name, p in self.chosen.items()}) if spaces else {}
+        return free_share(spaces, {name: p.shape[-1] for name, p in self.chosen.items()}) if spaces else {}

@@ -89,16 +89,16 @@ class Lora(PeftMethod):
         return [s * ((b.T @ b) * (a @ a.T)).sum() for s, (b, a) in zip(scales, products, strict=True)]
 
     def input_rows(self) -> dict[str, nn.Parameter]:
-        wrapped: dict[str, Any] = {name: self.component.model.get_submodule(name) for name in self.layers}
+        wrapped: list[tuple[str, Any]] = [(n, self.component.model.get_submodule(n)) for n in self.layers]
         if self.options.use_dora:
             return {}  # a length changes the weight too
-        return {n: x.lora_A[self._adapter].weight for n, x in wrapped.items()}
+        return {n: x.lora_A[self._adapter].weight for n, x in wrapped}
 
     def weight_changes(self) -> dict[str, tuple[Tensor, Tensor]]:
-        wrapped: dict[str, Any] = {name: self.component.model.get_submodule(name) for name in self.layers}
+        wrapped: list[tuple[str, Any]] = [(n, self.component.model.get_submodule(n)) for n in self.layers]
         if self.options.use_dora:
             return {}
-        return {n: (x.get_base_layer().weight, x.get_delta_weight(self._adapter)) for n, x in wrapped.items()}
+        return {n: (x.get_base_layer().weight, x.get_delta_weight(self._adapter)) for n, x in wrapped}
 
     def _values(self, component: Any) -> Keywords:
         values = super()._values(component)
