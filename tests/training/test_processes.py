@@ -150,6 +150,19 @@ def test_two_processes_answer_a_task_as_one_does(desk: Desk) -> None:
         one, two = ((desk.folder / out / place / "data.jsonl").read_text(encoding="utf-8") for out in ("one", "two"))
         assert one == two
     assert not (desk.folder / "two" / "predictions" / ".shares").exists()
+    # What two processes had answered when they were ended, one in the middle of a line, is taken up by one.
+    left = desk.folder / "two" / "predictions" / ".shares" / "data"
+    left.mkdir(parents=True)
+    (desk.folder / "two" / "scores.json").unlink()
+    answers = desk.folder / "two" / "predictions" / "data.jsonl"
+    lines = answers.read_text(encoding="utf-8").splitlines(keepends=True)
+    answers.write_text(lines[3], encoding="utf-8")
+    (left / "0.jsonl").write_text(lines[2] + lines[0], encoding="utf-8")
+    (left / "1.jsonl").write_text(lines[1] + lines[5][:30], encoding="utf-8")
+    api.tune(recipe, desk.folder / "two")
+    again = answers.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert again[:4] == lines[:4]
+    assert sorted(again) == sorted(lines)
     figures = [next(iter(desk.json(f"{out}/scores.json")["recipes"].values()))["target"] for out in ("one", "two")]
     assert figures[0] == figures[1]
 

@@ -23,6 +23,10 @@ def plan(
     images: Annotated[int, typer.Option(help="images of a row; a tile counts as an image")] = 1,
     answer: Annotated[int, typer.Option(help="answer tokens of a row")] = 8,
     precision: Annotated[str, typer.Option(help="bf16 or fp32")] = "bf16",
+    devices: Annotated[int | None, typer.Option(help="plan for so many accelerators, too; goes with --card")] = None,
+    card: Annotated[str | None, typer.Option(help="what they are: h100, a100-80, l40s, rtx-4090, ...")] = None,
+    share: Annotated[float, typer.Option(help="share of the card's peak rate that training reaches")] = 0.4,
+    examples: Annotated[int | None, typer.Option(help="training examples, for the hours of a run")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Count what a recipe trains and estimate what a step costs, from a configuration alone."""
@@ -43,18 +47,21 @@ def plan(
         planned = planned.model_copy(update={"model": model})
     from holdfast.planning.plan import make_plan
 
-    made = make_plan(
-        planned,
-        batch=batch_size,
-        length=length,
-        images=images,
-        answer=answer,
-        precision="bf16" if precision == "bf16" else "fp32",
-    )
+    if devices is not None and card is None:
+        raise HoldfastError("--devices says how many, and not which", remedy="add --card, such as --card h100")
+    step: Any = {"batch": batch_size, "length": length, "images": images, "answer": answer, "precision": precision}
+    made = make_plan(planned, **step)
+    spread = None
+    if card is not None:
+        from holdfast.planning.devices import plan_devices
+
+        spread = plan_devices(planned, devices=devices or 1, card=card, share=share, examples=examples, **step)
     if as_json:
-        print(json.dumps(made.to_json(), indent=1))
+        print(json.dumps(made.to_json() | ({} if spread is None else {"spread": spread.to_json()}), indent=1))
         return
     _show(made)
+    if spread is not None:
+        _show_devices(spread)
 
 
 def _show(made: Any) -> None:
@@ -76,3 +83,30 @@ def _show(made: Any) -> None:
         f"[bold]FLOPs of a step[/]: {flops.step:.3e} (forward {flops.forward:.3e}, backward {flops.backward:.3e})"
     )
     console.print(f"[dim]Base {made.ledger.base:,}, added {made.ledger.added:,}. No weights were read.[/]")
+
+
+def _show_devices(spread: Any) -> None:
+    from rich.table import Table
+
+    from holdfast.cli.terminal import console, size
+
+    count, rows = f"{spread.count} x {spread.card.name}", f"{spread.rows} row{'s' if spread.rows > 1 else ''}"
+    console.print(f"[bold]{count}[/], {rows} of a step on each; a card has {size(spread.card.memory)}")
+    table = Table(box=None, pad_edge=False)
+    for name in ("way", "a device", "fits", "rows that fit"):
+        table.add_column(name, justify="left" if name == "way" else "right", no_wrap=True)
+    for way in spread.ways:
+        if way.memory is not None:
+            table.add_row(way.name, size(way.memory), "yes" if way.fits else "no", f"{way.largest:,}")
+    console.print(table)
+    for way in spread.ways:
+        if way.memory is None:
+            console.print(f"{way.name}: no, {way.why_not}.", markup=False, soft_wrap=True)
+    if spread.count > 1:
+        console.print("[dim]holdfast tune --processes keeps the model whole; zero-2 and fsdp are for comparison.[/]")
+    pace = f"{spread.seconds:.2g} s a step at {spread.share:.0%} of the card's peak rate, communication left out"
+    if spread.hours is None:
+        console.print(f"{pace}. For the hours of the run give --examples, or set train.steps.", soft_wrap=True)
+    else:
+        hours = f"{spread.hours:,.2f} hours, {spread.hours * spread.count:,.2f} device-hours"
+        console.print(f"[bold]{hours}[/]: {spread.steps:,} steps, {pace}.", soft_wrap=True)

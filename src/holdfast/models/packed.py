@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from torch import Tensor
+
+# On some processors it asks for another package whenever it is imported, which PEFT does for every adapter.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def is_packed(parameter: Tensor) -> bool:

@@ -7,7 +7,6 @@ weight go with it (:attr:`holdfast.methods.contract.Method.over_quantised`).
 
 from __future__ import annotations
 
-import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -52,7 +51,6 @@ def check_stored(config: Any, name: str, load: Load) -> None:
     Raises:
         HoldfastError: The checkpoint is quantised and ``load.bits`` is set, or nothing here can read it.
     """
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells which other packages it would like
     stored = _stored(config)
     if stored is None:
         if load.bits is not None:

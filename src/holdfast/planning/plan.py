@@ -13,8 +13,8 @@ from holdfast.methods.recipe import Recipe
 from holdfast.models.quantised import packed_layers
 from holdfast.planning.flops import Flops, count_flops
 from holdfast.planning.memory import Memory, estimate_memory
-from holdfast.planning.meta import attach_recipe, sketch_model
-from holdfast.planning.sites import find_sites
+from holdfast.planning.meta import Sketch, attach_recipe, sketch_model
+from holdfast.planning.sites import Site, find_sites
 from holdfast.planning.workload import Precision, Workload, make_workload
 from holdfast.values import JSON
 
@@ -77,6 +77,30 @@ def make_plan(
     Raises:
         HoldfastError: Unknown model, a method that does not fit it, or a workload that cannot be.
     """
+    made = prepare(config, batch=batch, length=length, images=images, answer=answer, precision=precision)
+    memory = estimate_memory(made.recipe, made.sketch, made.sites, made.workload)
+    return Plan(config.model, made.ledger, memory, count_flops(made.sites, made.workload), made.workload)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe attached to a model without values, and the step that it is to do."""
+
+    recipe: Recipe
+    sketch: Sketch
+    ledger: Ledger
+    sites: list[Site]
+    workload: Workload
+
+
+def prepare(
+    config: RunConfig, *, batch: int | None, length: int | None, images: int, answer: int, precision: Precision
+) -> Prepared:
+    """Attach a recipe as far as shapes go; the arguments are those of :func:`make_plan`.
+
+    Raises:
+        HoldfastError: As :func:`make_plan`.
+    """
     recipe = Recipe(config)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     sketch = sketch_model(config.model, dtype, trust_remote_code=config.trust_remote_code)
@@ -94,6 +118,4 @@ def make_plan(
     recipe.check_packed({component: bits for component, (bits, _) in packed.items()})
     attach_recipe(recipe, sketch)
     ledger = write_ledger(recipe, sketch.anatomy)
-    sites = find_sites(recipe, sketch.anatomy)
-    memory = estimate_memory(recipe, sketch, sites, workload)
-    return Plan(config.model, ledger, memory, count_flops(sites, workload), workload)
+    return Prepared(recipe, sketch, ledger, find_sites(recipe, sketch.anatomy), workload)
