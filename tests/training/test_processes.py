@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from holdfast import api
+from holdfast.cli.main import run as command
 from holdfast.errors import HoldfastError
 from holdfast.ranks import ALONE, Ranks, _refuse_sharding
 from holdfast.speed.division import shares
@@ -95,6 +96,16 @@ def test_engines_that_take_weights_apart_are_refused(name: str, engine: str, mon
     monkeypatch.setenv(name, "true")
     with pytest.raises(HoldfastError, match=f"{engine}, which takes weights apart.*load.bits: 4"):
         _refuse_sharding()
+
+
+@pytest.mark.parametrize("words", [["eval", "pocket", "--tasks", "pocket:color", "--out", "x"], ["demo"]])
+def test_commands_of_one_process_are_not_done_by_several(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert command(words) == 2
+    assert f"holdfast {words[0]} was started in several processes" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -39,6 +39,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command -> where it lives and what it does. A place named ``app`` is a group of commands."""
 
+_ALONE = ("demo", "eval", "study")
+"""Commands that several processes would do several times over, into the same files."""
+
 _MACHINE = {
     errno.ENOSPC: "Make room, then give the same command again.",
     errno.EDQUOT: "Make room, then give the same command again.",
@@ -112,6 +115,7 @@ def _invoke(words: list[str]) -> int:
     import typer
 
     from holdfast.errors import HoldfastError, nearest
+    from holdfast.ranks import is_one_of_many
 
     app = typer.Typer(help=ABOUT, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -122,6 +126,11 @@ def _invoke(words: list[str]) -> int:
     name = words[0] if words else ""
     if name and not name.startswith("-") and name not in COMMANDS:
         raise HoldfastError(f"unknown command '{name}'", remedy=nearest(name, COMMANDS))
+    if name in _ALONE and is_one_of_many():
+        raise HoldfastError(
+            f"holdfast {name} was started in several processes, and works in one",
+            remedy="start it once; holdfast tune divides a run",
+        )
     for command, (place, about) in COMMANDS.items():
         if command != name:
             app.command(command, help=about)(_not_loaded)

@@ -122,6 +122,8 @@ def packing(config: Any, load: Load, dtype: torch.dtype, device: str, *, trust_r
     Raises:
         HoldfastError: A component has no linear layers.
     """
+    if device == "cuda":  # accelerate asks for its number
+        device = f"cuda:{torch.cuda.current_device()}"
     if load.bits is None:
         return {} if _stored(config) is None else {"device_map": {"": device}}
     from transformers import BitsAndBytesConfig
