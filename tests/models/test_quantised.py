@@ -197,7 +197,7 @@ def test_a_method_that_writes_is_refused_before_a_packed_checkpoint_is_loaded(
     stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = Desk(tmp_path, stored, None)  # type: ignore[arg-type]
-    monkeypatch.setattr("holdfast.runs.run.load_model", lambda *_, **__: pytest.fail("it was loaded"))
+    monkeypatch.setattr("holdfast.runs.shelf.load_model", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(HoldfastError, match="method 'full' writes the weights of 'llm', which are kept in 4 bits"):
         api.tune(desk.config(tune={"llm": {"method": "full", "lr": 1e-3}}, train=TRAIN), tmp_path / "run")
 

@@ -24,7 +24,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, nearest
 from holdfast.planning.flops import count_flops
 from holdfast.planning.memory import Memory, estimate_memory
-from holdfast.planning.plan import Prepared, prepare
+from holdfast.planning.plan import OnPaper, prepare
 from holdfast.planning.workload import Precision
 from holdfast.values import JSON
 
@@ -166,7 +166,7 @@ def plan_devices(
         )
     rows = math.ceil(rows_of_step / devices)
 
-    def prepared(changed: RunConfig) -> Prepared:
+    def prepared(changed: RunConfig) -> OnPaper:
         return prepare(changed, batch=rows, length=length, images=images, answer=answer, precision=precision)
 
     plain = prepared(config)
@@ -180,7 +180,7 @@ def plan_devices(
     return DevicePlan(devices, hardware, rows, share, steps, seconds, tuple(ways))
 
 
-def _ways(plan: Prepared, devices: int, rows: int, card: Hardware) -> Iterator[Way]:
+def _ways(plan: OnPaper, devices: int, rows: int, card: Hardware) -> Iterator[Way]:
     def whole(memory: Memory) -> float:
         return memory.peak
 
@@ -197,7 +197,7 @@ def _ways(plan: Prepared, devices: int, rows: int, card: Hardware) -> Iterator[W
         yield _way("fsdp", plan, rows, card, fsdp)
 
 
-def _four_bits(config: RunConfig, prepared: Callable[[RunConfig], Prepared], rows: int, card: Hardware) -> Way:
+def _four_bits(config: RunConfig, prepared: Callable[[RunConfig], OnPaper], rows: int, card: Hardware) -> Way:
     packed = config.model_copy(update={"load": config.load.model_copy(update={"bits": 4})})
     try:
         return _way("four bits", prepared(packed), rows, card, lambda memory: memory.peak)
@@ -205,7 +205,7 @@ def _four_bits(config: RunConfig, prepared: Callable[[RunConfig], Prepared], row
         return Way("four bits", None, False, 0, error.problem)
 
 
-def _way(name: str, plan: Prepared, rows: int, card: Hardware, on_device: Callable[[Memory], float]) -> Way:
+def _way(name: str, plan: OnPaper, rows: int, card: Hardware, on_device: Callable[[Memory], float]) -> Way:
     room = card.memory - CONTEXT
 
     def need(count: int) -> int:
@@ -222,7 +222,7 @@ def _way(name: str, plan: Prepared, rows: int, card: Hardware, on_device: Callab
     return Way(name, memory, memory <= room, low)
 
 
-def largest_block(plan: Prepared) -> int:
+def largest_block(plan: OnPaper) -> int:
     """Bytes of the largest repeated block in the width of the computation."""
     blocks: dict[tuple[str, int], int] = {}
     for site in plan.sites:

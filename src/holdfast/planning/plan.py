@@ -83,7 +83,7 @@ def make_plan(
 
 
 @dataclass(frozen=True)
-class Prepared:
+class OnPaper:
     """A recipe attached to a model without values, and the step that it is to do."""
 
     recipe: Recipe
@@ -95,7 +95,7 @@ class Prepared:
 
 def prepare(
     config: RunConfig, *, batch: int | None, length: int | None, images: int, answer: int, precision: Precision
-) -> Prepared:
+) -> OnPaper:
     """Attach a recipe as far as shapes go; the arguments are those of :func:`make_plan`.
 
     Raises:
@@ -118,4 +118,4 @@ def prepare(
     recipe.check_packed({component: bits for component, (bits, _) in packed.items()})
     attach_recipe(recipe, sketch)
     ledger = write_ledger(recipe, sketch.anatomy)
-    return Prepared(recipe, sketch, ledger, find_sites(recipe, sketch.anatomy), workload)
+    return OnPaper(recipe, sketch, ledger, find_sites(recipe, sketch.anatomy), workload)

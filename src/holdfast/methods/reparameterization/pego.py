@@ -51,6 +51,7 @@ class Pego(LowRank):
     image encoders; as sums over entries the terms grow with the width.
     """
 
+    over_quantised: ClassVar[tuple[int, ...]] = ()
     card = Card(
         name="pego",
         paradigm="reparameterization",
