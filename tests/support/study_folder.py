@@ -155,5 +155,6 @@ def entry_of(run: Path, levels: dict[str, str], paradigm: str, percent: float, d
         "learned": sum(task["learned"] for task in tasks.values()),
         "forgot": sum(task["forgot"] for task in tasks.values()),
         "seconds": round(10 + 5 * draw.random(), 2),
+        "memory": 96_000_000,
         "seed": int(levels["seed"]),
     }

@@ -63,7 +63,7 @@ def test_scores_json_holds_what_the_readme_promises(tiny_llava: Path, data: Path
     assert saved["recipes"]["mine"] == run.scores
     keys = {
         "method", "paradigm", "trainable", "trainable_percent", "target", "sources", "E", "F", "O", "H", "learned",
-        "forgot", "seconds", "seed", "versions",
+        "forgot", "seconds", "memory", "seed", "versions",
     }  # fmt: skip
     assert keys <= run.scores.keys()
     assert run.scores["method"] == "lora on llm" and run.scores["paradigm"] == "reparameterization"

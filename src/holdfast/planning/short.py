@@ -18,8 +18,8 @@ from holdfast.planning.workload import Workload, make_workload
 _WAYS = 3
 
 
-def memory_short(config: RunConfig, recipe: Recipe, loaded: Loaded) -> MemoryShort | None:
-    """What ``holdfast plan`` says of a step, held against the memory of the device that the model is on.
+def step_memory(config: RunConfig, recipe: Recipe, loaded: Loaded) -> Memory | None:
+    """What ``holdfast plan`` says of a step, of a model that is loaded; counted, so the same on every machine.
 
     Args:
         config: Of the run.
@@ -27,28 +27,34 @@ def memory_short(config: RunConfig, recipe: Recipe, loaded: Loaded) -> MemorySho
         loaded: The model as it will be trained; nothing is built a second time.
 
     Returns:
+        None where the model has shapes that cannot be estimated.
+    """
+    try:
+        sketch = _sketch(loaded)
+        return estimate_memory(recipe, sketch, find_sites(recipe, sketch.anatomy), _workload(config, loaded, sketch))
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, StopIteration):
+        return None  # an estimate stops no run
+
+
+def memory_short(config: RunConfig, recipe: Recipe, loaded: Loaded, need: Memory | None) -> MemoryShort | None:
+    """What ``holdfast plan`` says of a step, held against the memory of the device that the model is on.
+
+    Args:
+        config: Of the run.
+        recipe: Attached to ``loaded``.
+        loaded: The model as it will be trained.
+        need: From :func:`step_memory`.
+
+    Returns:
         None where it fits, where the device does not tell, or where the model has shapes that cannot be estimated.
     """
     has = memory_of(str(loaded.device))
-    if has is None:
+    if has is None or need is None or need.peak <= has:
         return None
-    sketch = Sketch(loaded.name, loaded.model.config, loaded.model, loaded.anatomy)
-    half = config.train.precision == "bf16" or (config.train.precision == "auto" and loaded.device.type == "cuda")
     try:
-        workload = make_workload(
-            sketch.config,
-            batch=config.train.batch_size,
-            length=None,
-            images=1,
-            answer=8,
-            precision="bf16" if half else "fp32",
-            checkpointing=config.train.gradient_checkpointing,
-            answer_logits_only=config.speed.head != "full",
-        )
+        sketch = _sketch(loaded)
+        workload = _workload(config, loaded, sketch)
         sites = find_sites(recipe, sketch.anatomy)
-        need = estimate_memory(recipe, sketch, sites, workload)
-        if need.peak <= has:
-            return None
         ways: dict[str, int] = {}  # with the bytes that each leaves over
         for way, other in _easier(config, workload):
             ways[way] = need.peak - estimate_memory(recipe, sketch, sites, other).peak
@@ -58,6 +64,24 @@ def memory_short(config: RunConfig, recipe: Recipe, loaded: Loaded) -> MemorySho
     best = [way for way in sorted(ways, key=lambda way: -ways[way]) if ways[way] > 0]
     best.append("a smaller model or a larger device")
     return MemoryShort(need.peak, has, loaded.device.type, tuple(best[:_WAYS]))
+
+
+def _sketch(loaded: Loaded) -> Sketch:
+    return Sketch(loaded.name, loaded.model.config, loaded.model, loaded.anatomy)
+
+
+def _workload(config: RunConfig, loaded: Loaded, sketch: Sketch) -> Workload:
+    half = config.train.precision == "bf16" or (config.train.precision == "auto" and loaded.device.type == "cuda")
+    return make_workload(
+        sketch.config,
+        batch=config.train.batch_size,
+        length=None,
+        images=1,
+        answer=8,
+        precision="bf16" if half else "fp32",
+        checkpointing=config.train.gradient_checkpointing,
+        answer_logits_only=config.speed.head != "full",
+    )
 
 
 def _easier(config: RunConfig, workload: Workload) -> Iterator[tuple[str, Workload]]:

@@ -12,6 +12,7 @@ from holdfast.files import read_json, scan
 from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
 from holdfast.reports.charts.svg import Chart
 from holdfast.reports.explorer.section import Section
+from holdfast.reports.numbers import in_bytes
 
 REMEDY = "delete this file and give the run's command again"
 MOST_CONFIG = 20_000
@@ -85,7 +86,7 @@ def _ledger(run: Path) -> Section | None:
             f"{row['trainable']:,d}",
             f"{row['total']:,d}",
             "–" if row["lr"] is None else f"{row['lr']:g}",
-            _bytes(row.get("checkpoint_bytes")),
+            in_bytes(row.get("checkpoint_bytes")),
         )
         for name, row in ledger["components"].items()
     ]
@@ -114,8 +115,8 @@ def _machine(run: Path) -> Section | None:
     ]
     if "seconds" in training:
         rows.append(("training", f"{training.get('steps', '–')} steps in {training['seconds']:.1f} s"))
-    if training.get("peak_memory"):
-        rows.append(("peak memory", _bytes(training["peak_memory"])))
+    if training.get("memory"):
+        rows.append(("memory", f"{in_bytes(training['memory'])} counted for a training step"))
     for name, fact in engaged.items():
         if isinstance(fact, Mapping) and "on" in fact:
             rows.append((name.replace("_", " "), f"{'on' if fact['on'] else 'off'}: {fact.get('why', '')}"))
@@ -128,13 +129,3 @@ def _gpu(found: Any) -> str:
     if isinstance(found, Mapping):
         return ", ".join(f"{key} {value}" for key, value in found.items())
     return "none" if not found else str(found)
-
-
-def _bytes(count: Any) -> str:
-    if not isinstance(count, int | float):
-        return "–"
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.1f} GB"

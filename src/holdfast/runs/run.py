@@ -38,7 +38,7 @@ from holdfast.methods.recipe import Recipe, fuse_all, restore
 from holdfast.methods.registry import METHODS
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded, stored_bits_of
-from holdfast.planning.short import memory_short
+from holdfast.planning.short import memory_short, step_memory
 from holdfast.ranks import join
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
@@ -187,7 +187,8 @@ class Runner:
         ledger = write_ledger(recipe, loaded.anatomy)
         self.folder.write_json("ledger.json", ledger.to_json())
         self.listen(LedgerWritten(ledger))
-        short = memory_short(self.config, recipe, loaded)
+        need = step_memory(self.config, recipe, loaded)
+        short = memory_short(self.config, recipe, loaded, need)
         if short is not None:
             self.listen(short)
         self.listen(ExampleShown(loaded.chat.show(sample)))
@@ -204,7 +205,12 @@ class Runner:
             artifacts = fuse_all(loaded, artifacts, recipe.fusions, self.config.seed, pools, pools.loss)
         self.folder.write_json(
             "training.json",
-            {"steps": outcome.steps, "seconds": outcome.seconds, "stopped_early": outcome.stopped_early},
+            {
+                "steps": outcome.steps,
+                "seconds": outcome.seconds,
+                "stopped_early": outcome.stopped_early,
+                "memory": None if need is None else need.peak,
+            },
         )
         if self.ranks.first:
             save_artifacts(

@@ -28,7 +28,8 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: 
         before, after, n, learned, forgot, verdict, blind_floor), ``E``, ``F``, ``O``, ``H`` with ``intervals``,
         ``verdicts``, ``rule`` and ``left_out`` (tasks that cannot show what E or F measures), ``learned`` and
         ``forgot`` over all tasks, ``start`` (``E`` and ``F`` before step 1, of methods that do not begin at the base),
-        ``seconds`` of training, ``leaks`` and ``still_learning`` (a sentence, or nothing), ``seed``, ``versions``.
+        ``seconds`` of training, ``memory`` (bytes that its step is counted to need), ``leaks`` and ``still_learning``
+        (a sentence, or nothing), ``seed``, ``versions``.
         Scores are in points.
     """
     comparison = compare_run(folder, target)
@@ -58,6 +59,7 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: 
         "learned": sum(row["learned"] for row in rows.values()),
         "forgot": sum(row["forgot"] for row in rows.values()),
         "seconds": round(training["seconds"], 2),
+        "memory": training.get("memory"),
         "seed": config.seed,
         "versions": versions(),
     }

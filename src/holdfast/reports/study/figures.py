@@ -57,7 +57,8 @@ class RecipeFigures:
         runs: Its finished points.
         E, F, O, H, target, source: In points; the last two are scores after.
         target_before, source_before: Scores of the base.
-        trainable_percent, seconds, memory: Means; memory in bytes, where it is written down.
+        trainable_percent, seconds: Means.
+        memory: Bytes that a training step is counted to need, where that is written down.
         learned, forgot: Items, mean over runs.
         tasks: Task -> mean score before and after.
         missing: How many of the targets it was to be tried on it has no run of.
@@ -276,7 +277,7 @@ def _figures(
         source_before=_mean(source_mean(entry, "before") for entry in entries),
         trainable_percent=_mean(entry.get("trainable_percent") for entry in entries),
         seconds=_mean(entry.get("seconds") for entry in entries),
-        memory=_mean(entry.get("peak_memory") for entry in entries),
+        memory=_mean(entry.get("memory") for entry in entries),
         learned=_mean(entry.get("learned") for entry in entries) or 0.0,
         forgot=_mean(entry.get("forgot") for entry in entries) or 0.0,
         tasks={task: _pair_mean(pairs) for task, pairs in tasks.items()},

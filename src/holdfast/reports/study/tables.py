@@ -10,7 +10,7 @@ from markupsafe import Markup
 from holdfast.reports.charts.forest import forest_row, forest_scale
 from holdfast.reports.charts.slopes import Slope, slopes_panel
 from holdfast.reports.charts.svg import Chart
-from holdfast.reports.numbers import between, number
+from holdfast.reports.numbers import between, in_bytes, number
 from holdfast.reports.study.figures import RecipeFigures, Spread, StudyFigures, View
 from holdfast.reports.tables import percent
 
@@ -58,7 +58,7 @@ RANK = (
     "rank",
     "places that it may have by O; recipes whose ranks overlap cannot be told apart (Holm over all pairs, 5 %)",
 )
-MEMORY = ("memory", "peak memory of training, mean over runs")
+MEMORY = ("memory", "what a training step is counted to need, as holdfast plan says it")
 _LEAST = -1e9
 
 
@@ -89,7 +89,7 @@ def _recipe_row(recipe: RecipeFigures, ranks: Mapping[tuple[str, ...], tuple[str
     if ranks:
         cells.insert(0, Cell(*ranks.get(tuple(recipe.levels.values()), ("–", -_LEAST))))
     if memory:
-        text = "–" if recipe.memory is None else f"{recipe.memory / 1e9:.2f} GB"
+        text = "–" if recipe.memory is None else in_bytes(recipe.memory)
         cells.append(Cell(text, recipe.memory or _LEAST))
     return RecipeRow(recipe.number, recipe.name, recipe.paradigm, _href(recipe), recipe.method, cells)
 
