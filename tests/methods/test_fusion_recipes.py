@@ -157,6 +157,52 @@ def test_a_fusion_of_one_component_leaves_what_cannot_be_merged_beside_it(tiny_l
     assert all(torch.equal(tensor, tuned[name]) for name, tensor in llm.tensors.items())
 
 
+def test_runs_of_several_folders_are_fused(tiny_llava: Path, tmp_path: Path) -> None:
+    from holdfast.runs.artifacts import save_artifacts
+    from holdfast.runs.experts import bring_experts
+
+    loaded, own = trained(tiny_llava)
+    base = {name: p.detach().clone() for name, p in loaded.anatomy.names().items()}
+    lora = {
+        "llm": {"method": "lora", "r": 4, "lr": 1e-2},
+        "vision": {"method": "adapter", "bottleneck": 4, "lr": 1e-2},
+    }
+    other = run(tiny_llava, lora, loaded=loaded, steps=3, seed=1).recipe.detach()
+    save_artifacts(tmp_path / "other/artifact", other, model="m", identity=loaded.identity, ledger={})
+    (tmp_path / "other/config.yaml").write_text("", encoding="utf-8")
+
+    def recipe(**options: Any) -> Recipe:
+        section = {"method": "task_arithmetic", "experts": [str(tmp_path / "other")], **options}
+        section |= {"strength": 0.5} if section["method"] == "task_arithmetic" else {}
+        return Recipe(load_config({"tune": TUNE, "fuse": section}))
+
+    (fusion,) = recipe(components=["llm"]).fusions
+    bring_experts([fusion], loaded)
+    before = fingerprint(loaded.anatomy)
+    fused = fuse(loaded, own, fusion, 0)
+    assert fingerprint(loaded.anatomy) == before
+    merged = []
+    for artifacts in (own, [artifact for artifact in other if artifact.component == "llm"]):
+        for method in restore(loaded, artifacts):
+            method.merge()
+        merged.append({name: p.detach().clone() for name, p in loaded.anatomy.names().items()})
+        with torch.no_grad():
+            for name, parameter in loaded.anatomy.names().items():
+                parameter.copy_(base[name])
+    connector, llm = fused
+    assert any("q_proj" in name for name in llm.tensors) and any("down_proj" in name for name in llm.tensors)
+    for name, tensor in llm.tensors.items():
+        wanted = base[name] + 0.5 * sum(expert[name] - base[name] for expert in merged)
+        torch.testing.assert_close(tensor, wanted, rtol=1e-4, atol=1e-6)
+    assert all(torch.equal(tensor, merged[0][name]) for name, tensor in connector.tensors.items())
+    with pytest.raises(HoldfastError, match="method 'adapter' on 'vision' of this run changes none"):
+        bring_experts(recipe().fusions, loaded)
+    with pytest.raises(HoldfastError, match="not a Holdfast run"):
+        bring_experts(recipe(experts=[str(tmp_path)]).fusions, loaded)
+    with pytest.raises(HoldfastError, match="takes 1 tuned model, and 2 were given"):
+        recipe(method="magnitude")
+
+
 def test_missing_data_are_refused_before_step_one(tiny_llava: Path) -> None:
     loaded = load_model(str(tiny_llava))
     pools = Pools(loaded, sources=False)

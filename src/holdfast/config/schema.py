@@ -80,6 +80,9 @@ class FusionSpec(BaseModel):
     components: tuple[Literal["vision", "connector", "llm"], ...] | None = Field(
         default=None, description="the components whose change is edited; default: all that are tuned"
     )
+    experts: tuple[str, ...] = Field(
+        default=(), description="folders of other runs on the same base, whose changes are fused with this one's"
+    )
     then: tuple[FusionSpec, ...] = Field(default=(), description="what follows; the same as writing a list")
 
     @property

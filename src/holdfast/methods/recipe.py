@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError, within
 from holdfast.methods.contract import Artifact, Batch, Context, Method, ParameterGroup, Seen, Teacher
-from holdfast.methods.fusion.base import Fusion
+from holdfast.methods.fusion.base import Fusion, check_experts
 from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
 from holdfast.methods.stabilisers.base import Stabiliser, added
 from holdfast.models.anatomy import COMPONENTS
@@ -49,6 +49,8 @@ class Recipe:
                 with within("fuse"):
                     self.fusions.append(make_fusion(spec.method, spec.options))
                     self.fusions[-1].components = spec.components or COMPONENTS
+                    self.fusions[-1].experts_from = spec.experts
+                    check_experts(self.fusions[-1], 1 + len(spec.experts))
                     self._check_fusible(self.fusions[-1])
         if config.load.bits is not None:
             self.check_packed(dict.fromkeys(config.load.components, config.load.bits))
@@ -318,6 +320,7 @@ def fuse(
 ) -> list[Artifact]:
     """Apply a fusion to what training changed in its components; the result is one dense artifact for each of them.
 
+    What the fusion's other runs changed in these components is fused with it, expert by expert after this one.
     Artifacts of other components come back as they are, and the fusion sees the model without them.
     ``loaded`` must be the untouched base and is the untouched base again afterwards. ``batches`` and ``loss`` are for
     fusions that look at examples, see :class:`holdfast.methods.contract.Context`.
@@ -328,24 +331,30 @@ def fuse(
     base = {name: parameter.detach().clone() for name, parameter in names.items()}
     loaded.model.eval()
     apart = [artifact for artifact in artifacts if artifact.component not in fusion.components]
-    try:
-        for method in restore(loaded, [artifact for artifact in artifacts if artifact.component in fusion.components]):
-            method.merge()
-        tuned = {name: p.detach().clone() for name, p in names.items() if not torch.equal(p.detach(), base[name])}
-        fusion.observe_tuned(loaded.model, base, list(tuned), context)
-    finally:
-        with torch.no_grad():
-            for name, parameter in names.items():
-                parameter.copy_(base[name])
-    fusion.observe_base(loaded.model, list(tuned), context)
-    fused = fusion.fuse({name: base[name].cpu() for name in tuned}, {n: t.cpu() for n, t in tuned.items()}, generator)
+    several: list[dict[str, Tensor]] = []
+    for expert in (artifacts, *fusion.others):
+        try:
+            own = [artifact for artifact in expert if artifact.component in fusion.components]
+            for method in restore(loaded, own):
+                method.merge()
+            several.append({n: p.detach().clone() for n, p in names.items() if not torch.equal(p.detach(), base[n])})
+            if len(several) == 1:
+                fusion.observe_tuned(loaded.model, base, list(several[0]), context)
+        finally:
+            with torch.no_grad():
+                for name, parameter in names.items():
+                    parameter.copy_(base[name])
+    changed = [name for name in names if any(name in tuned for tuned in several)]
+    fusion.observe_base(loaded.model, list(several[0]), context)
+    before_all = {name: base[name].cpu() for name in changed}
+    fused = fusion.fuse(before_all, [{n: tuned.get(n, base[n]).cpu() for n in changed} for tuned in several], generator)
     before = {artifact.component: artifact.metadata.get("fused_by") for artifact in artifacts}
     results = apart
     for component in loaded.anatomy:
-        own = {name: tensor for name, tensor in fused.items() if name in component.parameters}
-        if own:
+        part = {name: tensor for name, tensor in fused.items() if name in component.parameters}
+        if part:
             said = " and ".join(filter(None, (before.get(component.name), fusion.card.name)))
-            results.append(Artifact(component.name, "full", {}, own, {"fused_by": said}))
+            results.append(Artifact(component.name, "full", {}, part, {"fused_by": said}))
     return sorted(results, key=lambda artifact: COMPONENTS.index(artifact.component))
 
 

@@ -43,6 +43,7 @@ from holdfast.ranks import join
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
 from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
+from holdfast.runs.experts import bring_experts
 from holdfast.runs.fingerprint import check_fingerprint, check_same_recipe
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.leaks import FILE as LEAKS
@@ -181,6 +182,7 @@ class Runner:
         base = look_at(loaded, sample)
         # Masks, Fisher information and fusions look at the target's own examples, whatever is mixed in for training.
         pools = Pools(loaded, train, self.config.seed, own, validation, sources, self.config.speed.head)
+        bring_experts(recipe.fusions, loaded)
         recipe.attach(loaded, self.config.seed, pools, pools.loss, partial(open_teacher, head=self.config.speed.head))
         if train.gradient_checkpointing:
             loaded.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
@@ -244,6 +246,7 @@ class Runner:
         assert recipe.fusions, "only a fusion builds on another run"
         artifacts, record = load_artifacts(parent.artifact)
         check_base(loaded, record, parent.artifact)
+        bring_experts(recipe.fusions, loaded)
         begun = time.perf_counter()
         assert tasks.target is not None
         sources = Joined(tuple(task.train for task in tasks.sources))

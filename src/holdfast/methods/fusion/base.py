@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context, Options
+from holdfast.methods.contract import Artifact, Card, Context, Options
 from holdfast.models.anatomy import COMPONENTS
 
 Tensors = Mapping[str, Tensor]
@@ -93,6 +93,10 @@ class Fusion:
     Settings: ClassVar[type[Options]]
     components: Sequence[str] = COMPONENTS
     """In a recipe: those whose changes it edits."""
+    experts_from: Sequence[str] = ()
+    """In a recipe: the folders of other runs whose changes are fused with this one's."""
+    others: Sequence[Sequence[Artifact]] = ()
+    """In a recipe: what those runs changed."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
