@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -183,3 +184,26 @@ def test_a_study_without_a_finished_point_says_so(results: Results, tmp_path: Pa
     waiting = tuple(replace(point, state="waiting", scores={}) for point in results.points)
     page = page_of(write_study_page(replace(results, points=waiting), tmp_path))
     assert "0 of 32 runs finished, 32 not run yet." in page.text and "svg" in page.tags
+
+
+def test_what_has_not_run_yet_makes_no_view_and_no_recipe_incomplete(results: Results) -> None:
+    waiting = tuple(
+        replace(point, state="waiting", scores={}) if point.levels["target"] == "letters" else point
+        for point in results.points
+    )
+    figures = study_figures(replace(results, points=waiting))
+    assert [view.name for view in figures.views] == ["all"] and figures.whole.title == "digits"
+    assert not any(recipe.missing for recipe in figures.whole.recipes)
+    apart = [replace(p, levels={k: v for k, v in p.levels.items() if k != "target"}) for p in waiting]
+    axes = {axis: levels for axis, levels in results.axes.items() if axis != "target"}
+    alone = study_figures(replace(results, points=tuple(apart), axes=axes))
+    assert [view.title for view in alone.views] == ["digits"]
+    assert not any("missing" in sentence for sentence in study_sentences(alone))
+
+
+def test_a_study_in_which_nothing_moved_is_drawn_without_a_warning(results: Results, tmp_path: Path) -> None:
+    still = replace(results.points[0], scores={**results.points[0].scores, "E": 0.0, "F": 0.0, "O": 0.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page = page_of(write_study_page(replace(results, points=(still,)), tmp_path, items={}))
+    assert "No recipe gained on the target digits" in page.text and "No interval is known." in page.text

@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.files import beside
 from holdfast.reports.charts.front import pareto_front
 from holdfast.reports.charts.gains import GainMark, clipped_reach
+from holdfast.reports.charts.svg import spanning
 
 LOOKS = {
     "selective": ("#1b6ca8", "o"),
@@ -52,9 +53,9 @@ def draw_pareto(
         for place, mark in own:
             if len(marks) <= MOST_NAMES or place in front:
                 _bars(axes, mark, colour)
-    (left, right), (bottom, top) = clipped_reach(marks)
-    axes.set_xlim(left - 0.06 * (right - left), right + 0.06 * (right - left))
-    axes.set_ylim(bottom - 0.06 * (top - bottom), top + 0.06 * (top - bottom))
+    across, up = (spanning(ends, start=0.0, end=1.0) for ends in clipped_reach(marks))
+    axes.set_xlim(across.low, across.high)
+    axes.set_ylim(up.low, up.high)
     named = sorted(range(len(marks)), key=lambda i: (i not in front, -marks[i].y))[:MOST_NAMES]
     _annotate(axes, [("untouched base", 0.0, 0.0), *((marks[i].name, marks[i].x, marks[i].y) for i in named)])
     axes.set_xlabel("change on the sources, points (right is kept)")

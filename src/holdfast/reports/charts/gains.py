@@ -66,9 +66,10 @@ class GainMark:
 
 def gains_chart(name: str, marks: Sequence[GainMark], *, interval_words: str, where: str = "the target") -> Chart:
     """Up is learned, right is kept; the untouched base stands at zero and zero."""
+    bars = f"Bars: {interval_words}." if interval_words else "No interval is known."
     about = (
-        f"Gain on {where} (upwards) against change on the sources (to the right is kept), in points. Bars: "
-        f"{interval_words}. The line joins the recipes that no other one beats in both; the cross is the base."
+        f"Gain on {where} (upwards) against change on the sources (to the right is kept), in points. "
+        f"{bars} The line joins the recipes that no other one beats in both; the cross is the base."
     )
     rows = [
         (

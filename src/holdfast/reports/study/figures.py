@@ -61,7 +61,7 @@ class RecipeFigures:
         memory: Bytes that a training step is counted to need, where that is written down.
         learned, forgot: Items, mean over runs.
         tasks: Task -> mean score before and after.
-        missing: How many of the targets it was to be tried on it has no run of.
+        missing: Targets that it was to be tried on, and others were, of which it has no run.
     """
 
     number: int
@@ -151,7 +151,8 @@ def study_figures(results: Results, items: Mapping[str, Tasks] | None = None) ->
         recipes.setdefault(levels_on(point, results.factors), []).append(point)
     names = _distinct([recipe_name(_levels(recipe, results), results) for recipe in recipes])
     rows = list(zip(names, recipes, recipes.values(), strict=True))
-    conditions = {condition_of(point, results): _where(point, results) for point in results.points}
+    # Only what has a finished run can be shown, or be missed by a recipe.
+    conditions = {condition_of(point, results): _where(point, results) for point in results.finished}
     several = 1 < len(conditions) <= MOST_VIEWS and len(rows) * (len(conditions) + 1) <= MOST_ROWS
     title = f"mean over {len(conditions)} targets" if len(conditions) > 1 else next(iter(conditions), "")
     known = items or {}
@@ -214,6 +215,7 @@ def _view(
 ) -> View:
     measures = {letter: measured(results, letter, items, where) for letter in "EFOH"}
     places = {letter: {recipe: at for at, recipe in enumerate(one.recipes)} for letter, one in measures.items()}
+    there = {levels_on(point, results.conditions) for point in results.finished}
     recipes = []
     targets: dict[str, None] = {}
     sources: dict[str, None] = {}
@@ -223,8 +225,9 @@ def _view(
         if not kept:
             continue
         spreads = {letter: _spread(one, places[letter].get(levels)) for letter, one in measures.items()}
-        missing = {condition_of(p, results) for p in asked} - {condition_of(p, results) for p in kept}
-        recipes.append(_figures(number, recipe, _levels(levels, results), kept, spreads, len(missing)))
+        own, wanted = ({levels_on(p, results.conditions) for p in some} for some in (kept, asked))
+        missing = len((wanted & there) - own)
+        recipes.append(_figures(number, recipe, _levels(levels, results), kept, spreads, missing))
         for point in kept:
             targets |= dict.fromkeys(point.scores["target"])
             sources |= dict.fromkeys(point.scores["sources"])

@@ -127,7 +127,7 @@ def _gains(view: View) -> Chart | None:
     if not marks:
         return None
     kinds = [basis for basis in BASES if any(basis in (one.E.basis, one.F.basis) for one in view.placed)]
-    told = " or ".join(BASES[kind] for kind in kinds) or "none is known"
+    told = " or ".join(BASES[kind] for kind in kinds)
     return gains_chart(f"gains-{view.name}", marks, interval_words=told, where=_targets(view))
 
 
