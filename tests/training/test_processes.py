@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from holdfast import api
 from holdfast.cli.main import run as command
+from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
+from holdfast.methods.recipe import Recipe
 from holdfast.ranks import ALONE, Ranks, _refuse_sharding
 from holdfast.speed.division import shares
+from holdfast.training.alike import still_alike
 from tests.support.desk import Desk, records, write_lines
 from tests.support.together import RECIPES, losses, shown
 
@@ -87,6 +91,22 @@ def test_one_process_asks_nobody() -> None:
     assert ALONE.all("x") == ["x"]
     assert ALONE.total(0.1, 3) == [0.1, 3]
     ALONE.wait()
+
+
+def test_processes_that_have_come_to_other_values_are_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Second(Ranks):
+        factor = 1.0
+
+        def same(self, value: Any) -> Any:
+            return {name: norm * self.factor for name, norm in value.items()}
+
+    recipe = Recipe(load_config({"tune": {"llm": "full"}}))
+    monkeypatch.setattr(Recipe, "named_trainable", lambda self: {"llm/w": torch.nn.Parameter(torch.ones(4))})
+    monkeypatch.setattr("holdfast.training.alike.here", lambda: Second(1, 2))
+    still_alike(recipe)
+    monkeypatch.setattr(Second, "factor", 1.01)
+    with pytest.raises(HoldfastError, match=r"process 1 has trained 'llm/w' to other values than process 0 \(full\)"):
+        still_alike(recipe)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from holdfast.speed.sharing.attention import in_two_pieces
 from holdfast.speed.sharing.batcher import Batcher
 from holdfast.stopping import noted
 from holdfast.training import fused
-from holdfast.training.alike import start_alike
+from holdfast.training.alike import start_alike, still_alike
 from holdfast.training.batches import Stream, count_steps, parts
 from holdfast.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from holdfast.training.log import cut_back
@@ -163,6 +163,7 @@ class Trainer:
         return outcome
 
     def _save(self, progress: Progress) -> None:
+        still_alike(self.recipe)
         if self.run_folder is not None and self.ranks.first:
             save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
         self.ranks.wait()
