@@ -279,3 +279,15 @@ def test_a_metric_is_imported_alone() -> None:
     loaded = said.stdout.split()
     assert "holdfast.metrics.anls" in loaded
     assert not {"holdfast.metrics.captions", "holdfast.tasks.mme.metric", "torch", "pydantic"} & set(loaded)
+
+
+def test_what_is_said_to_be_absent_is_absent() -> None:
+    from holdfast.methods.absent import ABSENT, NOT_BUILT
+    from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS
+
+    def plain(name: str) -> str:
+        return "".join(letter for letter in name.lower() if letter.isalnum())
+
+    present = {plain(name) for registry in (METHODS, STABILISERS, FUSIONS) for name in registry.names()}
+    assert [method.name for method in (*ABSENT, *NOT_BUILT) if plain(method.name) in present] == []
+    assert len({method.name for method in (*ABSENT, *NOT_BUILT)}) == len((*ABSENT, *NOT_BUILT))

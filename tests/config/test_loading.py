@@ -216,3 +216,8 @@ def test_any_override_is_taken_or_one_sentence(override: str) -> None:
         load_config({}, [override])
     except HoldfastError as error:
         assert error.problem
+
+
+def test_two_methods_of_one_component_are_refused_with_another_way() -> None:
+    with pytest.raises(HoldfastError, match=r"'tune.llm' is .*a component takes one method.*fuse.experts"):
+        load_config({"tune": {"llm": [{"method": "lora"}, {"method": "norms"}]}})

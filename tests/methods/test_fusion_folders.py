@@ -229,7 +229,7 @@ def test_models_that_differ_are_refused_by_the_first_difference(
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.yaml").write_text("model: pocket\n", encoding="utf-8")
-    assert "holdfast export" in fuse(run)
+    assert "the run was tuned from pocket" in fuse(run)
     damaged = copy_with(tuned, tmp_path / "damaged", lambda tensors: None)
     whole = (damaged / "model.safetensors").read_bytes()
     (damaged / "model.safetensors").write_bytes(whole[: len(whole) // 2])

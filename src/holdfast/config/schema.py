@@ -42,12 +42,21 @@ def _method_name_as_recipe(value: Any) -> Any:
     return {"method": value} if isinstance(value, str) else value
 
 
+def _one_method(value: Any) -> Any:
+    """Refuse several methods of one component, which the way to write several fusions invites."""
+    if isinstance(value, list | tuple):
+        raise ValueError(
+            "a component takes one method; write one, or tune them in runs of their own and join those by fuse.experts"
+        )
+    return _method_name_as_recipe(value)
+
+
 class Tune(ConfigSection):
     """One method per component; a bare word is the name of a method without options."""
 
-    vision: Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)] = ComponentRecipe()
-    connector: Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)] = ComponentRecipe()
-    llm: Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)] = ComponentRecipe()
+    vision: Annotated[ComponentRecipe, BeforeValidator(_one_method)] = ComponentRecipe()
+    connector: Annotated[ComponentRecipe, BeforeValidator(_one_method)] = ComponentRecipe()
+    llm: Annotated[ComponentRecipe, BeforeValidator(_one_method)] = ComponentRecipe()
 
 
 class StabiliserSpec(BaseModel):

@@ -53,8 +53,6 @@ NOT_BUILT = (
     Absent("LoraHub", _STRUCTURE, "sums the factors of a library of adapters, and a fusion sees their products"),
     Absent("LoRA.rar", _STRUCTURE, "needs a hypernetwork trained on pairs of adapters of diffusion models"),
     Absent("REMEDY", _STRUCTURE, "no released code; its allocator, trained on few shots, was known from descriptions"),
-    Absent("HiddenKey", _CALIBRATION, "drops columns of attention logits, inside the library's attention functions"),
-    Absent("FLoRA", _CALIBRATION, "an optimizer with projected moments; the loop's optimizer is AdamW"),
     Absent(
         "BiLoRA",
         _CALIBRATION,
