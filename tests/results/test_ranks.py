@@ -65,3 +65,11 @@ def test_recipes_of_one_truth_share_a_rank() -> None:
         found = measured(results, "O", changes)
         false += any(rank != (1, 6) for rank in rank_ranges(6, all_pairs(found)))
     assert false <= 5
+
+
+def test_one_training_each_tells_none_apart() -> None:
+    effects = {"good": {"digits": 0.95, "color": 0.9, "count": 0.9}, "bad": {"digits": 0.1, "color": 0.2, "count": 0.2}}
+    results, changes, _ = draw(effects=effects, seeds=1, items=300)
+    (pair,) = all_pairs(measured(results, "O", changes))
+    assert pair.effect is not None and pair.effect.basis == "items" and pair.effect.p_value() < 1e-9
+    assert not pair.clear and rank_ranges(2, [pair]) == [(1, 2), (1, 2)]

@@ -19,10 +19,15 @@ def tune(
     processes: Annotated[
         int | None, typer.Option(min=1, help="processes that share each step, one a GPU; default: one")
     ] = None,
+    auto: Annotated[bool, typer.Option("--auto", help="search recipes under --keep; ends with recipe.yaml")] = False,
+    keep: Annotated[list[str] | None, typer.Option(help="with --auto: what may be lost, 'F >= -2'")] = None,
+    trials: Annotated[int, typer.Option(help="with --auto: how many recipes are tried", min=1)] = 20,
 ) -> None:
     """Tune a model, evaluate it against its base, and write the run folder.
 
-    The same command goes on where an interrupted one stopped, with whatever number of processes.
+    The same command goes on where an interrupted one stopped, with whatever number of processes. With --auto it
+    tries recipes on the validation parts by successive halving instead, and writes the one that gains most while the
+    sources lose no more than --keep allows.
     """
     from holdfast import api, ranks
     from holdfast.cli.terminal import Terminal, console
@@ -31,8 +36,16 @@ def tune(
     from holdfast.reports.tables import recipe_table, warnings_of
     from holdfast.stopping import exit_code
 
-    folder = out or Path("runs") / config.stem
     overrides = [*(set_ or []), *(["skip_bad=true"] if skip_bad else [])]
+    if auto:
+        from holdfast.cli.tune_auto import search
+
+        return search(config, keep=keep or [], trials=trials, out=out, overrides=overrides)
+    if keep:
+        from holdfast.errors import HoldfastError
+
+        raise HoldfastError("--keep belongs to --auto", remedy="add --auto, or leave it out")
+    folder = out or Path("runs") / config.stem
     if processes is not None and processes > 1:
         _start(processes, config, folder, overrides)
         return

@@ -121,5 +121,5 @@ def add(parts: Sequence[tuple[float, Mapping[int, float]]]) -> dict[int, float]:
 def corrected(effects: Sequence[FactorEffect]) -> list[FactorEffect]:
     """The same with Holm's p-values over the table."""
     tested = [row.interaction or row.effect for row in effects]
-    p_values = holm([effect.p_value() for effect in tested])
+    p_values = holm([effect.p_value() if effect.repeated else 1.0 for effect in tested])
     return [replace(row, p_holm=p) for row, p in zip(effects, p_values, strict=True)]

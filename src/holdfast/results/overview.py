@@ -170,7 +170,10 @@ def _caveats(whole: Aggregate) -> list[str]:
     lines = []
     bases = Counter(effect.basis for s in whole.standings for effect in (s.E, s.F) if effect is not None)
     if bases["items"]:
-        lines.append("With one seed the intervals carry items only: another training may differ by more than they say.")
+        lines.append(
+            "With one seed the intervals carry items only: another training may differ by more than they say, and no "
+            "recipes are told apart."
+        )
     if bases["seeds"]:
         lines.append("Where predictions are gone the intervals carry seeds only.")
     if bases["nothing"]:

@@ -44,8 +44,10 @@ class PairEffect:
 
 
 def all_pairs(measured: Measured) -> list[PairEffect]:
-    """Every pair, in the order of the recipes."""
-    effects = measured.differences()
+    """Every pair, in the order of the recipes; one training each tells none apart, whatever its items say."""
+    effects = [
+        (i, j, effect, p if effect is None or effect.repeated else 1.0) for i, j, effect, p in measured.differences()
+    ]
     corrected = iter(holm([p for _, _, effect, p in effects if effect is not None]))
     return [PairEffect(i, j, effect, 1.0 if effect is None else next(corrected)) for i, j, effect, _ in effects]
 

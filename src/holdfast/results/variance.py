@@ -70,6 +70,11 @@ class Effect:
         """One-sided p-value of the hypothesis that the truth is at least ``bound``."""
         return replace(self, value=-self.value).above(-bound)
 
+    @property
+    def repeated(self) -> bool:
+        """Whether the error carries seeds: without, it says nothing of what another training would do."""
+        return self.basis in ("items and seeds", "seeds")
+
     def p_value(self, at: float = 0.0) -> float:
         """Two-sided."""
         return min(1.0, 2 * min(self.above(at), self.below(at)))

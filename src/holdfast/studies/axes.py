@@ -11,7 +11,20 @@ from holdfast.studies.merging import NAMED, at_path, paths_of
 from holdfast.values import JSON
 
 SECTIONS = (
-    *("model", "trust_remote_code", "tune", "keep", "fuse", "target", "sources", "train", "evaluate", "speed", "load"),
+    *(
+        "model",
+        "trust_remote_code",
+        "tune",
+        "keep",
+        "fuse",
+        "target",
+        "sources",
+        "mix",
+        "train",
+        "evaluate",
+        "speed",
+        "load",
+    ),
     *("seed", "skip_bad", "name"),
 )
 """The sections of a run configuration; ``tests/studies`` holds them against the schema, which is slow to import."""

@@ -25,8 +25,6 @@ from holdfast.verdict.statistics.normal import normal_quantile
 
 Ruling = Literal["supported", "contradicted", "not resolved at this scale", "not tested here"]
 LEVEL = 0.05
-SEEDS = ("items and seeds", "seeds")
-"""What an interval must carry for a claim about methods to be decided."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ class _Court:
         above, below = effect.above(bound), effect.below(bound)
         upwards = test.says in ("more", "no less")
         supports, contradicts = (above, below) if upwards else (below, above)
-        if effect.basis not in SEEDS:
+        if not effect.repeated:
             supports = contradicts = 1.0  # what another training would do is not known
         return TestedPart(
             words=words,
