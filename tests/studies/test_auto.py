@@ -75,7 +75,10 @@ def test_the_best_recipe_under_the_bound_is_found_on_few_full_trainings(tmp_path
 def test_without_any_that_keeps_to_the_bound_the_nearest_is_named(tmp_path: Path) -> None:
     found = search(tmp_path, Landscape(), keep="F >= 1", trials=12).run()
     assert found.best is None and found.nearest is not None
-    assert found.sentences(read_wish("F >= 1"))[0] == "None of 12 recipes keeps to F >= 1 on the validation parts."
+    assert (
+        found.sentences(read_wish("F >= 1"))[0]
+        == "None of 12 recipes gains and keeps to F >= 1 on the validation parts."
+    )
 
 
 @pytest.mark.parametrize("stops", [(1, 2, 5), (3, 3, 3, 3)])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.results.items import Floats, Tasks
-from holdfast.results.moments import Moments, OneSum, RowPairs, errors_of
+from holdfast.results.moments import SumMoments, OneSum, RowPairs, errors_of
 from holdfast.results.points import SEED, Point, Results
 from holdfast.results.variance import Effect, Prior, as_effect, fit_prior, p_values
 
@@ -149,7 +149,7 @@ class Measured:
         return [row.tobytes() + items.all().tobytes() for row, items in zip(self._finished, known, strict=True)]
 
     @cached_property
-    def _alike(self) -> dict[bytes, tuple[dict[int, int], Moments]]:
+    def _alike(self) -> dict[bytes, tuple[dict[int, int], SumMoments]]:
         """Of each group of recipes their places, and the moments of all of them at once."""
         rows: dict[bytes, list[int]] = {}
         for row, name in enumerate(self._group):
@@ -161,7 +161,7 @@ class Measured:
             found[name] = {r: at for at, r in enumerate(members)}, self._moments(self.values[members], images, units)
         return found
 
-    def _moments(self, sums: Floats, images: Floats, units: NDArray[np.bool_]) -> Moments:
+    def _moments(self, sums: Floats, images: Floats, units: NDArray[np.bool_]) -> SumMoments:
         """What the errors of all weighted sums of some rows are made of.
 
         Args:
@@ -181,7 +181,7 @@ class Measured:
         places = np.cumsum(units) - 1
         inner = [places[chosen] for chosen in groups]
         items, both, freedom = self._over_items(images if known else np.zeros_like(images), each[units], inner)
-        return Moments(means, tuple(seeds), items, both, freedom, self._floor(each), known)
+        return SumMoments(means, tuple(seeds), items, both, freedom, self._floor(each), known)
 
     def _over_items(
         self, images: Floats, weight: Floats, groups: Sequence[NDArray[np.int64]]

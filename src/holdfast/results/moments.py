@@ -15,7 +15,7 @@ from holdfast.results.variance import Basis, Prior, SeedPart, errors
 
 
 @dataclass(frozen=True)
-class Moments:
+class SumMoments:
     """Of some rows: recipes with the same trainings, or one sum of recipes.
 
     Attributes:
@@ -41,7 +41,7 @@ class Moments:
         """Trainings a condition, on average."""
         return sum(count for count, _ in self.seeds) / len(self.seeds)
 
-    def of(self, rows: Sequence[int]) -> Moments:
+    def of(self, rows: Sequence[int]) -> SumMoments:
         """Of some of the rows."""
         place = np.ix_(rows, rows)
         return replace(
@@ -98,7 +98,7 @@ class RowPairs:
 
 
 def errors_of(
-    moments: Moments, sums: Sums, prior: Prior, *, squares: Floats, reach: Floats
+    moments: SumMoments, sums: Sums, prior: Prior, *, squares: Floats, reach: Floats
 ) -> tuple[Floats, Floats, Floats, Basis]:
     """Values, standard errors, degrees of freedom, all [sums], and what the errors carry.
 

@@ -65,8 +65,8 @@ class Outcomes:
     """What a search found.
 
     Attributes:
-        best: The largest gain that keeps to the bound; ``None`` where none does.
-        nearest: The one that misses it by least.
+        best: The largest gain that keeps to the bound; ``None`` where none gains and does.
+        nearest: The one that comes nearest to that.
         trials, failed: How many were tried, and how many could not be.
         reasons: Why those could not, each once.
     """
@@ -86,7 +86,7 @@ class Outcomes:
                 f"points and the sources by {self.best.change:+.1f}, which keeps to {wish}."
             )
         elif self.nearest is not None:
-            lines.append(f"None of {self.trials} recipes keeps to {wish} on the validation parts.")
+            lines.append(f"None of {self.trials} recipes gains and keeps to {wish} on the validation parts.")
             lines.append(
                 f"Nearest comes {self.nearest.words}: target {self.nearest.gain:+.1f} points, sources "
                 f"{self.nearest.change:+.1f}."
@@ -263,9 +263,9 @@ class RecipeSearch:
         done = _done(search)
         whole = [trial for trial in done if trial.value is not None and "reason" not in trial.user_attrs]
         whole = [trial for trial in whole if trial.user_attrs.get("share") == 1.0]
-        ranked = sorted(whole, key=lambda trial: -(trial.value or 0.0))
+        ranked = sorted(whole, key=lambda trial: (-(trial.value or 0.0), -trial.user_attrs["change"]))
         findings = [self._finding(trial.params, trial.user_attrs) for trial in ranked]
-        best = findings[0] if ranked and (ranked[0].value or 0.0) > BELOW else None
+        best = findings[0] if ranked and (ranked[0].value or 0.0) > 0 else None
         reasons = [str(trial.user_attrs["reason"]) for trial in done if "reason" in trial.user_attrs]
         nearest = findings[0] if findings and best is None else None
         return Outcomes(best, nearest, len(done), len(reasons), tuple(dict.fromkeys(reasons)))
