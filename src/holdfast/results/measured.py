@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.results.items import Floats, Tasks
-from holdfast.results.moments import SumMoments, OneSum, RowPairs, errors_of
+from holdfast.results.moments import OneSum, RowPairs, SumMoments, errors_of
 from holdfast.results.points import SEED, Point, Results
 from holdfast.results.variance import Effect, Prior, as_effect, fit_prior, p_values
 
