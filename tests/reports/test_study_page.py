@@ -15,6 +15,7 @@ from holdfast.reports.study import inlined, write_study_page
 from holdfast.reports.study.claims import claims_sentence
 from holdfast.reports.study.figures import paradigm_of, study_figures
 from holdfast.reports.study.more import gathered, ranks_of
+from holdfast.reports.study.published import published_sections
 from holdfast.reports.study.sentences import front_of, study_sentences
 from holdfast.reports.study.tables import recipe_columns, recipe_rows
 from holdfast.results.claims.trial import put_on_trial
@@ -98,10 +99,22 @@ def test_claims_stand_with_their_ruling_and_the_published_figure(results: Result
     for trial in trials:
         assert re.sub(r"\s+", " ", trial.claim.sentence) in text and trial.claim.name in text
     assert claims_sentence(trials) in text
-    assert "Published: Table 1" in text and "76.1" in text
     assert "Of 1 claims on trial 0 are supported and 0 contradicted; 1 are not" in claims_sentence(
         [trial for trial in trials if trial.ruling == "not resolved at this scale"][:1]
     )
+
+
+def test_published_cells_stand_beside_ours_of_the_same_name(results: Results, page: Page) -> None:
+    recipes = study_figures(results).whole.recipes
+    (section,) = published_sections(results.published, recipes)
+    lora = next(recipe for recipe in recipes if recipe.name == "lora / 150")
+    assert section.columns == ["published", "unseen", "seen", "ours, E", "ours, F"]
+    ours = [f"{spread.mean:+.1f}".replace("-", "−") for spread in (lora.E, lora.F)]
+    assert section.rows == [["150 LoRA", "76.1", "–", *ours], ["HFT", "−2.5", "41", "–", "–"]]
+    assert section.text.startswith("Differs: scale.") and section.lines == ["Differs: the items."]
+    assert "Published: Table 1" in page.text
+    (plain,) = published_sections({"note": "nothing is known"}, recipes)
+    assert plain.lines == ["Note: nothing is known."] and published_sections({}, recipes) == []
 
 
 def test_recipes_that_cannot_be_told_apart_share_a_rank(results: Results) -> None:

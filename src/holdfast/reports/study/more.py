@@ -1,4 +1,4 @@
-"""Tables of the results that have no picture of their own: pairs, factors and their interplay, sequences."""
+"""Tables of the results that have no picture of their own: pairs, factors and their interplay, sequences, ranks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from holdfast.results.overview import Aggregate, StudySection, aggregate
 from holdfast.results.points import Results
 from holdfast.results.ranks import in_words
 from holdfast.results.tables import Cell, Column, ResultTable, in_cell
-from holdfast.values import JSON
 
 MOST_RECIPES = 80
 """Recipes up to which every pair is compared for the page alone."""
@@ -65,34 +64,3 @@ def _section(table: ResultTable) -> Section:
 
 def _in_page(cell: Cell, column: Column) -> str:
     return cell if isinstance(cell, str) else in_cell(cell, column, "markdown").replace("-", "−")
-
-
-def published_sections(published: JSON) -> list[Section]:
-    """Published figures as the study file gives them: a table where they are rows, else a list."""
-    if not published:
-        return []
-    lines, tables = [], []
-    for name, value in published.items():
-        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            columns = list(dict.fromkeys(str(key) for row in value for key in row))
-            tables.append(
-                Section(f"Published: {name}", columns=columns, rows=[[_text(r.get(c)) for c in columns] for r in value])
-            )
-        elif isinstance(value, dict) and value and all(isinstance(row, dict) for row in value.values()):
-            columns = list(dict.fromkeys(str(key) for row in value.values() for key in row))
-            rows = [[str(head), *(_text(row.get(column)) for column in columns)] for head, row in value.items()]
-            tables.append(Section(f"Published: {name}", columns=["", *columns], rows=rows))
-        else:
-            lines.append(f"{name}: {_text(value)}")
-    head = [Section("Published", lines=lines)] if lines else []
-    return [*head, *tables]
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, list):
-        return ", ".join(_text(one) for one in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_text(one)}" for key, one in value.items())
-    return str(value).replace("-", "−", 1) if isinstance(value, int | float) else str(value)

@@ -26,7 +26,8 @@ from holdfast.reports.study.figures import (
     study_figures,
 )
 from holdfast.reports.study.inlined import InlinedRuns, inline_runs
-from holdfast.reports.study.more import gathered, more_sections, published_sections, ranks_of
+from holdfast.reports.study.more import gathered, more_sections, ranks_of
+from holdfast.reports.study.published import published_sections
 from holdfast.reports.study.sentences import study_sentences
 from holdfast.reports.study.sweeps import sweep_charts
 from holdfast.reports.study.tables import (
@@ -110,7 +111,11 @@ def write_study_page(
         details=inlined.details,
         left_out=inlined.left_out,
         claims=claim_views(trials),
-        sections=[*more_sections(told), *published_sections(results.published), *_origins(results)],
+        sections=[
+            *more_sections(told),
+            *published_sections(results.published, figures.whole.recipes),
+            *_origins(results),
+        ],
         failed=results.failed,
         failed_rows=[(_levels(point), point.reason or "–", point.key) for point in results.failed[:MOST_FAILED]],
         study=Markup(inert(_data(figures, inlined, out))),
