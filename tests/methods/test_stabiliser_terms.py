@@ -19,10 +19,12 @@ from holdfast.methods.contract import Context, Seen
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.registry import STABILISERS, make_stabiliser
 from holdfast.models.batch import Batch
+from holdfast.speed.sharing.batcher import Batcher
 from holdfast.tasks.drawn import Joined
 from holdfast.training.batches import Stream
 from holdfast.training.loss import answer_logits
 from tests.support.methods import SOURCES, Trained, examples, fresh, run
+from tests.support.questions import questions
 
 from .test_options import another
 
@@ -269,6 +271,34 @@ def test_nrca_compares_confidence_in_front_of_noise(trained: Trained, tiny_llava
     assert result.recipe.wants_pixels == "nrca" and result.losses[0] == run(tiny_llava, LORA, steps=1).losses[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mask_the_target", {}),
+        ("token_masking", {"threshold": 300.0}),
+        ("asft", {}),
+        ("ldifs", {}),
+        ("kgcoop", {}),
+        ("promptsrc", {}),
+        ("psft", {"high": 0.01}),
+    ],
+)
+def test_terms_are_the_same_where_questions_share_a_row(trained: Trained, name: str, options: dict[str, Any]) -> None:
+    asked, terms = questions(pictures=2), []
+    for layout in ("shared", "separate"):
+        case = Case(trained, name, **options)
+        case.batch = Batcher(trained.loaded, layout=layout)(asked)  # type: ignore[arg-type]
+        with torch.no_grad():  # PSFT's centre is where the run stands now: go a little further
+            for tensor in case.recipe.named_trainable().values():
+                tensor.mul_(1.02)
+        terms.append(case.term().item())
+        case.stabiliser.end()
+        with torch.no_grad():
+            for tensor in case.recipe.named_trainable().values():
+                tensor.div_(1.02)
+    assert terms[0] == pytest.approx(terms[1], rel=1e-3) and terms[0] != 0
+
+
 def test_replay_by_weights() -> None:
     parts = Joined((SOURCES[:6], SOURCES[6:], ()))
     mixed = make_stabiliser("replay", {"ratio": 0.5, "weights": (1, 3, 0)}).mix(examples(8), parts, 0)
@@ -290,14 +320,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "null_space": {"threshold": 0.05, "samples": 4},
     "orthogonality": {"strength": 100.0, "form": "directions", "directions": 4},
 }
-DATA = {"replay"}
-"""These act before training, on the data."""
+ELSEWHERE = {"replay", "promptkd"}
+"""One acts before training, on the data; one needs a teacher's run, and its options are tried beside its formula."""
 
 OPTIONS = [
     (name, option)
     for name, kind in STABILISERS.all().items()
     for option in kind.Settings.model_fields
-    if name not in DATA and (name, option) != ("a_gem", "batches")  # test_a_gem_projects... looks at the second batch
+    if name not in ELSEWHERE
+    and (name, option) != ("a_gem", "batches")  # test_a_gem_projects... looks at the second batch
 ]
 OTHER: dict[tuple[str, str], Any] = {
     ("ldifs", "blocks"): [0],

@@ -30,8 +30,8 @@ class Nrca(Stabiliser):
     answer tokens, clean and without gradient, ``I_noisy`` the same in front of ``(x + n) / 2`` with ``n`` normal noise
     of the mean and deviation of the batch's pixels, and ``CE`` the batch's loss without gradient.
 
-    Examples of two answer tokens or less do not count. Costs a forward and backward pass a batch; looks at pixels, so
-    kept features cannot stand in for them.
+    Examples of two answer tokens or less do not count; in shared rows a picture counts once in mean and deviation.
+    Costs a forward and backward pass a batch; looks at pixels, so kept features cannot stand in for them.
     """
 
     card = Card(
