@@ -14,7 +14,8 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Context, Method
 from holdfast.methods.low_rank import LowRank
 from holdfast.methods.peft_bridge import PeftMethod
-from holdfast.methods.registry import METHODS, make_method
+from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS, make_fusion, make_method, make_stabiliser
+from holdfast.registry import Registry
 
 from .test_low_rank import DECAY, LR, data, plain
 
@@ -133,3 +134,25 @@ def test_an_option_changes_something_or_is_refused(name: str, option: str) -> No
     except HoldfastError:
         return
     assert not torch.equal(after, before), f"{option}: {value} does nothing"
+
+
+REGISTRIES: tuple[Registry[Any], ...] = (METHODS, STABILISERS, FUSIONS)
+NUMBERS = [
+    (registry.kind, name, option)
+    for registry in REGISTRIES
+    for name, kind in registry.all().items()
+    for option, field in kind.Settings.model_fields.items()
+    if {int, float} & {field.annotation, *typing.get_args(field.annotation)}
+    and str not in {field.annotation, *typing.get_args(field.annotation)}
+]
+
+
+def test_no_number_is_a_word_a_truth_or_beyond_all_bounds() -> None:
+    """One sentence that names the option, for every option of every method, stabiliser and fusion that is a number."""
+    make = {"method": make_method, "stabiliser": make_stabiliser, "fusion": make_fusion}
+    assert len(NUMBERS) > 150
+    for kind, name, option in NUMBERS:
+        for value in ("two", True, float("nan"), [1]):
+            with pytest.raises(HoldfastError, match=f"option '{option}' is ") as caught:
+                make[kind](name, {option: value})
+            assert len(str(caught.value)) < 500, (name, option)

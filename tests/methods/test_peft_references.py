@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.absent import OUR_OWN, PEFT_ABSENT
+from holdfast.methods.absent import ABSENT, NOT_BUILT, OUR_OWN, PEFT_ABSENT
 from holdfast.methods.contract import Context
 from holdfast.methods.peft_bridge import PeftMethod
-from holdfast.methods.registry import METHODS, make_method
+from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS, make_method
 
 from .test_low_rank import DECAY, LR, data, plain, train
 
@@ -493,6 +493,17 @@ def test_factors_beside_half_precision_weights_are_float32() -> None:
     again.restore(component, artifact)
     again.merge()
     assert {tensor.dtype for tensor in component.model.parameters()} == {torch.bfloat16}
+
+
+def test_nothing_is_absent_twice_or_present_too() -> None:
+    names = [entry.name for entry in (*ABSENT, *NOT_BUILT)]
+    assert len(set(names)) == len(names)
+
+    def bare(name: str) -> str:
+        return name.lower().replace("-", "").replace("_", "").replace(".", "")
+
+    present = {bare(name) for registry in (METHODS, STABILISERS, FUSIONS) for name in registry.names()}
+    assert present & {bare(name) for name in names} == set()
 
 
 def test_every_type_of_peft_is_a_method_or_is_absent_with_a_reason() -> None:
