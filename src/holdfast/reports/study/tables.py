@@ -20,7 +20,7 @@ MOST_PANELS = 24
 
 
 @dataclass(frozen=True)
-class Cell:
+class FigureCell:
     """What stands in a cell, what it is sorted by, and what stands small below it."""
 
     text: str
@@ -38,7 +38,7 @@ class RecipeRow:
     paradigm: str
     href: str
     title: str
-    cells: Sequence[Cell]
+    cells: Sequence[FigureCell]
 
 
 COLUMNS = (
@@ -80,32 +80,32 @@ def _recipe_row(recipe: RecipeFigures, ranks: Mapping[tuple[str, ...], tuple[str
         *(_spread_cell(getattr(recipe, letter), sign=letter != "H") for letter in "EFOH"),
         _arrow(recipe.target_before, recipe.target),
         _arrow(recipe.source_before, recipe.source),
-        Cell(f"{recipe.learned:,.0f}", recipe.learned),
-        Cell(f"{recipe.forgot:,.0f}", recipe.forgot),
-        Cell(f"{len(recipe.runs):,}", len(recipe.runs), seeds),
-        Cell("–" if share is None else percent(share), _LEAST if share is None else share),
-        Cell("–" if recipe.seconds is None else f"{recipe.seconds:,.0f}", recipe.seconds or _LEAST),
+        FigureCell(f"{recipe.learned:,.0f}", recipe.learned),
+        FigureCell(f"{recipe.forgot:,.0f}", recipe.forgot),
+        FigureCell(f"{len(recipe.runs):,}", len(recipe.runs), seeds),
+        FigureCell("–" if share is None else percent(share), _LEAST if share is None else share),
+        FigureCell("–" if recipe.seconds is None else f"{recipe.seconds:,.0f}", recipe.seconds or _LEAST),
     ]
     if ranks:
-        cells.insert(0, Cell(*ranks.get(tuple(recipe.levels.values()), ("–", -_LEAST))))
+        cells.insert(0, FigureCell(*ranks.get(tuple(recipe.levels.values()), ("–", -_LEAST))))
     if memory:
         text = "–" if recipe.memory is None else in_bytes(recipe.memory)
-        cells.append(Cell(text, recipe.memory or _LEAST))
+        cells.append(FigureCell(text, recipe.memory or _LEAST))
     return RecipeRow(recipe.number, recipe.name, recipe.paradigm, _href(recipe), recipe.method, cells)
 
 
-def _arrow(before: float | None, after: float | None) -> Cell:
+def _arrow(before: float | None, after: float | None) -> FigureCell:
     if before is None or after is None:
-        return Cell("–", _LEAST)
-    return Cell(f"{before:.0f}→{after:.0f}", after)
+        return FigureCell("–", _LEAST)
+    return FigureCell(f"{before:.0f}→{after:.0f}", after)
 
 
-def _spread_cell(spread: Spread, *, sign: bool) -> Cell:
+def _spread_cell(spread: Spread, *, sign: bool) -> FigureCell:
     tone = ""
     if sign and spread.mean is not None and spread.interval:
         tone = "up" if spread.interval[0] > 0 else "down" if spread.interval[1] < 0 else ""
     small = between(spread.interval, sign=sign)
-    return Cell(number(spread.mean, sign=sign), _LEAST if spread.mean is None else spread.mean, small, tone)
+    return FigureCell(number(spread.mean, sign=sign), _LEAST if spread.mean is None else spread.mean, small, tone)
 
 
 def _href(recipe: RecipeFigures) -> str:
@@ -193,8 +193,8 @@ class ForestRow:
 
     recipe: RecipeFigures
     href: str
-    E: tuple[Cell, Markup]
-    F: tuple[Cell, Markup]
+    E: tuple[FigureCell, Markup]
+    F: tuple[FigureCell, Markup]
 
 
 def forest_rows(view: View) -> list[ForestRow]:
