@@ -61,6 +61,7 @@ def section(entry: Description) -> Iterator[str]:
         "paper": card.paper + (f", {card.year}" if card.year else ""),
         "official code": card.official_code,
         "merges into the weights": "yes" if card.mergeable else "no",
+        "packed base (load.bits)": entry.beside_packed,
         "extra cost when used": card.extra_inference_cost,
         "checked against": card.checked_against,
         "provided by": str(entry.provider) if entry.provider.package != "holdfast" else card.provided_by,

@@ -90,6 +90,13 @@ def test_methods_that_need_the_weights_are_refused_before_anything_is_loaded(met
     assert "4 bits" in str(refused.value)
 
 
+def test_an_option_may_need_the_weights_where_the_method_does_not() -> None:
+    dora = {"llm": {"method": "lora", "use_dora": True}}
+    Recipe(load_config({"tune": dora, "load": {"bits": 4}}))
+    with pytest.raises(HoldfastError, match="method 'lora' reads the weights of 'llm', which are kept in 8 bits"):
+        Recipe(load_config({"tune": dora, "load": {"bits": 8}}))
+
+
 def test_a_component_that_is_not_packed_takes_any_method_and_any_fusion() -> None:
     fusion = {"method": "wise_ft", "components": ["connector"]}
     Recipe(load_config({"tune": {"connector": "full", **LORA}, "fuse": fusion, "load": {"bits": 4}}))

@@ -103,6 +103,7 @@ def _page(entry: Description) -> None:
         "official code": card.official_code or "",
         "provided by": f"{entry.provider}" + (f", through {card.provided_by}" if card.provided_by == "peft" else ""),
         "merges": "into the plain weights" if card.mergeable else "no",
+        "packed base": entry.beside_packed,
         "at inference": card.extra_inference_cost,
         "checked against": card.checked_against,
         "learning rate": f"{card.default_lr:g} where a recipe gives none" if entry.kind == "method" else "",

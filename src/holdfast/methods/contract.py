@@ -235,6 +235,10 @@ class Method:
         """Peak learning rate where a recipe gives none."""
         return self.card.default_lr
 
+    def packed_bits(self) -> tuple[int, ...]:
+        """:attr:`over_quantised`, as these options have it."""
+        return self.over_quantised
+
     def attach(self, component: Component, context: Context) -> None:
         """Freeze, add modules, choose weights.
 

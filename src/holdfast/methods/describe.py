@@ -38,7 +38,9 @@ class Option:
 
 @dataclass(frozen=True)
 class Description:
-    """One entry. ``text`` is the docstring (formula, costs, where it differs from the paper), ``example`` is YAML."""
+    """One entry. ``text`` is the docstring (formula, costs, where it differs from the paper), ``example`` is YAML,
+    ``bits`` are those of the packed weights that a method works beside.
+    """
 
     kind: Literal["method", "stabiliser", "fusion"]
     card: Card
@@ -46,6 +48,14 @@ class Description:
     text: str
     options: tuple[Option, ...]
     example: str
+    bits: tuple[int, ...] = ()
+
+    @property
+    def beside_packed(self) -> str:
+        """Whether a method goes with ``load.bits``, in words; empty for what is no method."""
+        if self.kind != "method":
+            return ""
+        return f"works beside weights of {' and '.join(map(str, self.bits))} bits" if self.bits else "no"
 
     def to_json(self) -> JSON:
         """Plain values."""
@@ -56,6 +66,7 @@ class Description:
             "text": self.text,
             "options": [asdict(option) for option in self.options],
             "example": self.example,
+            "bits": list(self.bits),
         }
 
 
@@ -98,7 +109,13 @@ def _description(registry: Registry[Any], name: str, kind: Any) -> Description:
     word: Any = registry.kind
     options = tuple(_options(kind.Settings))
     return Description(
-        word, kind.card, registry.provider(name), inspect.cleandoc(kind.__doc__ or ""), options, _example(word, kind)
+        kind=word,
+        card=kind.card,
+        provider=registry.provider(name),
+        text=inspect.cleandoc(kind.__doc__ or ""),
+        options=options,
+        example=_example(word, kind),
+        bits=tuple(getattr(kind, "over_quantised", ())),
     )
 
 

@@ -67,7 +67,7 @@ class Recipe:
         for component, bits in packed.items():
             method = self.methods[component]
             name = method.card.name
-            if component in self.active and bits not in method.over_quantised:
+            if component in self.active and bits not in method.packed_bits():
                 does = "writes" if method.card.paradigm == "selective" else "reads"
                 raise HoldfastError(
                     f"method '{name}' {does} the weights of '{component}', which are kept in {bits} bits",

@@ -80,6 +80,10 @@ class Lora(PeftMethod):
         "init": "init_lora_weights",
     }
 
+    def packed_bits(self) -> tuple[int, ...]:
+        # The length of an output is the norm of a row, which PEFT reads off four bits and not off eight.
+        return (4,) if getattr(self.options, "use_dora", False) else super().packed_bits()
+
     def squares(self) -> list[Tensor]:
         if self.options.use_dora:
             return []  # its lengths change the weight too
