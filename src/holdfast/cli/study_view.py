@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column, Table
+from rich.table import Column
 
 from holdfast.cli.terminal import console
 from holdfast.events import Event, PointBegun, PointEnded, PointMoved, StudyMoved
@@ -128,19 +128,22 @@ def show_status(found: Status) -> None:
 
 
 def show_library(rows: Sequence[Shipped]) -> None:
-    """Name, points by scale, title."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("study", no_wrap=True)
-    table.add_column("points", no_wrap=True)
-    table.add_column("what it asks")
+    """Name, title, and points by scale."""
     studies: dict[str, list[Shipped]] = {}
     for row in rows:
         studies.setdefault(row.name, []).append(row)
+    width = max(map(len, studies))
     for name, scales in studies.items():
         counts = ", ".join(f"{row.scale} {len(row.study.cells)}".strip() for row in scales)
-        table.add_row(name, counts, escape(scales[0].study.title))
-    console.print(table)
+        console.print(f"[bold]{name:<{width}}[/]  {escape(scales[0].study.title)}", soft_wrap=True)
+        console.print(f"[dim]{'':<{width}}  points: {counts}{_and_more(scales[0])}[/]", soft_wrap=True)
     console.print("[dim]holdfast study run STUDY --scale SCALE; --dry-run says first what that takes.[/]")
+
+
+def _and_more(row: Shipped) -> str:
+    """For studies with an axis of everything registered, which a list does not import."""
+    every = [level for axis in row.study.axes.values() for level in axis.levels if level.startswith("every ")]
+    return f" for {every[0]}" if every else ""
 
 
 def duration(seconds: float) -> str:

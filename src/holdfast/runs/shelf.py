@@ -71,7 +71,7 @@ class KeepingShelf(Shelf):
 
     def tasks(self, config: RunConfig, base: Path, listen: Listener) -> Tasks:
         """The kept tasks, where they are these; files are read once a process."""
-        parts = config.model_dump_json(include={"target", "mix", "sources", "seed", "skip_bad", "evaluate"})
+        parts = config.model_dump_json(exclude={"model", "tune", "fuse", "train", "speed", "load", "name"})
         wanted = f"{base.resolve()} {parts}"
         if wanted not in self._tasks:
             self._tasks = {wanted: super().tasks(config, base, listen)}

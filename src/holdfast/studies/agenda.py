@@ -110,6 +110,13 @@ class Planner:
         self._checked: dict[str, tuple[str, JSON]] = {}
         self._data: dict[str, str] = {}
         self._lots: dict[str, int] = {}
+        self._rated = False
+        if "model" in study.common and study.common["model"] is None:
+            raise HoldfastError(
+                f"the scale '{study.scale}' has no model of its own",
+                file=study.source.file,
+                remedy="give one with --set model=FOLDER",
+            )
 
     def agenda(self, measured: Measured) -> Agenda:
         """What there is to do, as far as it can be known.
@@ -124,6 +131,7 @@ class Planner:
         chosen: list[dict[tuple[str, ...], str | None]] = []
         for choice in self.study.choices:
             chosen.append(self._choose(choice, chosen, measured, found))
+        self._check_rates()
         for cell in self.study.cells:
             patches = self._chosen_patches(cell, chosen)
             if isinstance(patches, str):
@@ -195,15 +203,25 @@ class Planner:
             part = {"method": part} if isinstance(part, str) else part
             if part.get("method", "frozen") != "frozen" and part.get("lr") is None:
                 patch[component] = {**part, "lr": rate}
-        if not patch:
-            error = HoldfastError(
-                f"a rate is to be chosen for {cell.title}, and every component that is tuned has its own",
-                key="select",
-                remedy="take lr out of the levels it is chosen for",
-            )
-            error.file, error.line = str(self.study.source.file), self.study.source.line("select")
-            raise error
+        self._rated = self._rated or bool(patch)
         return merged(raw, {"tune": patch})
+
+    def _check_rates(self) -> None:
+        """A study that chooses a rate must have a component to give it to; here and there one may have its own.
+
+        Raises:
+            HoldfastError: Every component that is tuned names its own rate.
+        """
+        if self._rated or not any(choice.axis.name == "lr" for choice in self.study.choices):
+            return
+        if any("lr" not in patch for choice in self.study.choices for patch in choice.axis.levels.values()):
+            return
+        error = HoldfastError(
+            "a rate is to be chosen, and every component that is tuned has its own",
+            remedy="take lr out of the levels it is chosen for",
+        )
+        error.file, error.line = str(self.study.source.file), self.study.source.line("select", "lr")
+        raise error
 
     def _key(self, config: JSON) -> str:
         """Sixteen digits for all that decides a result: not names and speed, but what data files hold."""
@@ -330,7 +348,7 @@ def _best(choice: Choice, figures: Mapping[str, JSON | str | None]) -> str | Non
 
 def _specs(config: JSON) -> list[JSON]:
     found = [config["target"]] if config.get("target") else []
-    return [*found, *config.get("sources", [])]
+    return [*found, *config.get("sources", []), *config.get("mix", [])]
 
 
 def _canonical(value: Any) -> str:

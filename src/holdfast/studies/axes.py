@@ -7,25 +7,12 @@ from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.studies.grid import Axis, level_name
-from holdfast.studies.merging import NAMED, at_path, paths_of
+from holdfast.studies.merging import BY, NAMED, at_path, set_by
 from holdfast.values import JSON
 
 SECTIONS = (
-    *(
-        "model",
-        "trust_remote_code",
-        "tune",
-        "keep",
-        "fuse",
-        "target",
-        "sources",
-        "mix",
-        "train",
-        "evaluate",
-        "speed",
-        "load",
-    ),
-    *("seed", "skip_bad", "name"),
+    *("model", "trust_remote_code", "tune", "keep", "fuse", "target", "sources", "train", "evaluate", "speed", "load"),
+    *("mix", "seed", "skip_bad", "name"),
 )
 """The sections of a run configuration; ``tests/studies`` holds them against the schema, which is slow to import."""
 
@@ -58,13 +45,8 @@ def make_axis(name: str, written: Any, key: str, *, settable: bool = False) -> A
         if level in levels:
             raise HoldfastError(f"axis '{name}' has the level '{level}' twice", key=key, remedy="drop one")
         if isinstance(value, dict) or value is None:
-            unknown = next((part for part in value or {} if part not in SECTIONS), None)
-            if unknown is not None:
-                raise HoldfastError(
-                    f"unknown key '{unknown}' in level '{level}' of axis '{name}'",
-                    key=f"{key}.{level}.{unknown}",
-                    remedy=nearest(str(unknown), SECTIONS),
-                )
+            for place, patch in _patches(name, level, value or {}, f"{key}.{level}"):
+                _check_sections(name, level, patch, place)
             levels[level] = dict(value or {})
         elif not setting:
             raise HoldfastError(
@@ -77,6 +59,37 @@ def make_axis(name: str, written: Any, key: str, *, settable: bool = False) -> A
     return Axis(name, levels, setting)
 
 
+def _patches(name: str, level: str, value: JSON, key: str) -> list[tuple[str, JSON]]:
+    """The patches of a level with their places: its own, and those for levels of other axes."""
+    found = [(key, {part: inner for part, inner in value.items() if part != BY})]
+    tables = value.get(BY, {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise HoldfastError(
+            f"'by' in level '{level}' of axis '{name}' is no table",
+            key=f"{key}.{BY}",
+            remedy="write by: {method: {lora: {tune: ...}}}",
+        )
+    for axis, table in tables.items():
+        for other, patch in table.items():
+            if not isinstance(patch, dict):
+                remedy = "write the settings, or {} for none"
+                raise HoldfastError(f"'{other}' below 'by' is no patch", key=f"{key}.{BY}.{axis}", remedy=remedy)
+            found.append((f"{key}.{BY}.{axis}.{other}", patch))
+        # YAML reads on, off and numbers as what they are; levels have names.
+        tables[axis] = {level_name(other): patch for other, patch in table.items()}
+    return found
+
+
+def _check_sections(name: str, level: str, patch: JSON, key: str) -> None:
+    for part in patch:
+        if part not in SECTIONS:
+            raise HoldfastError(
+                f"unknown key '{part}' in level '{level}' of axis '{name}'",
+                key=f"{key}.{part}",
+                remedy=nearest(str(part), (*SECTIONS, BY)),
+            )
+
+
 def check_apart(axes: Mapping[str, Axis]) -> None:
     """Two axes that set the same setting contradict each other: the later one would win in silence.
 
@@ -84,7 +97,7 @@ def check_apart(axes: Mapping[str, Axis]) -> None:
         HoldfastError: There are two such axes, or one replaces the component of which an earlier one sets an option.
     """
     ordered = sorted(axes.values(), key=lambda axis: axis.setting)  # as they are put onto each other
-    sets = [(axis.name, {path for patch in axis.levels.values() for path in paths_of(patch)}) for axis in ordered]
+    sets = [(axis.name, {path for patch in axis.levels.values() for path in set_by(patch)}) for axis in ordered]
     for place, (first, earlier) in enumerate(sets):
         for second, later in sets[place + 1 :]:
             for path in sorted(earlier):

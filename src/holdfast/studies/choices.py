@@ -72,11 +72,11 @@ def read_choices(select: JSON, axes: Mapping[str, Axis]) -> list[Choice]:
                 raise HoldfastError(
                     f"axis '{name}' stands in per and in with", key=f"{key}.with", remedy="take it out of one"
                 )
-            if level not in axes[name].levels:
+            if level not in axes[name].known:
                 raise HoldfastError(
                     f"axis '{name}' has no level '{level}'",
                     key=f"{key}.with.{name}",
-                    remedy=nearest(level, axes[name].levels),
+                    remedy=nearest(level, axes[name].known),
                 )
         rule = row.get("rule", "validation_loss")
         if rule not in RULES:

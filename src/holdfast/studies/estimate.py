@@ -190,7 +190,7 @@ def _sizes(study: StudyFile, config: RunConfig, known: dict[str, tuple[int, int]
     """Training examples of the target, and test items of target and sources."""
     from holdfast.runs.reading import read_tasks
 
-    text = config.model_dump_json(include={"target", "sources", "seed", "skip_bad", "evaluate"})
+    text = config.model_dump_json(include={"target", "sources", "mix", "seed", "skip_bad", "evaluate"})
     if text not in known:
         tasks = read_tasks(config, study.base)
         train = 0 if tasks.target is None else len(tasks.target.train)

@@ -19,11 +19,18 @@ class Axis:
         name: In tables; the path of a setting where its levels are plain values.
         levels: Name of a level -> the patch of the run configuration that it stands for.
         setting: Whether the axis is named by the path of a setting, so that any value means something.
+        spare: Levels that the file has and that an override left out; candidates of a choice may still stand on them.
     """
 
     name: str
     levels: Mapping[str, JSON]
     setting: bool = False
+    spare: Mapping[str, JSON] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict[str, JSON]:
+        """Its levels and those that were left out."""
+        return {**self.spare, **self.levels}
 
 
 @dataclass(frozen=True)

@@ -46,3 +46,29 @@ def paths_of(patch: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[
             yield from paths_of(value, (*above, str(key)))
         else:
             yield (*above, str(key))
+
+
+BY = "by"
+"""Key of a level that says something else for each level of another axis: ``by: {method: {lora: {...}}}``."""
+
+
+def set_by(level: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Every setting that a level sets, whichever other level it stands beside."""
+    yield from paths_of({key: value for key, value in level.items() if key != BY})
+    for table in level.get(BY, {}).values():
+        for patch in table.values():
+            yield from paths_of(patch)
+
+
+def beside(level: Mapping[str, Any], others: Mapping[str, str]) -> JSON:
+    """The patch that a level stands for beside the levels of other axes.
+
+    Raises:
+        KeyError: It says nothing for one of them; the argument is the other axis and its level.
+    """
+    result: JSON = {key: value for key, value in level.items() if key != BY}
+    for axis, table in level.get(BY, {}).items():
+        if others.get(axis) not in table:
+            raise KeyError(axis, others.get(axis))
+        result = merged(result, table[others[axis]])
+    return result

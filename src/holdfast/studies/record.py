@@ -40,6 +40,7 @@ def write_study(folder: Path, study: StudyFile, agenda: Agenda) -> None:
             "groups": study.groups,
             "published": study.published,
             "origins": study.origins,
+            "groups": study.groups,
             "selected": agenda.selected,
             "digest": study.digest,
         }

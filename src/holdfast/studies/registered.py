@@ -12,7 +12,10 @@ KINDS = ("method", "stabiliser", "fusion")
 
 
 def is_every(written: Any) -> bool:
-    """Whether the levels of an axis are to be found: ``{every: method, except: [frozen], options: {lora: {r: 8}}}``."""
+    """Whether the levels of an axis are to be found: ``{every: method, except: [frozen], options: {lora: {r: 8}}}``.
+
+    ``also`` adds named levels in front, such as none at all.
+    """
     return isinstance(written, Mapping) and "every" in written
 
 
@@ -28,14 +31,15 @@ def every_level(written: Mapping[str, Any], key: str, *, expand: bool) -> JSON:
         HoldfastError: An unknown key, kind or name.
     """
     for name in written:
-        if name not in ("every", "except", "options"):
-            remedy = nearest(str(name), ("every", "except", "options"))
+        if name not in ("every", "also", "except", "options"):
+            remedy = nearest(str(name), ("every", "also", "except", "options"))
             raise HoldfastError(f"unknown key '{name}'", key=f"{key}.{name}", remedy=remedy)
     kind = str(written["every"])
     if kind not in KINDS:
         raise HoldfastError(f"nothing registered is called '{kind}'", key=f"{key}.every", remedy=nearest(kind, KINDS))
+    levels: JSON = dict(written.get("also") or {})
     if not expand:
-        return {f"every {kind}": {}}
+        return levels | {f"every {kind}": {}}
     from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS
 
     names = {"method": METHODS, "stabiliser": STABILISERS, "fusion": FUSIONS}[kind].names()  # type: ignore[attr-defined]
@@ -46,7 +50,6 @@ def every_level(written: Mapping[str, Any], key: str, *, expand: bool) -> JSON:
             raise HoldfastError(
                 f"there is no {kind} '{unknown}'", key=f"{key}.{place}.{unknown}", remedy=nearest(unknown, names)
             )
-    levels: JSON = {}
     for name in names:
         if name in left_out:
             continue

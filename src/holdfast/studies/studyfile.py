@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from holdfast.errors import HoldfastError, nearest, within
 from holdfast.studies.axes import SECTIONS, check_apart, make_axis
 from holdfast.studies.choices import Choice, read_choices
 from holdfast.studies.grid import Axis, Combination, level_name, make_cells
-from holdfast.studies.merging import merged, paths_of
+from holdfast.studies.merging import at_path, beside, merged, paths_of, set_by
 from holdfast.studies.registered import every_level, is_every
 from holdfast.values import JSON
 
@@ -44,6 +44,7 @@ class StudyFile:
         groups: Axis -> name -> levels, for claims that speak of ``seen`` and ``unseen`` targets.
         published: Published figures.
         origins: Where settings come from, in words.
+        groups: Axis -> name of a group -> its levels, such as the targets that are seen.
         scale: Its name; empty where the file has one scale.
         digest: Stands for file, scale and overrides.
         source: Finds lines.
@@ -62,6 +63,7 @@ class StudyFile:
     groups: JSON
     published: JSON
     origins: JSON
+    groups: Mapping[str, Mapping[str, Sequence[str]]]
     scale: str
     digest: str
     source: SourceText = field(repr=False, compare=False)
@@ -78,10 +80,18 @@ class StudyFile:
 
     def patch(self, axis: str, level: str, cell: Combination) -> JSON:
         """What a level stands for; nothing where a cell that was written out says it itself."""
-        known = self.axes[axis].levels
+        known = self.axes[axis].known
         if level not in known and cell.own:
             return {}
-        return known[level]
+        try:
+            return beside(known[level], cell.levels)
+        except KeyError as error:
+            other, named = error.args
+            problem = f"level '{level}' of axis '{axis}' says nothing beside '{named}' of axis '{other}'"
+            remedy = "add it below 'by', {} for nothing, or exclude the combination"
+            found = HoldfastError(problem, file=self.source.file, remedy=remedy)
+            found.line = self.source.line("axes", axis, level)
+            raise found from None
 
 
 class SourceText:
@@ -164,7 +174,7 @@ def read_study_file(
     if not isinstance(raw, dict):
         raise HoldfastError("the study is not a mapping of keys", file=file, remedy="write key: value lines")
     raw = {str(key): value for key, value in raw.items()}
-    name, prefix = _scale(raw, scale, SourceText(file, text))
+    name, prefix, more = _scale(raw, scale, SourceText(file, text))
     source = SourceText(file, text, prefix)
     with source.locating():
         _check_twice(text)
@@ -172,18 +182,18 @@ def read_study_file(
         for axis, written in _mapping(raw, "axes").items():
             if is_every(written):
                 raw["axes"][axis] = every_level(written, f"axes.{axis}", expand=expand)
-        for part in overrides:
-            if part.startswith("axes."):
-                _override_axis(raw, part)
         shared = merged(_mapping(raw, "common"), common or {})
         axes = _axes(raw)
+        for part in overrides:
+            if part.startswith("axes."):
+                _override_axis(axes, part)
         shared = _overridden(shared, [part for part in overrides if not part.startswith("axes.")], axes)
         zipped, exclude, own = (_list(raw, key) for key in ("zip", "exclude", "points"))
         of, origins = _recipes(raw, axes)
         cells = make_cells(axes, zipped=zipped, exclude=exclude, own=own)
         check_apart(axes)
         choices = read_choices(_mapping(raw, "select"), axes)
-        digest = hashlib.sha256("\0".join((text, name, *overrides, repr(common))).encode()).hexdigest()
+        digest = hashlib.sha256("\0".join((text, more, name, *overrides, repr(common))).encode()).hexdigest()
         return StudyFile(
             title=str(raw.get("title", file.stem)),
             about=" ".join(str(raw.get("about", "")).split()),
@@ -198,6 +208,7 @@ def read_study_file(
             groups=_groups(raw, axes, fewer=any(part.startswith("axes.") for part in overrides)),
             published=_mapping(raw, "published"),
             origins=_mapping(raw, "origins") | origins,
+            groups=_groups(raw, axes),
             scale=name,
             digest=digest,
             source=source,
@@ -211,14 +222,14 @@ def scales_of(file: Path) -> dict[str, str]:
     return {str(name): str((part or {}).get("about", "")) for name, part in (scales or {}).items()}
 
 
-def _scale(raw: JSON, wanted: str | None, source: SourceText) -> tuple[str, tuple[str, ...]]:
-    """Put what a scale says onto what all say; its name and its place in the file."""
+def _scale(raw: JSON, wanted: str | None, source: SourceText) -> tuple[str, tuple[str, ...], str]:
+    """Put what a scale says onto what all say; its name, its place in the file, and the text of what it is like."""
     scales = raw.pop("scales", None)
     with source.locating():
         if scales is None:
             if wanted is not None:
                 raise HoldfastError(f"the study has no scales, so none is '{wanted}'", remedy="leave --scale out")
-            return "", ()
+            return "", (), ""
         if not isinstance(scales, dict) or not scales or not all(isinstance(part, dict) for part in scales.values()):
             raise HoldfastError(
                 "'scales' is not a mapping of scales", key="scales", remedy="write scales: {pocket: ...}"
@@ -226,13 +237,24 @@ def _scale(raw: JSON, wanted: str | None, source: SourceText) -> tuple[str, tupl
         name = wanted if wanted is not None else next(iter(scales))
         if name not in scales:
             raise HoldfastError(f"the study has no scale '{name}'", remedy=nearest(name, map(str, scales)))
-        for key, value in scales[name].items():
-            if key in ("common", "axes", "published", "origins", "select") and isinstance(value, dict):
-                join = merged if key == "common" else _replaced
-                raw[key] = join(raw.get(key) or {}, value)
-            else:
-                raw[key] = value
-    return name, ("scales", name)
+        own = dict(scales[name])
+        own.pop("about", None)
+        text = ""
+        like = own.pop("like", None)
+        if like is not None:
+            text, shared = read_document(source.file.parent / "scales" / f"{like}.yaml", what="what a scale is like")
+            _put(raw, shared if isinstance(shared, dict) else {})
+        _put(raw, own)
+    return name, ("scales", name), text
+
+
+def _put(raw: JSON, part: Mapping[str, Any]) -> None:
+    for key, value in part.items():
+        if key in ("common", "axes", "published", "origins", "select", "groups") and isinstance(value, dict):
+            join = merged if key == "common" else _replaced
+            raw[key] = join(raw.get(key) or {}, value)
+        else:
+            raw[key] = value
 
 
 def _replaced(below: Mapping[str, Any], above: Mapping[str, Any]) -> JSON:
@@ -320,7 +342,7 @@ def _overridden(common: JSON, overrides: Sequence[str], axes: Mapping[str, Axis]
             raise HoldfastError(f"--set {part}: unknown key '{path[0]}'", remedy=nearest(path[0], (*SECTIONS, "axes")))
         for axis in axes.values():
             for patch in axis.levels.values():
-                if any(found[: len(path)] == path for found in paths_of(patch)):
+                if any(found[: len(path)] == path for found in set_by(patch)):
                     raise HoldfastError(
                         f"--set {part} would be undone by axis '{axis.name}'",
                         remedy=f"choose its levels with --set axes.{axis.name}=[...]",
@@ -329,35 +351,47 @@ def _overridden(common: JSON, overrides: Sequence[str], axes: Mapping[str, Axis]
     return common
 
 
-def _override_axis(raw: JSON, override: str) -> None:
+def _override_axis(axes: dict[str, Axis], override: str) -> None:
     """Fewer levels of an axis by name, or other values of one that is a setting."""
     import yaml
 
     key, equals, text = override.partition("=")
     name = key.removeprefix("axes.").strip()
-    axes = raw.get("axes")
-    if not isinstance(axes, dict) or name not in axes:
-        known = list(map(str, axes)) if isinstance(axes, dict) else []
-        raise HoldfastError(f"--set {override}: there is no axis '{name}'", remedy=nearest(name, known))
+    if name not in axes:
+        raise HoldfastError(f"--set {override}: there is no axis '{name}'", remedy=nearest(name, axes))
     try:
         wanted = yaml.safe_load(text) if equals else None
     except yaml.YAMLError as error:
         raise HoldfastError(f"--set {override}: the value is not YAML", remedy="write [one, other]") from error
     wanted = wanted if isinstance(wanted, list) else [wanted]
-    if not wanted or None in wanted:
+    if not wanted or any(value is None or isinstance(value, list | dict) for value in wanted):
         raise HoldfastError(f"--set {override}: axis '{name}' needs a level", remedy="write [one, other]")
-    levels = axes[name]
-    if isinstance(levels, dict):
-        by_name = {level_name(level): value for level, value in levels.items()}
-        for level in wanted:
-            if level_name(level) not in by_name:
-                raise HoldfastError(
-                    f"--set {override}: axis '{name}' has no level '{level_name(level)}'",
-                    remedy=nearest(level_name(level), by_name),
-                )
-        raw["axes"] = {**axes, name: {level_name(level): by_name[level_name(level)] for level in wanted}}
-    else:
-        raw["axes"] = {**axes, name: wanted}
+    axis = axes[name]
+    levels: dict[str, JSON] = {}
+    for value in wanted:
+        level = level_name(value)
+        if level not in axis.levels and not axis.setting:
+            raise HoldfastError(
+                f"--set {override}: axis '{name}' has no level '{level}'", remedy=nearest(level, axis.levels)
+            )
+        levels[level] = axis.levels[level] if level in axis.levels else at_path(name.split("."), value)
+    axes[name] = replace(axis, levels=levels, spare=axis.levels)
+
+
+def _groups(raw: JSON, axes: Mapping[str, Axis]) -> dict[str, dict[str, list[str]]]:
+    """Groups of levels; those that an override or a scale took away are left out."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for axis, named in _mapping(raw, "groups").items():
+        if not isinstance(named, dict) or not all(isinstance(levels, list) for levels in named.values()):
+            remedy = "write groups: {target: {seen: [...], unseen: [...]}}"
+            raise HoldfastError(f"the groups of '{axis}' are no lists of levels", key=f"groups.{axis}", remedy=remedy)
+        known = axes[axis].levels if axis in axes else {}
+        kept = {
+            str(name): [level_name(level) for level in levels if level_name(level) in known]
+            for name, levels in named.items()
+        }
+        found[axis] = {name: levels for name, levels in kept.items() if levels}
+    return found
 
 
 def _recipes(raw: JSON, axes: dict[str, Axis]) -> tuple[dict[str, str], JSON]:

@@ -60,6 +60,7 @@ class Eva(LowRank):
             raise HoldfastError(
                 "method 'eva' gives ranks to layers by what reaches them, so it cannot be planned from shapes",
                 remedy="the ledger of holdfast tune counts it before step 1; rho: 1 gives every layer the same rank",
+                kind="unplanned",
             )
         self.ranks = {}
         super().sketch(component, generator)

@@ -102,6 +102,7 @@ class Sparse(Method):
             raise HoldfastError(
                 f"method '{self.card.name}' chooses how many entries train by looking at data, so it cannot be planned",
                 remedy="plan with a number, such as ratio: 0.05",
+                kind="unplanned",
             )
         if ratio is not None:
             self.ratio = ratio
