@@ -37,7 +37,6 @@ def write_study(folder: Path, study: StudyFile, agenda: Agenda) -> None:
             "axes": _axes(study),
             "points": [_row(point) for point in agenda.points],
             "claims": list(study.claims),
-            "groups": study.groups,
             "published": study.published,
             "origins": study.origins,
             "groups": study.groups,

@@ -44,7 +44,6 @@ class StudyFile:
         groups: Axis -> name -> levels, for claims that speak of ``seen`` and ``unseen`` targets.
         published: Published figures.
         origins: Where settings come from, in words.
-        groups: Axis -> name of a group -> its levels, such as the targets that are seen.
         scale: Its name; empty where the file has one scale.
         digest: Stands for file, scale and overrides.
         source: Finds lines.
@@ -63,7 +62,6 @@ class StudyFile:
     groups: JSON
     published: JSON
     origins: JSON
-    groups: Mapping[str, Mapping[str, Sequence[str]]]
     scale: str
     digest: str
     source: SourceText = field(repr=False, compare=False)
@@ -205,10 +203,9 @@ def read_study_file(
             named="recipes" in raw,
             of=of,
             claims=_claims(raw),
-            groups=_groups(raw, axes, fewer=any(part.startswith("axes.") for part in overrides)),
+            groups=_groups(raw, axes, fewer=bool(name) or any(part.startswith("axes.") for part in overrides)),
             published=_mapping(raw, "published"),
             origins=_mapping(raw, "origins") | origins,
-            groups=_groups(raw, axes),
             scale=name,
             digest=digest,
             source=source,
@@ -308,9 +305,11 @@ def _claims(raw: JSON) -> list[str]:
 
 
 def _groups(raw: JSON, axes: Mapping[str, Axis], *, fewer: bool) -> JSON:
-    """Groups of the levels of an axis, every level by its name; ``fewer``: levels may have been left out."""
+    """Groups of the levels of an axis, by name; ``fewer``: an override or a scale may have left levels out."""
     found: JSON = {}
     for name, groups in _mapping(raw, "groups").items():
+        if name not in axes and fewer:
+            continue
         if name not in axes:
             raise HoldfastError(f"there is no axis '{name}'", key=f"groups.{name}", remedy=nearest(name, axes))
         if not isinstance(groups, dict) or not all(isinstance(levels, list) for levels in groups.values()):
@@ -376,22 +375,6 @@ def _override_axis(axes: dict[str, Axis], override: str) -> None:
             )
         levels[level] = axis.levels[level] if level in axis.levels else at_path(name.split("."), value)
     axes[name] = replace(axis, levels=levels, spare=axis.levels)
-
-
-def _groups(raw: JSON, axes: Mapping[str, Axis]) -> dict[str, dict[str, list[str]]]:
-    """Groups of levels; those that an override or a scale took away are left out."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for axis, named in _mapping(raw, "groups").items():
-        if not isinstance(named, dict) or not all(isinstance(levels, list) for levels in named.values()):
-            remedy = "write groups: {target: {seen: [...], unseen: [...]}}"
-            raise HoldfastError(f"the groups of '{axis}' are no lists of levels", key=f"groups.{axis}", remedy=remedy)
-        known = axes[axis].levels if axis in axes else {}
-        kept = {
-            str(name): [level_name(level) for level in levels if level_name(level) in known]
-            for name, levels in named.items()
-        }
-        found[axis] = {name: levels for name, levels in kept.items() if levels}
-    return found
 
 
 def _recipes(raw: JSON, axes: dict[str, Axis]) -> tuple[dict[str, str], JSON]:
