@@ -85,6 +85,22 @@ def test_one_seed_says_that_it_is_one() -> None:
     )
 
 
+def test_means_of_other_targets_are_not_set_beside_each_other_in_silence() -> None:
+    effects = {name: {**after, "tissue": 0.1} for name, after in EFFECTS.items()}
+    results, changes, _ = draw(effects=effects, targets=("digits", "tissue"), items=30)
+    told = "Recipes have finished on different levels of target so far"
+    assert told not in " ".join(sections(aggregate(results, changes))[0].sentences)
+    points = tuple(p for p in results.points if (p.levels["method"], p.levels["target"]) != ("good", "tissue"))
+    whole = aggregate(replace(results, points=points), changes)
+    assert told in " ".join(sections(whole)[0].sentences)
+    good = whole.measures["E"].contrast({0: 1.0, 1: -1.0})
+    scores = {
+        name: [p.scores["E"] for p in points if p.levels["method"] == name and p.levels["target"] == "digits"]
+        for name in ("good", "bad")
+    }
+    assert good is not None and good.value == pytest.approx(np.mean(scores["good"]) - np.mean(scores["bad"]))
+
+
 def test_a_curve_follows_the_numbers_of_its_axis() -> None:
     effects = {
         f"lora/{steps}": {"digits": 0.2 + 0.2 * n, "color": 0.9 - 0.2 * n, "count": 0.9}

@@ -178,6 +178,13 @@ def _caveats(whole: Aggregate) -> list[str]:
         lines.append("Where predictions are gone the intervals carry seeds only.")
     if bases["nothing"]:
         lines.append("Where there is one seed and no predictions, no interval can be had.")
+    tried = {frozenset(levels_on(p, whole.results.conditions) for p in points) for points in whole.runs.values()}
+    if len(tried) > 1:
+        shown = " and ".join(whole.results.conditions)
+        lines.append(
+            f"Recipes have finished on different levels of {shown} so far: their means are not of the same tasks; "
+            "pairs, ranks, factors and claims compare only what both sides have."
+        )
     early = sum(bool(point.scores.get("still_learning")) for point in whole.results.finished)
     if early:
         lines.append(f"{early} of {len(whole.results.finished)} trainings ended while the loss still fell.")
