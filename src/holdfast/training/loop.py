@@ -104,6 +104,7 @@ class Trainer:
         # The library keeps the first precision of a process for good, and a tracker or an earlier run may have set it.
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=_precision(train), cpu=loaded.device.type == "cpu")
+        self.own_forward = "forward" in vars(loaded.model)
         # Precision alone: this process's gradients are added to the others' in _step.
         self.model = self.accelerator.prepare_model(loaded.model, evaluation_mode=True)
         self.image = image_tokens(loaded, examples) if self.ranks.world > 1 else 0.0
@@ -128,8 +129,11 @@ class Trainer:
                 self.listen(Engaged(self.report))
                 return self._fit()
         finally:
-            # Under mixed precision the library replaces the model's forward; evaluation wants the model's own.
+            # Under mixed precision the library replaces the model's forward, and puts it back as the model's own
+            # attribute, where it was its class's.
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            if not self.own_forward:
+                vars(self.loaded.model).pop("forward", None)
 
     def _fit(self) -> Outcome:
         progress = None
