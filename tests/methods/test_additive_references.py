@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from holdfast.methods.contract import Context
+from holdfast.methods.registry import make_method
 from holdfast.models.loading import Loaded
 from tests.support.closeness import assert_near
-from tests.support.methods import fresh, logits
-from tests.support.reference import by_hand, plain_run, start_of
+from tests.support.methods import examples, fresh, logits
+from tests.support.reference import by_hand, by_steps, plain_run, start_of
 
 LAYER = "model.language_model.layers"
 
@@ -228,20 +230,28 @@ def test_the_ladder_is_a_thin_llm_beside_the_llm(tiny_llava: Path) -> None:
                 share = (own["gates"][number] / 0.5).sigmoid()
                 below = seen[index] @ own[f"down.{number}.weight"].T + own[f"down.{number}.bias"]
                 s = thin(share * s + (1 - share) * below, number)
-            return args[0] + s @ own["up.weight"].T + own["up.bias"]
+            return args[0] + norm(s, own["norm.weight"]) @ own["up.weight"].T + own["up.bias"]
 
         model.get_decoder().norm.register_forward_pre_hook(leave)
 
-    # The first steps move the way up, and with it in motion everything below it.
-    expected, trained = by_hand(tiny_llava, start, wire, steps=4)
+    # From an open way up: from a closed one the first gradients below it are rounding, which Adam makes large.
+    start["up.weight"] = torch.randn(32, 8, generator=torch.Generator().manual_seed(1)) * 0.1
+    expected, trained = by_hand(tiny_llava, start, wire)
     assert not torch.equal(trained["gates"], start["gates"])
-    assert_near(plain_run(tiny_llava, tune, steps=4).logits, expected, 1e-3)
+    loaded = fresh(tiny_llava)
+    method = make_method("ladder", {"reduction": 4, "layers": [0, 2], "temperature": 0.5})
+    loaded.model.requires_grad_(False)
+    method.attach(loaded.anatomy.llm, Context(torch.Generator()))
+    method.load(start, {})
+    said = by_steps(loaded, method.named_trainable().values())
+    for name, tensor in method.named_trainable().items():
+        torch.testing.assert_close(tensor.detach(), trained[name].detach(), rtol=1e-3, atol=1e-5)
+    kept = loaded.chat.encode(examples()[:4], with_answers=True)["attention_mask"].bool()
+    assert_near(said[kept], expected[kept])  # what padding sees is nobody's concern, and not written out above
 
 
 def test_loreft_looks_at_the_same_tokens_when_it_is_asked(tiny_llava: Path) -> None:
     """Left-padded questions, as ``generate`` gets them, against each question alone."""
-    from tests.support.methods import examples
-
     trained = plain_run(tiny_llava, {"llm": {"method": "loreft", "lr": 0.3, "positions": "f2+l3"}})
     model, chat = trained.loaded.model, trained.loaded.chat
     long = examples()[0]

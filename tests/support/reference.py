@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ def by_hand(
     *,
     steps: int = STEPS,
     lr: float = LR,
-    penalty: Callable[[], Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Train ``tensors`` by AdamW on the first batches of a run.
 
@@ -48,7 +47,6 @@ def by_hand(
         wire: Builds the formula into a fresh model, in terms of the tensors it is given.
         steps: How many.
         lr: Constant.
-        penalty: A term beside the mean answer loss.
 
     Returns:
         The model's logits afterwards, and the trained tensors.
@@ -57,12 +55,16 @@ def by_hand(
     loaded.model.requires_grad_(False)
     own = {name: tensor.clone().requires_grad_(True) for name, tensor in tensors.items()}
     wire(loaded, own)
-    optimizer = torch.optim.AdamW(list(own.values()), lr=lr, weight_decay=0.0)
+    return by_steps(loaded, own.values(), steps=steps, lr=lr), own
+
+
+def by_steps(loaded: Loaded, tensors: Iterable[Tensor], *, steps: int = STEPS, lr: float = LR) -> Tensor:
+    """AdamW on the first batches of a run; the model's logits afterwards."""
+    optimizer = torch.optim.AdamW(list(tensors), lr=lr, weight_decay=0.0)
     stream = Stream(examples(), 4, 1, 0)
     for step in range(steps):
         loaded.model.train()
-        loss = mean_loss(loaded.model, loaded.chat.encode(next(stream.step(step)), with_answers=True))
-        (loss if penalty is None else loss + penalty()).backward()
+        mean_loss(loaded.model, loaded.chat.encode(next(stream.step(step)), with_answers=True)).backward()
         optimizer.step()
         optimizer.zero_grad()
-    return logits(loaded), own
+    return logits(loaded)

@@ -30,10 +30,16 @@ class LadderOptions(Options):
 
 
 class _Rungs(nn.Module):
-    """Narrower blocks of the llm's own kind, what leads down to each of them, gates, and what leads up at the end."""
+    """Narrower blocks of the llm's own kind, what leads down to each, gates, and a norm and the way up at the end."""
 
     def __init__(
-        self, blocks: dict[str, nn.Module], config: Any, generator: torch.Generator | None, *, width: int
+        self,
+        blocks: dict[str, nn.Module],
+        config: Any,
+        generator: torch.Generator | None,
+        *,
+        norm: nn.Module,
+        width: int,
     ) -> None:
         super().__init__()
         thin = int(config.hidden_size)
@@ -41,6 +47,8 @@ class _Rungs(nn.Module):
         self.down = nn.ModuleList(nn.Linear(width, thin) for _ in blocks)
         self.blocks = nn.ModuleList(type(block)(config, _number(block)) for block in blocks.values())
         self.gates = nn.Parameter(torch.zeros(len(blocks)))
+        kind: Any = type(norm)
+        self.norm = kind(thin)
         self.up = nn.Linear(thin, width)
         with torch.no_grad():
             for parameter in self.parameters():
@@ -52,11 +60,12 @@ class _Rungs(nn.Module):
 
 
 class Ladder(Method):
-    """``s <- mu s + (1 - mu) D_i h_i``, then a thin block, rung by rung; ``U s`` is added before the llm's last norm.
+    """``s <- mu s + (1 - mu) D_i h_i``, then a thin block, rung by rung; ``U norm(s)`` joins the llm's end.
 
-    No gradient passes through the llm's layers on its account. The side network's keys and values live in the same
-    cache as the llm's. The release starts it from pruned weights of the llm, and replaces the llm's output; here it
-    starts at random with ``U = 0`` and is added, so that step 0 is the base.
+    It is added in front of the llm's last norm. No gradient passes through the llm's layers on its account. The side
+    network's keys and values live in the same cache as the llm's. The release starts it from pruned weights of the
+    llm, and replaces the llm's output; here it starts at random with ``U = 0`` and is added, so that step 0 is the
+    base.
     """
 
     card = Card(
@@ -88,10 +97,11 @@ class Ladder(Method):
         self.thin = _thinner(self.config, self.options.reduction)
         norm = [module for module in self.decoder.children() if is_norm(module)]
         device = next(self.decoder.parameters()).device
+        width = int(self.config.hidden_size)
         try:
-            side = _Rungs(self.rungs, self.thin, context.generator, width=int(self.config.hidden_size))
             if not norm:
                 raise ValueError("it has no norm behind its last block")
+            side = _Rungs(self.rungs, self.thin, context.generator, norm=norm[-1], width=width)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError) as error:
             raise HoldfastError(
                 f"method 'ladder' cannot make the blocks of {type(self.decoder).__name__} narrower "
@@ -136,7 +146,7 @@ class Ladder(Method):
                         module.layer_idx = place  # type: ignore[assignment]
             stream = block(stream, **given)
             stream = stream[0] if isinstance(stream, tuple) else stream
-        added: Tensor = self.side.up(stream)
+        added: Tensor = self.side.up(self.side.norm(stream))
         return (args[0] + added.to(args[0].dtype), *args[1:])
 
     def named_trainable(self) -> dict[str, nn.Parameter]:

@@ -84,7 +84,7 @@ class Pfeiffer(Houlsby):
 class ParallelOptions(BottleneckOptions):
     """As released."""
 
-    source: ClassVar[str] = "jxhe/unify-parameter-efficient-finetuning"
+    source: ClassVar[str] = "jxhe/unify-parameter-efficient-tuning"
     bottleneck: int = Field(default=512, gt=0, description="width inside")
     activation: Literal["tanh", "gelu", "relu", "silu"] = Field(default="relu", description="between both matrices")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the adapter's input")
@@ -106,9 +106,9 @@ class Parallel(Bottlenecks):
         paper="arXiv 2110.04366",
         year=2022,
         mergeable=False,
-        official_code="jxhe/unify-parameter-efficient-finetuning",
+        official_code="jxhe/unify-parameter-efficient-tuning",
         extra_inference_cost="two thin matrix products a block",
-        default_lr=2e-4,
+        default_lr=5e-5,
         checked_against="the formula in NumPy, over a whole block",
     )
     Settings = ParallelOptions
