@@ -21,6 +21,7 @@ from holdfast.methods.ledger import content
 from holdfast.methods.registry import METHODS as METHOD_KINDS
 from holdfast.methods.registry import make_method
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
+from holdfast.models.batch import Batch
 from holdfast.training.loss import answer_loss
 from tests.support.families import batch, build
 from tests.support.methods import METHODS, SMALL
@@ -60,10 +61,10 @@ def letters(text: str, **_: Any) -> dict[str, list[int]]:
 letters.decode = lambda ids: " ".join(map(str, ids))  # type: ignore[attr-defined]
 
 
-def mean(model: Any) -> Callable[[dict[str, Tensor]], Tensor]:
+def mean(model: Any) -> Callable[[Batch], Tensor]:
     """The mean answer loss of a batch, as a method may ask for it."""
 
-    def loss(one: dict[str, Tensor]) -> Tensor:
+    def loss(one: Batch) -> Tensor:
         result = answer_loss(model, one)
         return result.total / result.tokens
 
@@ -73,6 +74,7 @@ def mean(model: Any) -> Callable[[dict[str, Tensor]], Tensor]:
 def two_steps(method: Method, model: Any, inputs: dict[str, Tensor]) -> list[str]:
     """AdamW with decay; the names of trainable tensors without a gradient in the first step."""
     optimizer = torch.optim.AdamW(method.parameter_groups(1e-2, 0.1))
+    method.steps = 2
     method.bind(optimizer)
     missing: list[str] = []
     for step in range(2):
@@ -96,8 +98,9 @@ def test_it_attaches_moves_what_it_says_comes_off_and_goes_back_on(method: str, 
 
     made, at = make_method(method, SMALL.get(method, {})), METHOD_KINDS.find(method).card.at
     at = "llm" if method == "bitfit" else at
+    seen = Batch.of(inputs)
     context = Context(
-        torch.Generator().manual_seed(0), lambda count, **_: iter([inputs] * min(count, 4)), mean(model), 1e-2, letters
+        torch.Generator().manual_seed(0), lambda count, **_: iter([seen] * min(count, 4)), mean(model), 1e-2, letters
     )
     try:
         made.attach(anatomy.component(at), context)

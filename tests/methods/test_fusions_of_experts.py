@@ -17,9 +17,10 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Context
 from holdfast.methods.fusion.base import InMemory, pieces
 from holdfast.methods.fusion.threshold import order_statistics
-from holdfast.methods.registry import make_fusion
+from holdfast.methods.registry import FUSIONS, make_fusion
 
 from .test_fusions import BASE, EXPERTS, Arrays, changes, close, flat, run
+from .test_options import another
 
 
 def divided(vector: NDArray[np.float64]) -> Arrays:
@@ -220,3 +221,17 @@ def test_grafting_says_what_it_lacks(tmp_path: Path) -> None:
         fusion.observe_tuned(problem.model, problem.base, list(problem.base), None)
     with pytest.raises(HoldfastError, match="two folders of weights do not have"):
         fusion.fuse(problem.base, problem.tuned, torch.Generator())
+
+
+FUSED = {name: kind for name, kind in FUSIONS.all().items() if not kind.needs_data and name != "fisher"}
+VALUES: dict[tuple[str, str], Any] = {("twin_merging", "weights"): (1.0, 0.0, 0.0), ("cart", "rank"): 0.9}
+
+
+@pytest.mark.parametrize(("name", "option"), [(n, o) for n, kind in FUSED.items() for o in kind.Settings.model_fields])
+def test_every_option_of_a_fusion_acts(name: str, option: str) -> None:
+    experts = EXPERTS if FUSED[name].experts is None else EXPERTS[:1]
+    field = FUSED[name].Settings.model_fields[option]
+    value = VALUES.get((name, option), another(field, field.default))
+    value = field.default / 2 if isinstance(value, float) and value >= 1 else value
+    before, after = run(name, experts), run(name, experts, **{option: value})
+    assert any(not torch.equal(before[n], after[n]) for n in before)
