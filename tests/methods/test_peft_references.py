@@ -15,6 +15,7 @@ from holdfast.methods.absent import ABSENT, NOT_BUILT, OUR_OWN, PEFT_ABSENT
 from holdfast.methods.contract import Context
 from holdfast.methods.peft_bridge import PeftMethod
 from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS, make_method
+from holdfast.methods.reparameterization.peft_low_rank import Lora
 
 from .test_low_rank import DECAY, LR, data, plain, train
 
@@ -50,6 +51,10 @@ def follow(model: torch.nn.Module, method: PeftMethod, own: dict[str, Tensor], c
     np.testing.assert_allclose(train(model, method.parameter_groups(LR, DECAY)), reference, rtol=1e-4)
     x, _ = data()
     torch.testing.assert_close(model(x), answer(x), rtol=1e-3, atol=near)
+    for square, layer in zip(method.squares(), ("first", "second"), strict=False):
+        moved = float(change(weights[f"{layer}.weight"], layer).square().sum())
+        assert float(square) == pytest.approx(moved, rel=1e-2)
+    assert len(method.squares()) == (2 if method.adds or isinstance(method, Lora) else 0)
 
 
 @pytest.mark.parametrize("init", ["normal", "zero"])
