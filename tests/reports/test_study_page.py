@@ -84,6 +84,20 @@ def test_the_page_opens_with_who_learned_most_and_who_kept_it(results: Results, 
     assert text.index(told[0]) < text.index("As a table")
 
 
+def test_a_recipe_with_fewer_targets_is_not_held_against_the_others(results: Results) -> None:
+    points = tuple(
+        replace(point, scores={**point.scores, "E": 99.0, "O": 99.0})
+        if point.scores and (point.levels["method"], point.levels["train.steps"]) == ("ia3", "150")
+        else point
+        for point in results.points
+    )
+    figures = study_figures(replace(results, points=points))
+    told = study_sentences(figures)
+    incomplete = figures.whole.recipes[-1]
+    assert incomplete.missing == 1 and not told[0].startswith(incomplete.name)
+    assert f"because runs on some targets are missing: {incomplete.name}." in " ".join(told)
+
+
 def test_every_figure_stands_in_a_table_too(page: Page) -> None:
     text = page.text
     for word in ("What each recipe did to each task", "Before and after", "Along train.steps", "Stability over seeds"):

@@ -12,7 +12,8 @@ NEARLY = 0.9
 
 def study_sentences(figures: StudyFigures) -> list[str]:
     """The most important first."""
-    placed = figures.whole.placed
+    # A recipe with fewer targets than others is not held against them.
+    placed = tuple(one for one in figures.whole.placed if not one.missing) or figures.whole.placed
     told = [_tried(figures)]
     if placed:
         told = [*_best(placed, figures), *told, _front(placed)]
@@ -90,7 +91,8 @@ def _limits(figures: StudyFigures) -> list[str]:
     leaks = sorted({str(leak["sentence"]) for r in recipes for p in r.runs for leak in p.scores.get("leaks") or ()})
     missing = [recipe.name for recipe in recipes if recipe.missing]
     if missing:
-        told.append(f"Means over fewer targets than the others', because runs are missing: {', '.join(missing[:6])}.")
+        shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+        told.append(f"Not held against the others, because runs on some targets are missing: {shown}.")
     return [*told, *leaks]
 
 
