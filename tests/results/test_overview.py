@@ -85,6 +85,25 @@ def test_one_seed_says_that_it_is_one() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("left", "letter"), [({"sources": {}, "F": None, "O": None}, "E"), ({"E": None, "O": None}, "F"), (None, "O")]
+)
+def test_a_study_without_sources_gains_or_points_is_told_too(left: dict[str, object] | None, letter: str) -> None:
+    results, changes, _ = draw(effects=EFFECTS, items=40, seed_spread=0.05)
+    points = [] if left is None else [replace(p, scores={**p.scores, **left}) for p in results.points]
+    if letter == "F":
+        for point in points:
+            point.scores["left_out"] = {"E": ["digits"], "F": []}
+    whole = aggregate(replace(results, points=tuple(points)), changes)
+    assert whole.ranked_by == letter
+    told = sections(whole)
+    assert all(rendered(table, form) for section in told for table in section.tables for form in FORMATS)
+    if points:
+        assert whole.standings[0].name == "good" and f"difference in {letter}" in [
+            column.name for section in told for table in section.tables for column in table.columns
+        ]
+
+
 def test_means_of_other_targets_are_not_set_beside_each_other_in_silence() -> None:
     effects = {name: {**after, "tissue": 0.1} for name, after in EFFECTS.items()}
     results, changes, _ = draw(effects=effects, targets=("digits", "tissue"), items=30)

@@ -43,7 +43,7 @@ class Standing:
         recipe: Factor -> level.
         name: The levels in one line.
         E, F, O: Means over conditions, seeds and items.
-        rank: The best and the worst place that it may have by O.
+        rank: The best and the worst place that it may have.
         spread: Standard deviations of E and F over seeds.
         seeds: Finished points.
     """
@@ -66,7 +66,7 @@ class Aggregate:
         results: The study.
         items: Changes by item of its points.
         measures: ``E``, ``F``, ``O`` as arrays.
-        pairs: Every pair of recipes on O.
+        pairs: Every pair of recipes on the measure that they are ranked by.
         standings: Every recipe, the best by O first.
         runs: Levels of a recipe -> its finished points.
     """
@@ -78,6 +78,16 @@ class Aggregate:
     standings: tuple[Standing, ...]
     runs: Mapping[tuple[str, ...], Sequence[Point]]
 
+    @property
+    def ranked_by(self) -> str:
+        """O; F of a study without a target that can rise, E of one without sources."""
+        return ranked_by(self.measures)
+
+
+def ranked_by(measures: Mapping[str, Measured]) -> str:
+    """The first of O, F and E that any point has."""
+    return next((letter for letter in "OFE" if measures[letter].recipes), "O")
+
 
 def aggregate(results: Results, items: Mapping[str, Tasks]) -> Aggregate:
     """Gather and compare every recipe of a study.
@@ -87,7 +97,7 @@ def aggregate(results: Results, items: Mapping[str, Tasks]) -> Aggregate:
         items: From :func:`holdfast.results.points.read_items`; empty: intervals carry seeds only.
     """
     measures = {letter: measured(results, letter, items) for letter in "EFO"}
-    overall = measures["O"] if measures["O"].recipes else measures["F"] if measures["F"].recipes else measures["E"]
+    overall = measures[ranked_by(measures)]
     pairs = all_pairs(overall)
     ranks = dict(zip(overall.recipes, rank_ranges(len(overall.recipes), pairs), strict=True))
     runs: dict[tuple[str, ...], list[Point]] = {}
@@ -152,16 +162,22 @@ def _opening(whole: Aggregate) -> StudySection:
     ]
     if results.about:
         lines.insert(0, results.about.strip())
+    letter = whole.ranked_by
+    by = {"O": "sum of gain and loss (O)", "E": "gain (E)", "F": "mean change of the sources (F)"}[letter]
     first = [standing for standing in whole.standings if standing.rank and standing.rank[0] == 1]
     if len(whole.standings) > 1 and first:
         shown = ", ".join(standing.name for standing in first[:6])
         more = f" and {len(first) - 6} more" if len(first) > 6 else ""
         if len(first) == 1:
-            lines.append(f"{shown} has the highest sum of gain and loss (O), clearly above every other recipe.")
+            lines.append(f"{shown} has the highest {by}, clearly above every other recipe.")
         elif len(first) == len(whole.standings):
-            lines.append(f"No order of the {len(first)} recipes by O is shown: none is clearly better than another.")
+            lines.append(
+                f"No order of the {len(first)} recipes by {letter} is shown: none is clearly better than another."
+            )
         else:
-            lines.append(f"{len(first)} of {len(whole.standings)} recipes share the first place by O: {shown}{more}.")
+            lines.append(
+                f"{len(first)} of {len(whole.standings)} recipes share the first place by {letter}: {shown}{more}."
+            )
     lines += _caveats(whole)
     return StudySection(results.title, tuple(lines))
 
@@ -225,9 +241,9 @@ def _recipes(whole: Aggregate) -> StudySection:
     )
     notes = (
         "E: mean change on the targets; F: on the sources; O = E + F; in points, with 95 % intervals over items and "
-        "seeds. sd: over seeds. Recipes whose ranks overlap cannot be told apart by O (Holm over all pairs, 5 %).",
+        "seeds. sd: over seeds. Recipes whose ranks overlap cannot be told apart (Holm over all pairs, 5 %).",
     )
-    return StudySection("Recipes", (), (ResultTable("recipes", "Recipes by O", columns, rows, notes),))
+    return StudySection("Recipes", (), (ResultTable("recipes", f"Recipes by {whole.ranked_by}", columns, rows, notes),))
 
 
 def _average(whole: Aggregate, standing: Standing, name: str) -> float | None:
@@ -238,10 +254,10 @@ def _average(whole: Aggregate, standing: Standing, name: str) -> float | None:
 
 def _pairs(whole: Aggregate) -> StudySection:
     """Every pair, or where they are many, every recipe against the one of the highest O."""
-    overall = whole.measures["O"]
+    overall = whole.measures[whole.ranked_by]
     names = [recipe_name(dict(zip(overall.factors, r, strict=True)), whole.results) for r in overall.recipes]
     pairs = [pair for pair in whole.pairs if pair.effect is not None]
-    best = next((s.name for s in whole.standings if s.O is not None), "")
+    best = whole.standings[0].name
     if len(names) > MOST_PAIRS:
         pairs = [pair for pair in pairs if best in (names[pair.first], names[pair.second])]
     rows: list[tuple[Cell, ...]] = []
@@ -250,7 +266,7 @@ def _pairs(whole: Aggregate) -> StudySection:
     columns = (
         Column("recipe"),
         Column("against"),
-        Column("difference in O", signed=True),
+        Column(f"difference in {whole.ranked_by}", signed=True),
         Column("p (Holm)", digits=4, p_value=True),
         Column("told apart"),
     )
