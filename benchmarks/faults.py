@@ -3,9 +3,12 @@
 Overlaps: several processes are started together, round after round, in three ways: on run folders below one parent,
 which share the base's answers; on one run folder, where one may work and the others must name it; and on one feature
 cache. Kills: a run is killed at a random moment (one in four by SIGTERM), the same command is given again until it
-ends, and what it leaves is compared byte for byte with a run that nobody disturbed.
+ends, and what it leaves is compared byte for byte with a run that nobody disturbed. Studies: one with two workers, a
+choice on validation data and fusions of one training is killed again and again, its workers with it or they alone, and
+every point, every choice and the record are compared with those of a study that nobody disturbed.
 
     python benchmarks/faults.py                          # 50 rounds of each overlap, 200 kills: about an hour
+    python benchmarks/faults.py --rounds 0 --kills 0 --studies 30      # studies alone
     python benchmarks/faults.py --rounds 2 --kills 5     # a look
 
 Processes are forked after the libraries are there, so a round takes seconds. Everything is drawn from ``--seed``; when
@@ -21,6 +24,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,6 +44,23 @@ sources: ["pocket:count"]
 train: {{steps: {steps}, batch_size: 2, trackers: [], checkpoint_every: 2, log_every: 1}}
 evaluate: {{source_limit: 10, batch_size: 4}}
 speed: {{feature_cache: "{cache}"}}
+"""
+STUDY = """\
+title: Faults
+common:
+  model: pocket
+  target: {{data: "pocket:digits", limit: 40, test_limit: 10}}
+  sources: ["pocket:count"]
+  train: {{steps: {steps}, batch_size: 2, trackers: [], checkpoint_every: 2, log_every: 1, validation_limit: 20}}
+  evaluate: {{source_limit: 10, batch_size: 4}}
+axes:
+  method:
+    lora: {{tune: {{llm: {{method: lora, r: 2}}}}}}
+    soft: {{tune: {{llm: {{method: norms}}}}, fuse: {{method: wise_ft, alpha: 0.5}}}}
+    softer: {{tune: {{llm: {{method: norms}}}}, fuse: {{method: wise_ft, alpha: 0.2}}}}
+  seed: [1, 2]
+select:
+  lr: {{levels: [1.0e-3, 1.0e-2], per: [method], with: {{seed: 1}}}}
 """
 KINDS = ("folders", "folder", "cache")
 CACHES = ("off", "on")
@@ -91,6 +112,18 @@ def left(run: Path) -> dict[str, str]:
     return found
 
 
+def left_of_study(folder: Path) -> dict[str, Any]:
+    """What must be the same of a study: its record, its choices, and every point of it."""
+    record = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    index = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    points = {run.name: left(run) for run in sorted((folder / "points").iterdir()) if (run / "scores.json").exists()}
+    chosen = {
+        str(file.relative_to(folder)): file.read_text(encoding="utf-8") for file in folder.rglob("validation.json")
+    }
+    keys = sorted({json.loads(line)["key"] for line in index})
+    return {"record": record, "points": points, "chosen": chosen, "index": keys}
+
+
 def litter(folder: Path) -> list[str]:
     """Unfinished files that nobody can still be writing."""
     return [str(file) for file in folder.rglob("*.partial")]
@@ -109,6 +142,9 @@ class Bench:
         for cache in CACHES:
             (folder / f"{cache}.yaml").write_text(RECIPE.format(steps=steps, cache=cache), encoding="utf-8")
         os.environ["HOLDFAST_CACHE"] = str(folder / "cache")
+        (folder / "study.yaml").write_text(STUDY.format(steps=steps), encoding="utf-8")
+        self.whole: dict[str, Any] | None = None
+        self.study_seconds = 0.0
         self.seconds = 0.0
         self.references: dict[str, dict[str, str]] = {}
 
@@ -203,6 +239,55 @@ class Bench:
             self.fault(f"run {number}: a traceback", said)
         shutil.rmtree(place)
 
+    def study(self, number: int) -> None:
+        """One study, killed until ``times`` kills have hit it; then it must end as one that nobody disturbed."""
+        place = self.folder / f"study-{number}"
+        if self.whole is None:
+            begun = time.monotonic()
+            if self.run_study(self.folder / "whole").wait() != 0:
+                raise SystemExit("the undisturbed study did not end well")
+            self.whole, self.study_seconds = left_of_study(self.folder / "whole"), time.monotonic() - begun
+        count = self.counts.setdefault("studies", Counter())
+        for _ in range(self.times):
+            process = self.run_study(place)
+            time.sleep(self.random.uniform(0, 1.1 * self.study_seconds))
+            kind = self.random.choice(("study by SIGTERM", "study by SIGKILL", "workers by SIGKILL"))
+            if process.poll() is None:
+                count[kind] += 1
+                if kind.startswith("workers"):
+                    for worker in children(process.pid):
+                        with suppress(ProcessLookupError):
+                            os.kill(worker, signal.SIGKILL)
+                else:
+                    process.send_signal(signal.SIGTERM if "TERM" in kind else signal.SIGKILL)
+            code = process.wait()
+            if code not in (0, 1, 143, -signal.SIGKILL, -signal.SIGTERM):
+                self.fault(f"study {number}: exit code {code}", self.folder / "said-study")
+        code = self.run_study(place, "--retry-failed").wait()
+        if code:
+            self.fault(f"study {number}: exit code {code} at the end", self.folder / "said-study")
+        elif left_of_study(place) != self.whole:
+            self.fault(f"study {number} differs from an undisturbed one")
+            count["different"] += 1
+        else:
+            count["the same bytes"] += 1
+        shutil.rmtree(place, ignore_errors=True)
+
+    def run_study(self, out: Path, *more: str) -> subprocess.Popen[bytes]:
+        """The command as a person gives it."""
+        words = ["study", "run", str(self.folder / "study.yaml"), "--out", str(out), "--workers", "2", *more]
+        with (self.folder / "said-study").open("ab") as sink:
+            return subprocess.Popen([sys.executable, "-m", "holdfast", *words], stdout=sink, stderr=sink)
+
+
+def children(process: int) -> list[int]:
+    """Its own processes, where the system tells."""
+    file = Path(f"/proc/{process}/task/{process}/children")
+    try:
+        return [int(word) for word in file.read_text(encoding="utf-8").split()]
+    except OSError:
+        return []
+
 
 def main() -> None:
     """Run what is asked for and print the counts."""
@@ -210,6 +295,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50, help="of each kind of overlap (default 50)")
     parser.add_argument("--processes", type=int, default=8, help="started together (default 8)")
     parser.add_argument("--kills", type=int, default=200, help="runs that are killed (default 200)")
+    parser.add_argument("--studies", type=int, default=10, help="studies that are killed (default 10)")
     parser.add_argument("--times", type=int, default=3, help="that such a run is killed at most (default 3)")
     parser.add_argument("--caches", default=",".join(CACHES), help="runs that are killed: feature cache off, on")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of overlaps")
@@ -234,6 +320,7 @@ def main() -> None:
         for number in range(given.rounds):
             work += [(bench.overlap, (kind, number)) for kind in given.kinds.split(",") if kind]
         work += [(bench.kill, (number,)) for number in range(given.kills)]
+        work += [(bench.study, (number,)) for number in range(given.studies)]
         for do, arguments in work:
             do(*arguments)
             if not given.json:
@@ -244,6 +331,7 @@ def main() -> None:
         "rounds": given.rounds,
         "processes": given.processes,
         "kills": given.kills,
+        "studies": given.studies,
         "seed": given.seed,
         "commit": commit(),
         "seconds": round(time.monotonic() - begun, 1),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLE = "--rounds 1 --processes 2 --kinds folders,folder --kills 1 --times 1 --caches off --steps 2 --json"
+SAMPLE = "--rounds 1 --processes 2 --kinds folders,folder --kills 1 --times 1 --caches off --steps 2 --studies 1 --json"
 
 
 @pytest.mark.slow
@@ -32,3 +32,4 @@ def test_nothing_is_lost_or_said_wrongly() -> None:
     assert counts["folder"]["finished"] + counts["folder"].get("refused", 0) == 2
     assert counts["folder"]["finished"] >= 1 and counts["folder"]["left unfinished"] == 0
     assert counts["kills"]["the same bytes"] == 1
+    assert counts["studies"]["the same bytes"] == 1

@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
+from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
-from holdfast.events import Event, RecipeBegun
+from holdfast.events import Event, RecipeBegun, silence
+from holdfast.results.points import read_results
+from holdfast.runs.run import Runner
+from holdfast.studies.crew import Alone
+from holdfast.studies.engine import Engine
 from holdfast.studies.study import read_study, run_study
+from holdfast.studies.studyfile import read_study_file
 from tests.support.desk import Desk
 
 COMMON: dict[str, Any] = {
@@ -59,3 +65,24 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("title: nothing\n", encoding="utf-8")
     with pytest.raises(HoldfastError, match="the study varies nothing"):
         read_study(tmp_path / "study.yaml")
+
+
+def test_a_point_of_a_study_is_what_tune_makes(tmp_path: Path, tiny_llava: Path, capsys: Any) -> None:
+    """Points share the loaded base, the tasks and the base's answers; none of that changes a figure or a weight."""
+    desk = Desk(tmp_path, tiny_llava, capsys)
+    axes = {"tune": {"norms": {"tune": {"llm": {"method": "norms", "lr": 0.1}}}, "still": {"train": {"steps": 0}}}}
+    axes["seed"] = [1, 2]  # type: ignore[assignment]
+    written = {"title": "t", "common": COMMON | {"model": str(desk.model)}, "axes": axes}
+    file = tmp_path / "grid.yaml"
+    file.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+    folder = tmp_path / "grid"
+    work = Engine(read_study_file(file), folder)
+    work.run(Alone(folder, silence))
+    results = read_results(folder)
+    assert [point.state for point in results.points] == ["finished"] * 4
+    for point in results.points[:2]:
+        alone = tmp_path / f"alone-{point.key}"
+        Runner(load_config(point.folder / "config.yaml"), alone, base=tmp_path, listen=silence).execute()
+        for name in ("artifact/llm.safetensors", "predictions/data.jsonl", "base/predictions/data.jsonl"):
+            assert (alone / name).read_bytes() == (point.folder / name).read_bytes(), name
+    assert results.points[0].scores["E"] is not None and results.points[2].scores["E"] == 0
