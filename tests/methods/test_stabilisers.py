@@ -247,6 +247,19 @@ def test_l2_sp_as_a_mean(tune: dict[str, Any], tiny_llava: Path) -> None:
     assert penalty is not None and penalty.item() == pytest.approx(0.5 * float(np.mean(means)), rel=1e-4)
 
 
+def test_l2_sp_as_a_mean_of_a_product(tiny_llava: Path) -> None:
+    keep = [{"stabiliser": "l2_sp", "strength": 0.5, "form": "mean"}]
+    trained = run(tiny_llava, LORA, keep=keep, steps=2)
+    penalty = trained.recipe.penalty(0)
+    assert penalty is not None and penalty.requires_grad
+    merged, base = fresh(tiny_llava), fresh(tiny_llava).anatomy.names()
+    for method in restore(merged, trained.recipe.detach()):
+        method.merge()
+    changes = [(p - base[n]).detach().double() for n, p in merged.anatomy.names().items()]
+    means = [float(change.square().mean()) for change in changes if change.any()]
+    assert penalty.item() == pytest.approx(0.5 * float(np.mean(means)), rel=1e-3) and means
+
+
 @pytest.mark.parametrize("strength", [1.0, 0.25])
 def test_prograd_takes_out_what_goes_against_the_base(strength: float, tiny_llava: Path) -> None:
     trained = run(tiny_llava, LORA, steps=3)

@@ -26,8 +26,8 @@ class L2SP(Stabiliser):
     """``strength / 2 * sum (w - w0)^2`` over the trained base weights (arXiv 1802.01483); or, as NRCA has it,
     ``strength * mean over tensors of mean (w - w0)^2``.
 
-    Where a method changes weights by a product of factors, as LoRA does, the squared norm of that product counts; it
-    is computed from the factors.
+    Where a method changes weights by a product of factors, as LoRA does, that product counts: its squared norm, from
+    the factors alone, or its mean, for which it is built.
     """
 
     card = Card(
@@ -41,13 +41,18 @@ class L2SP(Stabiliser):
     Settings = Strength
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        # The mean form counts entries, and a product of factors has none of its own.
-        self.held = trained_weights(self.card.name, methods, products=self.options.form == "sum")
+        self.held = trained_weights(self.card.name, methods, products=True)
+        if self.options.form == "mean":  # which counts entries, so that the product itself is built
+            self.held = [method for method in self.held if method.anchors() or method.weight_changes()]
 
     def penalty(self, step: int) -> Tensor | None:
         if self.options.form == "mean":
             pairs = [pair for method in self.held or () for pair in method.anchors() if pair[1].numel()]
             means = [(now - base).square().mean() for now, base in pairs]
+            products = [method for method in self.held or () if not method.anchors()]
+            means += [change.square().mean() for method in products for _, change in method.weight_changes().values()]
+            if not means:
+                return None
             return added(means) * float(self.options.strength / len(means))
         terms = [(now - base).square().sum() for method in self.held or () for now, base in method.anchors()]
         terms += [square for method in self.held or () for square in method.squares()]
