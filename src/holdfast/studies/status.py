@@ -89,9 +89,15 @@ def _chosen(axis: str, rows: Sequence[JSON]) -> list[str]:
             lines.append(f"{axis} of {whom}: none yet, {measured} of {of} levels tried")
             continue
         figures = "; ".join(
-            f"{name}: failed" if isinstance(value, str) else f"{name}: loss {value['loss']:.3g}, {value['exact']:.1f} %"
+            f"{name}: {'failed' if isinstance(value, str) else _measured(value)}"
             for name, value in row["figures"].items()
             if value is not None
         )
         lines.append(f"{axis} of {whom}: {level} ({figures})")
     return lines
+
+
+def _measured(value: JSON) -> str:
+    """What the candidates of one level came to."""
+    sources = "" if value.get("sources") is None else f", sources {value['sources']:.1f} %"
+    return f"loss {value['loss']:.3g}, {value['exact']:.1f} %{sources}"
