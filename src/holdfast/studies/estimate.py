@@ -106,7 +106,7 @@ def estimate(study: StudyFile, *, calibrate: bool = False) -> Outlook:
     found.flops = sum(
         plan.flops.step * (steps or 0) * load_config(job.config).train.accumulate for job, plan, steps in trained
     )
-    if calibrate and trained:
+    if calibrate and found.trainable[1]:
         found.hours, found.timed = _hours(study, agenda, trained)
     return found
 
@@ -149,7 +149,8 @@ def _plan(config: RunConfig, known: dict[str, Plan]) -> Plan:
 
 def _hours(study: StudyFile, agenda: Agenda, trained: Sequence[tuple[Job, Plan, int | None]]) -> tuple[float, int]:
     """Hours of one worker, by what the cheapest and the dearest recipe take; and how many recipes were timed."""
-    ordered = sorted(trained, key=lambda row: row[1].flops.step)
+    learning = [row for row in trained if row[1].ledger.trainable]  # the untouched base takes no steps
+    ordered = sorted(learning, key=lambda row: row[1].flops.step)
     timed: list[tuple[float, Timing]] = []
     sizes: dict[str, tuple[int, int]] = {}
     for job, plan, _ in _ends(ordered):
