@@ -174,6 +174,8 @@ def test_runs_are_fused_as_the_models_they_came_to(desk: Desk, tmp_path: Path) -
     moved = [key for key in base if key in tuned_values and not torch.equal(base[key], tuned_values[key])]
     assert moved and all(torch.allclose(by_run[key], (base[key] + tuned_values[key]) / 2, atol=1e-6) for key in moved)
     assert not list(tmp_path.glob(".merged-*"))
+    told = json.loads((tmp_path / "by-run/fusion.json").read_text("utf-8"))
+    assert told["tuned"] == [str(desk.folder / "lora")]
     said = desk.run("fuse", "pocket", desk.folder / "lora", *options, "--out", tmp_path / "other")
     assert said.code == 2 and "the run was tuned from" in said.err
 

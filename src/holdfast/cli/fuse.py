@@ -61,6 +61,7 @@ def fuse(
             fusion,
             out,
             seed=seed,
+            names=[str(folder.expanduser()) for folder in tuned],
             advance=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     console.print(f"Model: {out}. It loads in plain transformers.", soft_wrap=True)

@@ -36,6 +36,7 @@ def fuse_folders(
     out: Path,
     *,
     seed: int = 0,
+    names: Sequence[str] | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> JSON:
     """Write the fused model.
@@ -46,6 +47,7 @@ def fuse_folders(
         fusion: What to do.
         out: The folder to write; it must not exist.
         seed: Of the fusion's random choices.
+        names: What the tuned models are called in ``fusion.json``; default: by their folders.
         advance: Hears how many values of how many are written.
 
     Returns:
@@ -86,7 +88,7 @@ def fuse_folders(
             "options": fusion.options.model_dump(mode="json"),
             "seed": seed,
             "base": str(base),
-            "tuned": [str(folder) for folder in tuned],
+            "tuned": list(names) if names is not None else [str(folder) for folder in tuned],
         }
         write_json(partial / "fusion.json", record)
     return record
