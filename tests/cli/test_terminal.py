@@ -38,8 +38,11 @@ MOVING: list[Event] = [
     events.Predicting("digits", "base", 3),
     events.Predicted("digits", "base", 3),
 ]
-STUDY = {events.RecipeBegun, events.RecipeDone}
-"""Heard by the narrator of a study."""
+STUDY = {
+    *(events.RecipeBegun, events.RecipeDone, events.PointBegun, events.PointMoved, events.PointEnded),
+    events.StudyMoved,
+}
+"""Heard by the narrators of the demo and of a study."""
 
 
 @pytest.mark.parametrize(("event", "text"), HEARD)

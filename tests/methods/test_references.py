@@ -194,16 +194,18 @@ def test_the_prefix_is_extra_keys_and_values(tiny_llava: Path) -> None:
 
 
 def test_prefix_generation_equals_whole_forward_passes(tiny_llava: Path) -> None:
+    """Of each question alone: a forward pass that is told of padding by a mask alone counts it among the positions."""
     trained = run(tiny_llava, {"llm": {"method": "prefix", "lr": 0.1, "tokens": 5}}, steps=4)
     loaded = trained.loaded
-    batch = loaded.chat.encode(examples()[:3], with_answers=False)
-    with torch.no_grad():
-        out = loaded.model.generate(**batch, max_new_tokens=5, do_sample=False, eos_token_id=None)  # type: ignore[operator]
-        ids = batch["input_ids"]
-        for _ in range(5):
-            step = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": batch["pixel_values"]}
-            ids = torch.cat([ids, loaded.model(**step).logits[:, -1:].argmax(-1)], dim=1)
-    assert torch.equal(out, ids)
+    for example in examples()[:3]:
+        batch = loaded.chat.encode([example], with_answers=False)
+        with torch.no_grad():
+            out = loaded.model.generate(**batch, max_new_tokens=5, do_sample=False, eos_token_id=None)  # type: ignore[operator]
+            ids = batch["input_ids"]
+            for _ in range(5):
+                step = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": batch["pixel_values"]}
+                ids = torch.cat([ids, loaded.model(**step).logits[:, -1:].argmax(-1)], dim=1)
+        assert torch.equal(out, ids)
 
 
 def test_lora_is_w_plus_scaled_b_a(tiny_llava: Path) -> None:

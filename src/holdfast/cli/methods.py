@@ -66,8 +66,10 @@ def _table(entries: list[Description]) -> None:
     from holdfast.cli.terminal import console
 
     table = Table(box=None, pad_edge=False)
-    for name in ("name", "family", "paper", "year", "merge", "by"):
-        table.add_column(name, no_wrap=True)
+    longest = max(len(entry.card.name) for entry in entries) + 2
+    for name in ("name", "family", "paper", "year", "merge", "by"):  # where it is narrow the paper gives way
+        least = {"name": longest, "year": 4, "merge": 5}.get(name)
+        table.add_column(name, no_wrap=True, min_width=least)
     for group, rows in groupby(entries, key=_group):
         table.add_row(f"[bold]{group}[/]")
         for entry in rows:

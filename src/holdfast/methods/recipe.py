@@ -147,7 +147,7 @@ class Recipe:
             loaded.model.eval()  # whoever looks at losses now must not meet the dropout of what was just added
             generator = torch.Generator().manual_seed(seed * 1000 + position)
             try:
-                words = loaded.chat.tokenizer
+                words = getattr(loaded.chat, "tokenizer", None)  # a model may be tuned without a chat
                 method.attach(part, Context(generator, batches, loss, self.learning_rates[component], words))
                 _mark(loaded.model, self.active.values())
             except HoldfastError as error:

@@ -24,7 +24,7 @@ class PrefixOptions(Options):
     start: Literal["words", "normal"] | None = Field(
         default=None,
         description="what the llm makes of words drawn at random (the paper's best start), or a normal draw; words, if "
-        "neither a deviation nor a network is given",
+        "neither a deviation nor a network is given and the llm runs on text alone",
     )
     deviation: float | None = Field(
         default=None, gt=0, description="of the normal draw; 1 if not given (the release's)"
@@ -102,7 +102,14 @@ class PrefixTuning(AtAttention):
         if self.options.by_words and not self.prefix.table.is_meta and not self.restoring:
             ids = drawn_words(component, self.options.tokens, context.generator)
             with torch.no_grad():
-                pairs = self.run_alone(embedded(component, ids)[None, None])
+                try:
+                    pairs = self.run_alone(embedded(component, ids)[None, None])
+                except ValueError as error:  # Idefics: the llm does not run without a picture
+                    if self.options.start is None:
+                        return
+                    name = type(component.model).__name__
+                    problem = f"method 'prefix' cannot start from words: the llm of {name} does not run on text alone"
+                    raise HoldfastError(problem, remedy="set start: normal") from error
                 rows = [part[0].transpose(0, 1).flatten(1) for pair in pairs for part in pair]
                 self.prefix.table.copy_(torch.cat(rows, dim=1))
 
