@@ -68,8 +68,8 @@ def _table(entries: list[Description]) -> None:
     table = Table(box=None, pad_edge=False)
     longest = max(len(entry.card.name) for entry in entries) + 2
     for name in ("name", "family", "paper", "year", "merge", "by"):  # where it is narrow the paper gives way
-        least = {"name": longest, "year": 4, "merge": 5}.get(name)
-        table.add_column(name, no_wrap=True, min_width=least)
+        least = {"name": longest, "year": 4, "merge": 5, "by": 4}.get(name)
+        table.add_column(name, no_wrap=True, min_width=least, max_width=18 if name in ("family", "paper") else None)
     for group, rows in groupby(entries, key=_group):
         table.add_row(f"[bold]{group}[/]")
         for entry in rows:
