@@ -158,7 +158,7 @@ def _remember(chat: Any) -> None:
     encode = chat.encode
 
     def remembered(batch: Any, **options: Any) -> dict[str, Tensor]:
-        key = (tuple(example.id for example in batch), *sorted(options.items()))
+        key = (tuple((example.id, example.turns) for example in batch), *sorted(options.items()))
         if key not in seen:
             seen[key] = encode(batch, **options)
         return dict(seen[key])
