@@ -23,7 +23,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # stored features of tests never re
 
 import pytest  # noqa: E402
 
-import holdfast  # noqa: E402, F401 - before anything brings torch: it sets what bit-for-bit tests need
+from holdfast.machine import ask_for_same_bits  # noqa: E402 - before anything brings torch
+
+# Where Holdfast is installed, pytest has imported it for its plugin already, and what that set was taken away above.
+ask_for_same_bits()
 
 if TYPE_CHECKING:
     from holdfast.models.loading import Loaded
