@@ -42,6 +42,15 @@ def raise_when_asked() -> None:
         signal.signal(number, stop)
 
 
+def end_at_once() -> None:
+    """Let Ctrl-C and :data:`ASKED` end the process in silence from here on: its work is done, and it only leaves.
+
+    Python calls what is to be called at exit after our last ``except``; an exception there would only be printed.
+    """
+    for number in (signal.SIGINT, *ASKED):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @contextmanager
 def noted() -> Iterator[Callable[[], bool]]:
     """Note the first Ctrl-C or signal of :data:`ASKED` instead of stopping at once; a second one stops at once.

@@ -23,7 +23,7 @@ from holdfast.studies.crew import Alone, Processes
 from holdfast.studies.engine import Engine
 from holdfast.studies.status import status_of
 from holdfast.studies.studyfile import read_study_file
-from tests.support.studying import Dies, MadeUp, made, write
+from tests.support.studying import Dies, Leaves, MadeUp, made, write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -202,6 +202,17 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
     (folder / "thesis.txt").touch()
     with pytest.raises(HoldfastError, match="this exists and is not a study"):
         Engine(read_study_file(write(tmp_path / "s.yaml")), folder).plan()
+
+
+def test_a_worker_that_is_told_to_end_while_it_leaves_says_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    file = write(tmp_path / "s.yaml", axes={"seed": [1]}, select=None)
+    engine = Engine(read_study_file(file), folder)
+    engine.run(Processes(folder, 1, threads=1, performer=Leaves))
+    assert len(list(folder.glob("points/*/scores.json"))) == 1
+    assert capfd.readouterr().err == ""
 
 
 def _environment() -> dict[str, str]:

@@ -5,8 +5,11 @@ python -m tests.support.studying STUDY.yaml FOLDER WORKERS     # for tests that 
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -99,11 +102,15 @@ class Dies(MadeUp):
         if job.config["tune"]["llm"]["method"] == "ia3" and (not once.exists() or once.read_text() == ""):
             if once.exists():
                 once.write_text("died", encoding="utf-8")
-            import os
-            import signal
-
             os.kill(os.getpid(), signal.SIGKILL)
         super().__call__(job, folder, listen)
+
+
+class Leaves(MadeUp):
+    """Its process is told to end while Python calls what is to be called at exit."""
+
+    def __init__(self) -> None:
+        atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def made(folder: Path) -> dict[str, list[str]]:

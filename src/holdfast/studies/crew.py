@@ -217,23 +217,29 @@ def work(worker: int, end: Any, folder: str, threads: int, performer: PerformerF
 
     with suppress(OSError, AttributeError):
         os.setsid()
-    stopping.raise_when_asked()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        stopping.raise_when_asked()
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        try:
+            _serve(worker, end, Path(folder), performer)
+        finally:
+            stopping.end_at_once()  # the study that closes its end of the pipe sends SIGTERM right after
+    except KeyboardInterrupt:
+        os._exit(stopping.exit_code())
+
+
+def _serve(worker: int, end: Any, folder: Path, performer: PerformerFactory) -> None:
     listen = Stages(worker, lambda event: end.send(Report(worker, "moved", event)))
     perform: Perform | None = None
-    try:
+    with suppress(EOFError, BrokenPipeError, ConnectionError):
         while True:
             job = end.recv()
             if perform is None:
                 perform = performer()
             try:
-                end.send(Report(worker, attempt(job, Path(folder), perform, listen)))
+                end.send(Report(worker, attempt(job, folder, perform, listen)))
             except HoldfastError as error:
                 end.send(Report(worker, "stopped", reason=str(error)))
-    except (EOFError, BrokenPipeError, ConnectionError):
-        return
-    except KeyboardInterrupt:
-        os._exit(stopping.exit_code())
 
 
 def _end_with_parent() -> None:
