@@ -233,7 +233,8 @@ def test_killed_at_thirty_moments_the_end_is_the_same(tmp_path: Path) -> None:
             assert process.wait(timeout=chance.uniform(0.2, 1.6)) == 0
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM if kills % 4 == 0 else signal.SIGKILL)
-            assert process.wait(timeout=60) in (-signal.SIGKILL, 143, -signal.SIGTERM)
+            # CPython ends by SIGINT where the interruption came inside exec() of text, as in making a dataclass.
+            assert process.wait(timeout=60) in (-signal.SIGKILL, 143, -signal.SIGTERM, -signal.SIGINT)
             kills += 1
             continue
         ends += 1

@@ -59,6 +59,15 @@ def test_every_recipe_of_it_is_one(name: str, scale: str) -> None:
         Recipe(config)
 
 
+@pytest.mark.parametrize("scale", ["pocket", "real"])
+def test_what_a_claim_reads_is_measured(scale: str) -> None:
+    """A claim on divergences in a study whose runs measure none would never be tried."""
+    file, base = find_study("keeping_paradigms")
+    study = read_study_file(file, scale=scale, base=base)
+    assert "kl_predicts" in study.claims
+    assert all(study.settings(cell)["evaluate"]["kl"] for cell in study.cells)
+
+
 @pytest.mark.parametrize("name", shipped_names())
 def test_its_claims_are_in_the_catalogue_and_its_groups_are_levels(name: str) -> None:
     for scale in scales_of(find_study(name)[0]) or [""]:

@@ -126,9 +126,12 @@ def main() -> None:
 
     try:
         stopping.raise_when_asked()
-        folder = Path(sys.argv[2])
-        work = Engine(read_study_file(Path(sys.argv[1])), folder)
-        work.run(Processes(folder, int(sys.argv[3]), threads=1, performer=Slow))
+        try:
+            folder = Path(sys.argv[2])
+            work = Engine(read_study_file(Path(sys.argv[1])), folder)
+            work.run(Processes(folder, int(sys.argv[3]), threads=1, performer=Slow))
+        finally:
+            stopping.end_at_once()
     except KeyboardInterrupt:
         sys.exit(stopping.exit_code())
 

@@ -65,9 +65,13 @@ def main(arguments: list[str] | None = None) -> None:
     importing.begin()  # the process is ours
     stopping.raise_when_asked()
     try:
-        code = run(sys.argv[1:])
-    finally:
-        importing.done()
+        try:
+            code = run(sys.argv[1:])
+        finally:
+            importing.done()
+            stopping.end_at_once()
+    except KeyboardInterrupt:  # it came when all was done
+        code = stopping.exit_code()
     sys.exit(code)
 
 

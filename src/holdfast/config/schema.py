@@ -250,6 +250,7 @@ class Evaluate(ConfigSection):
         default="generate", description="likelihood: of given options the likeliest is the answer; no text is generated"
     )
     source_limit: int | None = Field(default=None, gt=0, description="at most so many items per source task")
+    kl: bool = Field(default=False, description="measure how far the tuned model's next tokens are from the base's")
 
 
 class RunConfig(ConfigSection):

@@ -23,6 +23,7 @@ _AFTER_DAMAGE = {
     "begun.json": f"if model and data are those the run began with, {_AGAIN}; otherwise choose another --out",
     "training.json": "delete it and the folder 'artifact', and give the same command again, which trains anew",
     "environment.json": _AGAIN,
+    "divergence.json": _AGAIN,
     "evaluation.json": "delete its folder and give the same command again",
 }
 """What a person can do about a file that cannot be mended from others."""

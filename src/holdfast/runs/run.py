@@ -42,6 +42,8 @@ from holdfast.planning.short import memory_short, step_memory
 from holdfast.ranks import join
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
+from holdfast.runs.divergence import FILE as DIVERGENCE
+from holdfast.runs.divergence import BaseLogits, base_logits
 from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
 from holdfast.runs.experts import bring_experts
 from holdfast.runs.fingerprint import check_fingerprint, check_same_recipe
@@ -300,9 +302,20 @@ class Runner:
             if self.ranks.first:
                 save_drawn_images(task, self.folder.path.parent / ".base" / "images")
             self._base_predictions(loaded, task, cache)
+        says = self._base_logits(loaded, tasks)
         restore(loaded, artifacts)
+        if says is not None:
+            self.folder.write_json(DIVERGENCE, says.against(loaded))
         for task in tasks.all:
             self._predict(loaded, task, self.folder.predictions(task.name), "tuned", cache)
+
+    def _base_logits(self, loaded: Loaded, tasks: Tasks) -> BaseLogits | None:
+        """Of the target, where divergences are asked for and not there yet; the first process does it alone."""
+        wanted = self.config.evaluate.kl and self.ranks.first and tasks.target is not None
+        if not wanted or (self.folder.path / DIVERGENCE).exists():
+            return None
+        assert tasks.target is not None
+        return base_logits(loaded, tasks.target, self.config)
 
     def _features(self, loaded: Loaded, tasks: Tasks) -> FeatureCache | None:
         methods = {name: getattr(self.config.tune, name).method for name in COMPONENTS}

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from holdfast.config.schema import RunConfig
 from holdfast.methods.recipe import Recipe
+from holdfast.runs.divergence import FILE as DIVERGENCE
+from holdfast.runs.divergence import NAMES as DIVERGENCES
 from holdfast.runs.environment import versions
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.leaks import FILE as LEAKS
@@ -28,6 +30,7 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: 
         before, after, n, learned, forgot, verdict, blind_floor), ``E``, ``F``, ``O``, ``H`` with ``intervals``,
         ``verdicts``, ``rule`` and ``left_out`` (tasks that cannot show what E or F measures), ``learned`` and
         ``forgot`` over all tasks, ``start`` (``E`` and ``F`` before step 1, of methods that do not begin at the base),
+        ``kl_to_base``, ``kl_reverse`` and ``kl_without_target`` (see :mod:`holdfast.runs.divergence`, where asked for),
         ``seconds`` of training, ``memory`` (bytes that its step is counted to need), ``leaks`` and ``still_learning``
         (a sentence, or nothing), ``seed``, ``versions``.
         Scores are in points.
@@ -56,6 +59,7 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: 
         "leaks": folder.read_json(LEAKS) if (folder.path / LEAKS).exists() else [],
         "still_learning": None if training.get("stopped_early") else still_learning(folder.path / "train.jsonl"),
         **_start(folder, target),
+        **_divergence(folder),
         "learned": sum(row["learned"] for row in rows.values()),
         "forgot": sum(row["forgot"] for row in rows.values()),
         "seconds": round(training["seconds"], 2),
@@ -71,6 +75,14 @@ def _start(folder: RunFolder, target: str) -> JSON:
         return {}
     summary = compare(folder.path / "base", folder.path / "start", target=target, seed=0).summary.to_json()
     return {"start": {letter: summary[letter] for letter in "EF"}}
+
+
+def _divergence(folder: RunFolder) -> JSON:
+    """How far the tuned model is from the base on the target, where ``evaluate.kl`` asked for it."""
+    if not (folder.path / DIVERGENCE).exists():
+        return {}
+    found = folder.read_json(DIVERGENCE, *DIVERGENCES)
+    return {name: found[name] for name in DIVERGENCES}
 
 
 def method_name(recipe: Recipe) -> str:
