@@ -169,6 +169,7 @@ MISTAKES: list[tuple[str, str, int | None]] = [
     ),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1], per: [method]}\n", "there is no axis 'method'", 3),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1], rule: luck}\n", "unknown rule 'luck'", 3),
+    ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1, 2], start: 3}\n", "'3' is none of the levels", 3),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: []}\n", "axis 'lr' has no levels", 3),
     ("axes: {seed: [1]}\nselect:\n  seed: {levels: [1]}\n", "'seed' is an axis of the study and is to be chosen", 3),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1], per: [seed], with: {seed: 1}}\n", "stands in per and in with", 3),

@@ -21,8 +21,10 @@ def show_plan(study: StudyFile, *, calibrate: bool, workers: int | None) -> None
         console.print(f"  {escape(name)}: {escape(', '.join(axis.levels))}", soft_wrap=True)
     for choice in study.choices:
         per = f" for each {' and '.join(choice.per)}" if choice.per else ""
+        outwards = f", from {choice.start} outwards" if choice.start else ""
         console.print(
-            f"  {choice.axis.name}, chosen by {choice.rule}{per}: {', '.join(choice.axis.levels)}", soft_wrap=True
+            f"  {choice.axis.name}, chosen by {choice.rule}{per}: {', '.join(choice.axis.levels)}{outwards}",
+            soft_wrap=True,
         )
     fused = f", {found.fusions} of them edit a finished training" if found.fusions else ""
     console.print(f"{found.points} points{fused}; {found.trainings} trainings, {found.candidates} to choose by.")

@@ -253,8 +253,11 @@ class Planner:
         rows = found.selected.setdefault(choice.axis.name, [])
         for group, cells in groups.items():
             figures: dict[str, JSON | str | None] = {}
-            for level, patch in choice.axis.levels.items():
-                figures[level] = self._measure(choice, (level, patch), cells, before, measured, found)
+            while untried := [level for level in choice.to_try(figures) if level not in figures]:
+                for level in untried:
+                    candidate = level, choice.axis.levels[level]
+                    figures[level] = self._measure(choice, candidate, cells, before, measured, found)
+            figures = {level: figures[level] for level in choice.axis.levels if level in figures}
             best = result[group] = _best(choice, figures)
             if best is None:
                 found.open += 1
@@ -337,13 +340,7 @@ def _best(choice: Choice, figures: Mapping[str, JSON | str | None]) -> str | Non
     if not there:
         return NONE + next(value for value in figures.values() if isinstance(value, str))
 
-    def worth(level: str) -> float:
-        row = there[level]
-        if choice.rule == "validation_loss":
-            return -float(row["loss"])
-        return float(row["exact"]) + (float(row["sources"] or 0.0) if choice.rule == "validation_sum" else 0.0)
-
-    return max(there, key=worth)
+    return max(there, key=lambda level: choice.worth(there[level]))
 
 
 def _specs(config: JSON) -> list[JSON]:

@@ -28,12 +28,43 @@ class Choice:
         per: Axes by whose levels a choice is made each.
         fixed: Axis -> the level that candidates have there; what is in neither is averaged over.
         rule: How.
+        start: The level at which to begin, where not all are tried but only those beside the best so far.
     """
 
     axis: Axis
     per: tuple[str, ...]
     fixed: Mapping[str, str]
     rule: Rule
+    start: str | None = None
+
+    def worth(self, figures: JSON) -> float:
+        """What the rule makes of the figures of one level; more is better."""
+        if self.rule == "validation_loss":
+            return -float(figures["loss"])
+        sources = float(figures["sources"] or 0.0) if self.rule == "validation_sum" else 0.0
+        return float(figures["exact"]) + sources
+
+    def to_try(self, figures: Mapping[str, JSON | str | None]) -> list[str]:
+        """The levels that the choice needs, given what those that were tried came to.
+
+        All of them; or, with a start, that level and its two neighbours, and then the neighbours of the best, until both
+        were tried. Where the worth rises to one top and falls behind it, this finds the level that trying all finds.
+
+        Args:
+            figures: Level -> its figures; why there are none; or None: not yet.
+        """
+        levels = list(self.axis.levels)
+        if self.start is None:
+            return levels
+        wanted, middle = set[int](), levels.index(self.start)
+        while True:
+            wanted |= {place for place in range(middle - 1, middle + 2) if 0 <= place < len(levels)}
+            found = {place: figures.get(levels[place]) for place in sorted(wanted)}
+            there = {place: self.worth(value) for place, value in found.items() if isinstance(value, dict)}
+            best = max(there, key=there.__getitem__, default=middle)
+            if best == middle or any(value is None for value in found.values()):
+                return [levels[place] for place in found]
+            middle = best
 
 
 def read_choices(select: JSON, axes: Mapping[str, Axis]) -> list[Choice]:
@@ -49,7 +80,7 @@ def read_choices(select: JSON, axes: Mapping[str, Axis]) -> list[Choice]:
             raise HoldfastError(
                 f"'{key}' is not a mapping", key=key, remedy="write {axis: lr, levels: [...], per: [...]}"
             )
-        known = ("axis", "levels", "per", "with", "rule")
+        known = ("axis", "levels", "per", "with", "rule", "start")
         for part in row:
             if part not in known:
                 raise HoldfastError(f"unknown key '{part}'", key=f"{key}.{part}", remedy=nearest(str(part), known))
@@ -81,7 +112,12 @@ def read_choices(select: JSON, axes: Mapping[str, Axis]) -> list[Choice]:
         rule = row.get("rule", "validation_loss")
         if rule not in RULES:
             raise HoldfastError(f"unknown rule '{rule}'", key=f"{key}.rule", remedy=nearest(str(rule), RULES))
-        found.append(Choice(levels, tuple(per), fixed, cast("Rule", rule)))
+        start = None if row.get("start") is None else level_name(row["start"])
+        if start is not None and start not in levels.levels:
+            raise HoldfastError(
+                f"'{start}' is none of the levels", key=f"{key}.start", remedy=nearest(start, levels.levels)
+            )
+        found.append(Choice(levels, tuple(per), fixed, cast("Rule", rule), start))
     return found
 
 
