@@ -17,6 +17,8 @@ What can be written under `tune`, `keep` and `fuse` of a recipe. `holdfast metho
 A **method** says how the weights of one component change: *selective* methods train some of the model's own weights,
 *additive* ones put something beside them, *reparameterization* writes the change in fewer numbers. A **stabiliser** is
 a term or rule while training, a **fusion** an edit of tuned minus base afterwards.
+
+What each gains and keeps on the pocket model, every one at its own learning rate: [the fair table](fair.md).
 """
 
 TITLES = {"method": "Methods", "stabiliser": "Stabilisers", "fusion": "Fusions"}

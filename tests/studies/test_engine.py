@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import pytest
 
 from holdfast import files
 from holdfast.errors import HoldfastError
-from holdfast.events import Event, PointEnded, StudyMoved
+from holdfast.events import Event, Listener, LoadingModel, PointEnded, StudyMoved
 from holdfast.results.points import read_results
-from holdfast.studies.agenda import Planner
-from holdfast.studies.crew import Alone, Processes
+from holdfast.studies.agenda import Job, Planner
+from holdfast.studies.crew import Alone, Processes, serve
 from holdfast.studies.engine import Engine
 from holdfast.studies.status import status_of
 from holdfast.studies.studyfile import read_study_file
@@ -213,6 +214,21 @@ def test_a_worker_that_is_told_to_end_while_it_leaves_says_nothing(
     engine.run(Processes(folder, 1, threads=1, performer=Leaves))
     assert len(list(folder.glob("points/*/scores.json"))) == 1
     assert capfd.readouterr().err == ""
+
+
+def test_a_study_that_is_gone_is_no_fault_of_the_point(tmp_path: Path) -> None:
+    folder, (here, there) = tmp_path / "out", Pipe()
+    engine = Engine(read_study_file(write(tmp_path / "s.yaml", axes={"seed": [1]}, select=None)), folder)
+    (job,) = engine.plan().jobs.values()
+
+    def perform(job: Job, folder: Path, listen: Listener) -> None:
+        here.close()
+        listen(LoadingModel("pocket"))
+
+    here.send(job)
+    with pytest.raises(KeyboardInterrupt):
+        serve(0, there, folder, lambda: perform)
+    assert not (folder / "failed").exists()
 
 
 def _environment() -> dict[str, str]:

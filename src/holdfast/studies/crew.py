@@ -221,15 +221,27 @@ def work(worker: int, end: Any, folder: str, threads: int, performer: PerformerF
         stopping.raise_when_asked()
         threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
-            _serve(worker, end, Path(folder), performer)
+            serve(worker, end, Path(folder), performer)
         finally:
             stopping.end_at_once()  # the study that closes its end of the pipe sends SIGTERM right after
     except KeyboardInterrupt:
         os._exit(stopping.exit_code())
 
 
-def _serve(worker: int, end: Any, folder: Path, performer: PerformerFactory) -> None:
-    listen = Stages(worker, lambda event: end.send(Report(worker, "moved", event)))
+def serve(worker: int, end: Any, folder: Path, performer: PerformerFactory) -> None:
+    """Jobs from one end of a pipe, one after the other, until it is closed.
+
+    Raises:
+        KeyboardInterrupt: The study ended in the middle of a job.
+    """
+
+    def say(event: Event) -> None:
+        try:
+            end.send(Report(worker, "moved", event))
+        except (BrokenPipeError, ConnectionError):  # the study is no more: that is no fault of the job
+            raise KeyboardInterrupt from None
+
+    listen = Stages(worker, say)
     perform: Perform | None = None
     with suppress(EOFError, BrokenPipeError, ConnectionError):
         while True:
