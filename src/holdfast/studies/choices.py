@@ -47,8 +47,8 @@ class Choice:
     def to_try(self, figures: Mapping[str, JSON | str | None]) -> list[str]:
         """The levels that the choice needs, given what those that were tried came to.
 
-        All of them; or, with a start, that level and its two neighbours, and then the neighbours of the best, until both
-        were tried. Where the worth rises to one top and falls behind it, this finds the level that trying all finds.
+        All of them; or, with a start, that level and its two neighbours, and then the neighbours of the best, until
+        both were tried. Where the worth rises to one top and falls behind it, trying all finds the same level.
 
         Args:
             figures: Level -> its figures; why there are none; or None: not yet.
