@@ -64,7 +64,7 @@ def test_hours_are_operations_over_a_share_of_the_rate() -> None:
     plan = spread(LORA, 8, "h100", share=0.5, examples=64_000)
     assert plan.steps == 3 * 64_000 / 32
     operations = plan.steps * one_device(LORA, 4).flops.step
-    assert plan.hours == pytest.approx(operations / (0.5 * 989e12) / 3600)
+    assert plan.hours == pytest.approx(operations / (0.5 * 989.4e12) / 3600)
     assert plan.to_json()["device_hours"] == pytest.approx(8 * plan.hours)
     assert spread(LORA, 8, "h100").hours is None
 

@@ -30,7 +30,7 @@ from typing import Any
 from torch import nn
 
 from holdfast.methods.recipe import Recipe
-from holdfast.models.kinds import is_norm
+from holdfast.models.kinds import MLP_LAST, is_norm
 from holdfast.models.packed import is_packed, values_in
 from holdfast.models.quantised import packed_layers
 from holdfast.planning.flops import FUSED, matrix_size
@@ -149,7 +149,7 @@ def kept(sites: Sequence[Site], workload: Workload) -> Mapping[Site, int]:
     - a trained matrix: its input, ``w`` times its width, once where layers read the same tensor (under bf16 behind
       a trained norm each has its own copy);
     - an added matrix: its input likewise; behind dropout always its own, and one byte a value for the mask;
-    - an added vector: what it scales, ``w`` times its length.
+    - an added vector: what it scales, ``w`` times its length; IA3's in front of a layer as PEFT scales it, in float32.
     """
     result: dict[Site, int] = {}
     shared: set[tuple[str, ...]] = set()
@@ -210,7 +210,9 @@ def _input(site: Site, width: int, shared: set[tuple[str, ...]]) -> int:
     if not site.trained:
         return 0
     if not isinstance(module, nn.Linear):
-        return width * sum(p.numel() for p in module.parameters(recurse=False) if site.added and _is_vector(p))
+        owner = site.name.rpartition(".")[0].rpartition(".")[2]
+        wide = 4 if site.last == "ia3_l" and owner in MLP_LAST else width
+        return wide * sum(p.numel() for p in module.parameters(recurse=False) if site.added and _is_vector(p))
     if site.added and site.dropout:
         mask = module.in_features if module.in_features > module.out_features else 0
         return width * module.in_features + mask

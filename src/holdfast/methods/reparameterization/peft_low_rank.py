@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
+import torch
 from pydantic import AliasChoices, BeforeValidator, Field
 from torch import Tensor, nn
 
@@ -80,6 +81,12 @@ class Lora(PeftMethod):
         "init": "init_lora_weights",
     }
 
+    def _inject(self, generator: torch.Generator | None) -> None:
+        super()._inject(generator)
+        for name in self.layers:
+            wrapped: Any = self.component.model.get_submodule(name)
+            wrapped._cast_input_dtype = _as_read
+
     def packed_bits(self) -> tuple[int, ...]:
         # The length of an output is the norm of a row, which PEFT reads off four bits and not off eight.
         return (4,) if getattr(self.options, "use_dora", False) else super().packed_bits()
@@ -109,6 +116,15 @@ class Lora(PeftMethod):
         if values["init_lora_weights"] == "kaiming":
             values["init_lora_weights"] = True
         return values
+
+
+def _as_read(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The input of a layer as ``A`` reads it.
+
+    Under autocast the product converts it anyway. PEFT, except in four bits, makes ``A`` a float32 copy first, which
+    autocast turns back into half precision: the same values, but every layer keeps its own where several read one.
+    """
+    return x if torch.is_autocast_enabled(x.device.type) else x.to(dtype)
 
 
 class Dora(Lora):
