@@ -64,14 +64,18 @@ class Timed:
 
     Attributes:
         seconds: The whole call: data, caches, steps.
+        processor: The same in seconds of the processor, which other work on the machine does not count in.
         marks: Seconds from the call's beginning to the end of each step.
+        processor_marks: The same in seconds of the processor.
         losses: Mean loss a supervised token of each step, where it was logged.
         supervised: Answer tokens of all steps.
         engaged: What our loop says of each speed-up: whether it engaged, and why not.
     """
 
     seconds: float = 0.0
+    processor: float = 0.0
     marks: list[float] = field(default_factory=list)
+    processor_marks: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     supervised: int = 0
     engaged: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +88,7 @@ class Timed:
         gaps = [end - begin for begin, end in zip([0.0, *self.marks], self.marks, strict=False)]
         return {
             "seconds": self.seconds,
+            "processor": self.processor,
             "first_epoch": first,
             "later_epoch": later,
             "step": self.seconds / len(self.marks),
@@ -132,16 +137,17 @@ def ours(loaded: Any, job: Job, speed: dict[str, Any], *, cache: str | None = No
         if isinstance(event, StepDone):
             synchronise(device)
             timed.marks.append(time.perf_counter() - begun)
+            timed.processor_marks.append(time.process_time() - computed)
             timed.losses.append(event.loss)
             timed.supervised += event.tokens
         elif isinstance(event, Engaged):
             timed.engaged = {name: str(value) for name, value in to_json(event.report).items()}
 
-    begun = time.perf_counter()
+    begun, computed = time.perf_counter(), time.process_time()
     trainer = Trainer(loaded, recipe, config.train, job.examples, (), seed=0, speed=config.speed, listen=listen)
     trainer.fit()
     synchronise(device)
-    timed.seconds = time.perf_counter() - begun
+    timed.seconds, timed.processor = time.perf_counter() - begun, time.process_time() - computed
     recipe.detach()
     return timed
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-SCRIPTS = ("training", "evaluation", "memory", "scaling", "gpu", "selective_memory", "startup", "start")
+SCRIPTS = ("training", "evaluation", "memory", "scaling", "planning", "gpu", "selective_memory", "startup", "start")
 TINY = {"tower": "tiny", "image": 28, "layers": 2, "width": 64, "vocabulary": 64}
 POCKET = {"model": "pocket"}
 
@@ -91,6 +91,17 @@ def test_memory_arms_compute_the_same() -> None:
     found = {arm: memory.run_arm({**task, "arm": arm}) for arm in ("plain", "ours")}
     memory.check([found])
     assert found["plain"]["supervised"] == 2 * (5 + 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's /proc")
+def test_planning_holds_the_same_step_against_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    planning = script("planning")
+    monkeypatch.setitem(planning.SHAPES, "base", (TINY, "lora", {**planning.LORA, "r": 4}, 2))
+    task = {"threads": 1, "arm": "base"}
+    timed, held = (planning.run_arm({**task, "what": what}) for what in ("time", "memory"))
+    assert timed["operations"] == held["operations"] > 0
+    assert timed["seconds"] > 0
+    assert held["planned_peak"] == sum(value for part, value in held["parts"].items() if part != "peak")
 
 
 def test_scaling_measures_beside_a_floor() -> None:
