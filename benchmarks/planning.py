@@ -10,10 +10,10 @@ recipe and shape to another: ``wide`` (a wider llm), ``long`` (more image tokens
 train), ``sparse`` (a 5 % mask), ``encoder`` (a large frozen image encoder in front of a small llm).
 
 The step is the plain one that a plan counts: neither shared rows nor stored features, the head where labels are.
-Seconds are processor time of a step, the median of those after the first; memory is the highest resident size during two steps
-less the resident size before the model was made (libraries warm, an allocator that gives freed memory back at once), in
-a process of its own because that allocator is slow. Every process is fresh; float32. Asked for: time within 25 %,
-memory within 10 %.
+Seconds are processor time of a step, the median of those after the first. Memory is the highest resident size during
+two steps less the resident size before the model was made (libraries warm, an allocator that gives freed memory back at
+once), in a process of its own because that allocator is slow. Every process is fresh; float32. Asked for: time within
+25 %, memory within 10 %.
 """
 
 from __future__ import annotations
