@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("holdfast.cli.export:export", "Write a run as a plain transformers model or PEFT adapter."),
     "methods": ("holdfast.cli.methods:methods", "List every method, stabiliser and fusion."),
     "data": ("holdfast.cli.data:app", "Check your examples; turn official downloads into examples."),
-    "pocket": ("holdfast.cli.pocket:app", "Rebuild the shipped pocket model."),
+    "pocket": ("holdfast.cli.pocket:app", "Rebuild a shipped pocket model."),
     "cache": ("holdfast.cli.cache:app", "Show or clear the stored image features of frozen vision encoders."),
     "doctor": ("holdfast.cli.doctor:doctor", "What this machine has, and what will be slow or missing."),
 }

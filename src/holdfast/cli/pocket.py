@@ -1,4 +1,4 @@
-"""``holdfast pocket``: the shipped model's maker."""
+"""``holdfast pocket``: the shipped models' maker."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Rebuild the shipped pocket model.")
+app = typer.Typer(no_args_is_help=True, help="Rebuild a shipped pocket model.")
 
 
 @app.callback()
 def pocket() -> None:
-    """Rebuild the shipped pocket model."""
+    """Rebuild a shipped pocket model."""
 
 
 @app.command()
 def build(
     out: Annotated[Path, typer.Option(help="folder for the model; stages resume there")] = Path("runs/pocket"),
+    model: Annotated[str, typer.Option(help="pocket or pocket-2")] = "pocket",
     seed: Annotated[int, typer.Option(help="decides everything", min=0)] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="a few steps only, to see that it runs")] = False,
 ) -> None:
-    """Make the pocket model from nothing and print its table."""
+    """Make a pocket model from nothing and print its table."""
     from holdfast import importing
     from holdfast.pocket.making.command import build_command
 
     importing.done()
-    build_command(out, seed=seed, quick=quick)
+    build_command(out, model=model, seed=seed, quick=quick)

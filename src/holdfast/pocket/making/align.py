@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from holdfast.pocket.making.architecture import WIDTH
 from holdfast.pocket.making.optimise import Optimiser, Progress
 from holdfast.pocket.making.packing import encode
+from holdfast.pocket.making.parts import parts_of
 from holdfast.pocket.making.pool import Labels, Picture, make_labels
 from holdfast.pocket.making.tower import EMPTY_WEIGHT
 from holdfast.pocket.words import CELLS, CHARACTERS, COLORS, PATTERNS, SHAPES
@@ -54,11 +54,12 @@ def train_connector(
     """
     torch.manual_seed(seed)
     labels = make_labels(pictures)
-    embedding = model.model.language_model.embed_tokens
+    parts = parts_of(model)
+    embedding, projector = parts.decoder.embed_tokens, parts.connector
+    width = embedding.embedding_dim
     ids = {name: torch.tensor([encode(word)[0] for word in words]) for name, words in _WORDS.items()}
     places = torch.tensor([encode(word)[0] for word in _PLACES])
-    nothing = nn.ParameterDict({name: nn.Parameter(torch.randn(1, WIDTH) * 0.5) for name in _WORDS})
-    projector = model.model.multi_modal_projector
+    nothing = nn.ParameterDict({name: nn.Parameter(torch.randn(1, width) * 0.5) for name in _WORDS})
     trained = [*projector.named_parameters(), ("words", embedding.weight), *nothing.items()]
     optimiser = Optimiser(trained, lr=lr, steps=steps)
     weights = {name: torch.tensor([EMPTY_WEIGHT] + [1.0] * len(words)) for name, words in _WORDS.items()}
@@ -66,7 +67,7 @@ def train_connector(
     rng = np.random.default_rng((seed, 43))
     for step in range(steps):
         rows = rng.integers(len(pictures), size=batch)
-        projected = projector(features[rows]) / WIDTH**0.5
+        projected = projector(features[rows]) / width**0.5
         losses = []
         for name, words in ids.items():
             logits = projected @ torch.cat([nothing[name], embedding.weight[words]]).T

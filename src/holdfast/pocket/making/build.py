@@ -1,4 +1,4 @@
-"""Make the pocket model from nothing: stage by stage, with a checkpoint after each, so that the same call resumes."""
+"""Make a pocket model from nothing: stage by stage, with a checkpoint after each, so that the same call resumes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from holdfast.errors import HoldfastError
 from holdfast.files import beside, read_json, write_json
-from holdfast.pocket.making.plan import FULL, QUICK, BuildPlan, Stage
+from holdfast.pocket.making.plan import BuildPlan, Stage
 from holdfast.values import JSON
+
+if TYPE_CHECKING:
+    from holdfast.pocket.making.designs import Design
 
 Report = Callable[[str, int, int, str], None]
 """Called with (stage, step, steps, text) every few steps."""
@@ -26,12 +29,18 @@ def silent(stage: str, step: int, steps: int, text: str) -> None:
 
 
 def build(
-    out: Path, *, seed: int = 0, quick: bool = False, report: Callable[[str, int, int, str], None] = silent
+    out: Path,
+    *,
+    model: str = "pocket",
+    seed: int = 0,
+    quick: bool = False,
+    report: Callable[[str, int, int, str], None] = silent,
 ) -> JSON:
-    """Make the model and write its folder; finished stages found in ``out/stages`` are not made again.
+    """Make a model and write its folder; finished stages found in ``out/stages`` are not made again.
 
     Args:
         out: Folder for the model, made if it is missing.
+        model: Which, by the name of its design.
         seed: Decides initialisation, pictures and order. Draws for evaluation do not depend on it.
         quick: A few steps of every stage (for tests): the whole path, no skill.
         report: Told of progress.
@@ -40,27 +49,29 @@ def build(
         The card, as written to ``out/card.json``: seed, plan, table, seconds of each stage, digest of the weights.
 
     Raises:
-        HoldfastError: ``out/stages`` was made with another seed or plan.
+        HoldfastError: ``out/stages`` was made with another seed or plan, or for another model.
     """
     import torch
 
+    from holdfast.pocket.making.designs import find_design
+
+    design = find_design(model)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        return _build(out, seed, QUICK if quick else FULL, report)
+        return _build(out, design, seed, design.plan(quick=quick), report)
     finally:
         torch.set_num_threads(threads)
 
 
-def _build(out: Path, seed: int, plan: BuildPlan, report: Report) -> JSON:
-    from holdfast.pocket.making.architecture import make_model
+def _build(out: Path, design: Design, seed: int, plan: BuildPlan, report: Report) -> JSON:
     from holdfast.pocket.making.card import write_model
     from holdfast.pocket.making.score import score_table
 
     stages = out / STAGES_FOLDER
     stages.mkdir(parents=True, exist_ok=True)
-    _claim(stages, seed, plan)
-    model = make_model(seed)
+    _claim(stages, design.name, seed, plan)
+    model = design.make_model(seed)
     names = ["eye", "connector", *(f"language-{number}" for number in range(1, len(plan.language) + 1))]
     seconds: dict[str, float] = {}
     for number, name in enumerate(names):
@@ -68,18 +79,23 @@ def _build(out: Path, seed: int, plan: BuildPlan, report: Report) -> JSON:
         took = _load(model, file)
         if took is None:
             begin = time.perf_counter()
-            _run(model, name, plan, seed, partial(report, name))
+            if name == "eye" and design.take_over is not None:
+                design.take_over(model)
+                report(name, 1, 1, "taken over")
+            else:
+                _run(model, name, plan, seed, partial(report, name))
             took = time.perf_counter() - begin
             _save(model, file, took)
         else:
             report(name, 1, 1, "found finished")
         seconds[name] = took
+    design.round(model)
     begin = time.perf_counter()
     report("score", 0, 1, f"{plan.scored} items a task")
     rows = score_table(model, n=plan.scored)
     seconds["score"] = time.perf_counter() - begin
     report("score", 1, 1, "done")
-    return write_model(out, model, rows=rows, seed=seed, plan=plan, seconds=seconds)
+    return write_model(out, design, model, rows=rows, seed=seed, plan=plan, seconds=seconds)
 
 
 class _Course(TypedDict):
@@ -124,14 +140,16 @@ def _stage(plan: BuildPlan, name: str) -> Stage:
     return stage
 
 
-def _claim(stages: Path, seed: int, plan: BuildPlan) -> None:
+def _claim(stages: Path, model: str, seed: int, plan: BuildPlan) -> None:
     """Note what the checkpoints in this folder belong to, or refuse to mix."""
     wanted = {"seed": seed, "plan": json.loads(json.dumps(asdict(plan)))}
+    if model != "pocket":  # folders of the first one were begun when it was the only one
+        wanted["model"] = model
     file = stages / "plan.json"
     if file.is_file():
         if read_json(file) != wanted:
             raise HoldfastError(
-                "the folder holds stages of a build with another seed or plan",
+                "the folder holds stages of a build with another seed or plan, or of another model",
                 file=stages,
                 remedy="give another --out, or delete that folder",
             )

@@ -8,18 +8,28 @@ import platform
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from holdfast.files import read_json, write_json
 from holdfast.pocket.making.plan import BuildPlan
 from holdfast.pocket.making.score import ScoreRow, as_records, source_mean
 from holdfast.values import JSON
 
+if TYPE_CHECKING:
+    from holdfast.pocket.making.designs import Design
+
 CARD = "card.json"
 
 
 def write_model(
-    out: Path, model: Any, *, rows: list[ScoreRow], seed: int, plan: BuildPlan, seconds: dict[str, float]
+    out: Path,
+    design: Design,
+    model: Any,
+    *,
+    rows: list[ScoreRow],
+    seed: int,
+    plan: BuildPlan,
+    seconds: dict[str, float],
 ) -> JSON:
     """Write configuration, weights, tokenizer, processor and ``card.json``; the card, last, makes it complete.
 
@@ -27,15 +37,14 @@ def write_model(
         The card.
     """
     from holdfast.pocket.making.architecture import parameter_count
-    from holdfast.pocket.tokens import save_processor
 
     (out / CARD).unlink(missing_ok=True)
-    model.save_pretrained(out)
-    save_processor(out)
+    (model.half() if design.half else model).save_pretrained(out)
+    design.make_processor().save_pretrained(out)
     weights = out / "model.safetensors"
     weights.chmod(0o644)  # safetensors keeps it to its owner
     card = {
-        "model": "holdfast pocket",
+        "model": f"holdfast {design.name}",
         "seed": seed,
         "parameters": parameter_count(model),
         "weights_bytes": weights.stat().st_size,

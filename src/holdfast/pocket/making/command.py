@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def build_command(out: Path, *, seed: int = 0, quick: bool = False) -> None:
-    """Make the pocket model in ``out`` and print its table; the same command resumes after an interruption.
+def build_command(out: Path, *, model: str = "pocket", seed: int = 0, quick: bool = False) -> None:
+    """Make a pocket model in ``out`` and print its table; the same command resumes after an interruption.
 
     Args:
         out: Folder for the model; checkpoints of finished stages are kept in ``out/stages``.
+        model: Which.
         seed: Decides initialisation, pictures and order.
         quick: A few steps of every stage, to see that the path works.
     """
@@ -35,7 +36,7 @@ def build_command(out: Path, *, seed: int = 0, quick: bool = False) -> None:
                 bars[stage] = progress.add_task(stage, total=steps, said="")
             progress.update(bars[stage], completed=step, total=steps, said=text)  # type: ignore[arg-type]
 
-        card = build(out, seed=seed, quick=quick, report=report)
+        card = build(out, model=model, seed=seed, quick=quick, report=report)
     console.print()
     print("\n".join(table_lines(card)))
     minutes = sum(card["seconds"].values()) / 60

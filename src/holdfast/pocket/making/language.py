@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from holdfast.pocket.making.exercises import Pair
 from holdfast.pocket.making.optimise import Optimiser, Progress
-from holdfast.pocket.making.packing import PREFIX, Packed, pack, packed_mask
+from holdfast.pocket.making.packing import Packed, pack, packed_mask
+from holdfast.pocket.making.parts import parts_of, vision_features
+from holdfast.pocket.tokens import IMAGE, IMAGE_TOKENS
 
 
 def pixel_values(images: npt.NDArray[np.uint8]) -> Tensor:
@@ -22,26 +24,19 @@ def pixel_values(images: npt.NDArray[np.uint8]) -> Tensor:
 
 @torch.no_grad()
 def tower_features(model: Any, images: npt.NDArray[np.uint8], batch: int = 256) -> Tensor:
-    """What the model's projector is given, ``[n, 16, 96]``.
-
-    With ``vision_feature_layer`` -1 that is ``hidden_states[-1]``, before the tower's last norm, and not its
-    ``last_hidden_state``: the two differ, and a cache of the wrong one trains on inputs that are never seen again.
-    """
-    layer = model.config.vision_feature_layer
-    parts = []
-    for start in range(0, len(images), batch):
-        pixels = pixel_values(images[start : start + batch])
-        output = model.model.vision_tower(pixel_values=pixels, output_hidden_states=True)
-        parts.append(output.hidden_states[layer])
-    return torch.cat(parts)
+    """What the model's connector is given, ``[n, 16, 96]``."""
+    starts = range(0, len(images), batch)
+    return torch.cat([vision_features(model, pixel_values(images[start : start + batch])) for start in starts])
 
 
 def hidden_states(model: Any, features: Tensor, packed: Packed) -> Tensor:
     """The decoder's last hidden states ``[batch, length, width]`` for cached features ``[batch, 16, 96]``."""
-    embedded = model.model.language_model.embed_tokens(packed.ids)
-    projected = model.model.multi_modal_projector(features)
-    embedded = torch.cat([embedded[:, :1], projected, embedded[:, len(PREFIX) :]], dim=1)
-    output = model.model.language_model(
+    parts = parts_of(model)
+    embedded = parts.decoder.embed_tokens(packed.ids)
+    projected = parts.connector(features)
+    begin = parts.prefix.index(IMAGE)
+    embedded = torch.cat([embedded[:, :begin], projected, embedded[:, begin + IMAGE_TOKENS :]], dim=1)
+    output = parts.decoder(
         inputs_embeds=embedded,
         attention_mask=packed_mask(packed.segment),
         position_ids=packed.position,
@@ -73,7 +68,7 @@ def exact_matches(model: Any, features: Tensor, pairs: Sequence[Pair], batch: in
     order = sorted(range(len(pairs)), key=lambda index: len(pairs[index][0]))
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
-        packed = pack([[pairs[index]] for index in rows])
+        packed = pack([[pairs[index]] for index in rows], parts_of(model).prefix)
         logits = model.lm_head(hidden_states(model, features[rows], packed)[:, :-1])
         good = (logits.argmax(-1) == packed.ids[:, 1:]) | (packed.weight[:, 1:] == 0)
         right[rows] = good.all(dim=1).numpy()
@@ -95,7 +90,7 @@ def train_language(
     """Stage 3: train projector, decoder and head (in place) on packed rows; the tower stays as it is.
 
     Args:
-        model: The pocket model.
+        model: A pocket model.
         features: Cached tower features ``[n, 16, 96]``.
         rows: For each picture its questions and answers.
         steps: Optimizer steps.
@@ -105,7 +100,9 @@ def train_language(
         progress: Told every 25 steps.
         order: Pictures in the order to be seen (a curriculum); default: random passes.
     """
-    trained = [(name, parameter) for name, parameter in model.named_parameters() if "vision_tower" not in name]
+    parts = parts_of(model)
+    prefix, tower = parts.prefix, {id(parameter) for parameter in parts.vision.parameters()}
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if id(parameter) not in tower]
     optimiser = Optimiser(trained, lr=lr, steps=steps)
     rng = np.random.default_rng((seed, 47))
     waiting = np.empty(0, dtype=np.int64) if order is None else order
@@ -114,7 +111,7 @@ def train_language(
         if len(waiting) < batch:
             waiting = np.concatenate([waiting, rng.permutation(len(rows))])
         chosen, waiting = waiting[:batch], waiting[batch:]
-        loss = packed_loss(model, features[chosen], pack([rows[index] for index in chosen]))
+        loss = packed_loss(model, features[chosen], pack([rows[index] for index in chosen], prefix))
         optimiser.update(loss, step)
         running += 0.05 * (float(loss.detach()) - running) if step else float(loss.detach())
         if step % 25 == 24 or step == steps - 1:

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from holdfast.pocket.making.exercises import Pair
-from holdfast.pocket.tokens import ANSWER, BEGIN, END, IMAGE, IMAGE_TOKENS, PAD, make_tokenizer
-
-PREFIX = (BEGIN, *[IMAGE] * IMAGE_TOKENS)
-"""What every row begins with: 17 tokens."""
+from holdfast.pocket.making.parts import LLAVA_PREFIX
+from holdfast.pocket.tokens import ANSWER, END, PAD, make_tokenizer
 
 
 @lru_cache(maxsize=1)
@@ -40,21 +38,21 @@ class Packed:
     weight: Tensor
 
 
-def pack(rows: Sequence[Sequence[Pair]]) -> Packed:
+def pack(rows: Sequence[Sequence[Pair]], prefix: tuple[int, ...] = LLAVA_PREFIX) -> Packed:
     """Pack each row's pairs behind one picture prefix.
 
     An answer of k tokens (its end included) weighs the square root of k in all, so that captions do not drown the rest.
     """
     columns: list[tuple[list[int], list[int], list[int], list[float]]] = []
     for pairs in rows:
-        ids, segment = list(PREFIX), [0] * len(PREFIX)
-        position, weight = list(range(len(PREFIX))), [0.0] * len(PREFIX)
+        ids, segment = list(prefix), [0] * len(prefix)
+        position, weight = list(range(len(prefix))), [0.0] * len(prefix)
         for number, (question, answer) in enumerate(pairs, start=1):
             asked, said = (*encode(question), ANSWER), (*encode(answer), END)
             ids += [*asked, *said]
             length = len(asked) + len(said)
             segment += [number] * length
-            position += range(len(PREFIX), len(PREFIX) + length)
+            position += range(len(prefix), len(prefix) + length)
             weight += [0.0] * len(asked) + [len(said) ** -0.5] * len(said)
         columns.append((ids, segment, position, weight))
     longest = max(len(ids) for ids, *_ in columns)

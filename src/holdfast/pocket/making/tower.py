@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from holdfast.pocket.making.architecture import VISION_WIDTH
 from holdfast.pocket.making.language import pixel_values
 from holdfast.pocket.making.optimise import Optimiser, Progress
+from holdfast.pocket.making.parts import parts_of, vision_features
 from holdfast.pocket.making.pool import CLASSES, Labels, Picture, make_labels, stack_pixels
 
 PATCH_HEADS = ("shape", "color", "character")
@@ -34,12 +35,6 @@ class Heads(nn.Module):
         return result | {name: self.linear[name](whole) for name in WHOLE_HEADS}
 
 
-def _features(model: Any, images: Tensor) -> Tensor:
-    output = model.model.vision_tower(pixel_values=images, output_hidden_states=True)
-    features: Tensor = output.hidden_states[model.config.vision_feature_layer]
-    return features
-
-
 def _targets(labels: Labels, rows: Any) -> dict[str, Tensor]:
     return {name: torch.from_numpy(getattr(labels, name)[rows]) for name in CLASSES}
 
@@ -49,7 +44,7 @@ def train_tower(
 ) -> None:
     """Train the tower (in place) with throw-away heads on all labels at once."""
     torch.manual_seed(seed)
-    heads, tower = Heads(), model.model.vision_tower
+    heads, tower = Heads(), parts_of(model).vision
     images, labels = stack_pixels(pictures), make_labels(pictures)
     optimiser = Optimiser([*tower.named_parameters(), *heads.named_parameters()], lr=lr, steps=steps)
     rng = np.random.default_rng((seed, 41))
@@ -61,7 +56,7 @@ def train_tower(
         if len(order) < batch:
             order = np.concatenate([order, rng.permutation(len(pictures))])
         rows, order = order[:batch], order[batch:]
-        said = heads(_features(model, pixel_values(images[rows])))
+        said = heads(vision_features(model, pixel_values(images[rows])))
         wanted = _targets(labels, rows)
         loss = torch.stack(
             [
@@ -80,7 +75,7 @@ def train_tower(
 def tower_accuracy(model: Any, heads: Heads, pictures: list[Picture]) -> dict[str, float]:
     """Percentage right of each head where there is something to see."""
     images, labels = stack_pixels(pictures), make_labels(pictures)
-    said = heads(_features(model, pixel_values(images)))
+    said = heads(vision_features(model, pixel_values(images)))
     wanted = _targets(labels, slice(None))
     result = {}
     for name in CLASSES:
