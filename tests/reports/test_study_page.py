@@ -136,7 +136,7 @@ def test_recipes_that_cannot_be_told_apart_share_a_rank(results: Results) -> Non
     assert whole is not None
     ranks = ranks_of(whole)
     figures = study_figures(results)
-    rows = recipe_rows(figures.whole, ranks=ranks, memory=False)
+    rows = recipe_rows(figures.whole, recipe_columns(figures, ranks=True), ranks)
     assert [row.cells[0].text for row in rows] == [ranks[tuple(r.levels.values())][0] for r in figures.whole.recipes]
     assert recipe_columns(figures, ranks=True)[0][0] == "rank" and recipe_columns(figures, ranks=False)[0][0] == "E"
     assert any("-" in text for text, _ in ranks.values())

@@ -56,6 +56,25 @@ def test_every_point_has_its_state(study: Path) -> None:
     assert (results.factors, results.conditions) == (("method",), ("target",))
 
 
+@pytest.mark.parametrize(
+    ("training", "peak"),
+    [
+        ({"seconds": 1.0, "peak_memory": 123}, 123),
+        ({"peak_memory": None}, None),
+        ({"peak_memory": "much"}, None),
+        ([], None),
+    ],
+)
+def test_the_measured_peak_comes_from_beside_the_scores(study: Path, training: object, peak: int | None) -> None:
+    """It is another in every training, and what a run scored must not be."""
+    write_json(study / "points" / key(0) / "training.json", training)
+    assert read_results(study).points[0].scores.get("peak_memory") == peak
+    append_result(study, key(0))
+    assert read_results(study).points[0].scores.get("peak_memory") == peak  # of the index, too
+    (study / "points" / key(1) / "training.json").write_text("{cut", encoding="utf-8")
+    assert read_results(study).points[1].state == "finished"
+
+
 def test_the_index_is_believed_only_while_it_is_true(study: Path) -> None:
     without = read_results(study)
     for number in (0, 1):

@@ -134,7 +134,8 @@ def write_point(folder: Path, point: dict[str, Any], items: int) -> None:
     components = {"vision": still, "connector": still, "llm": row}
     shares = {"base": 60_000, "added": 0, "trainable": 1000, "trainable_percent": percent}
     write_json(run / "ledger.json", {"components": components, **shares})
-    write_json(run / "training.json", {"steps": int(levels["train.steps"]), "seconds": 12.5, "stopped_early": False})
+    training = {"steps": int(levels["train.steps"]), "seconds": 12.5, "stopped_early": False}
+    write_json(run / "training.json", training | {"memory": 96_000_000, "peak_memory": 123_000_000})
     engaged = {"share_images": {"on": False, "why": "every image has one question"}, "precision": "no"}
     machine = {"versions": {"torch": "2.13.0"}, "platform": "Linux", "processor": "a processor", "threads": 2}
     write_json(run / "environment.json", {**machine, "gpu": None, "engaged": engaged})

@@ -117,6 +117,8 @@ def _machine(run: Path) -> Section | None:
         rows.append(("training", f"{training.get('steps', '–')} steps in {training['seconds']:.1f} s"))
     if training.get("memory"):
         rows.append(("memory", f"{in_bytes(training['memory'])} counted for a training step"))
+    if training.get("peak_memory"):
+        rows.append(("peak memory", f"{in_bytes(training['peak_memory'])} measured while training"))
     for name, fact in engaged.items():
         if isinstance(fact, Mapping) and "on" in fact:
             rows.append((name.replace("_", " "), f"{'on' if fact['on'] else 'off'}: {fact.get('why', '')}"))

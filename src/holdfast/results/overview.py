@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.results.claims.trial import ClaimTrial
+from holdfast.results.costs import cost_table, divergence_table, mean_of
 from holdfast.results.curves import curves, number_axes, sequences
 from holdfast.results.factors import FactorEffect, interactions, main_effects
 from holdfast.results.items import Tasks
@@ -149,7 +150,8 @@ def sections(whole: Aggregate) -> list[StudySection]:
     if len(whole.standings) > 1:
         found.append(_pairs(whole))
     found += [_by_condition(whole)] if len(results.conditions) else []
-    found += [section for section in (_factors(whole), _curves(whole), _sequences(results)) if section.tables]
+    more = (_factors(whole), _curves(whole), _sequences(results), _costs(whole))
+    found += [section for section in more if section.tables]
     return found + ([_failed(results)] if results.failed else [])
 
 
@@ -247,9 +249,7 @@ def _recipes(whole: Aggregate) -> StudySection:
 
 
 def _average(whole: Aggregate, standing: Standing, name: str) -> float | None:
-    scores = [point.scores.get(name) for point in whole.runs[tuple(standing.recipe.values())]]
-    values = [float(value) for value in scores if isinstance(value, int | float)]
-    return sum(values) / len(values) if values else None
+    return mean_of(whole.runs[tuple(standing.recipe.values())], name)
 
 
 def _pairs(whole: Aggregate) -> StudySection:
@@ -398,6 +398,12 @@ def _sequences(results: Results) -> StudySection:
     title = f"Learned in turn: {', '.join(found[0].tasks)}"
     notes = ("Average after the last stage; backward and forward transfer and forgetting over T - 1; over seeds.",)
     return StudySection("Sequence", (), (ResultTable("sequence", title, columns, rows, notes),))
+
+
+def _costs(whole: Aggregate) -> StudySection:
+    runs = {standing.name: whole.runs[tuple(standing.recipe.values())] for standing in whole.standings}
+    tables = (cost_table(runs), divergence_table(runs))
+    return StudySection("Costs", (), tuple(table for table in tables if table is not None))
 
 
 def claims_section(trials: Sequence[ClaimTrial]) -> StudySection:

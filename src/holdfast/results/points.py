@@ -24,6 +24,7 @@ INDEX = "results.jsonl"
 POINTS = "points"
 FAILED = "failed"
 SCORES = "scores.json"
+TRAINING = "training.json"
 
 SEED = "seed"
 """The axis that repeats."""
@@ -43,7 +44,8 @@ class Point:
         levels: Axis -> name of its level; target, seed and model too where they are axes.
         state: Whether there is a score.
         reason: Why it failed; ``None`` unless it did.
-        scores: Its entry of ``scores.json`` (see ``runs/scores.py``), in points; empty unless finished.
+        scores: Its entry of ``scores.json`` (see ``runs/scores.py``), in points, and ``peak_memory`` of
+            ``training.json`` in bytes where it is known; empty unless finished.
         folder: Its run folder.
     """
 
@@ -256,7 +258,17 @@ def _entry(file: Path) -> JSON:
             file=file,
             remedy="delete the file and give the holdfast study run command again; they are made anew",
         )
-    return cast("JSON", entries[0])
+    return cast("JSON", entries[0]) | _peak(file.with_name(TRAINING))
+
+
+def _peak(file: Path) -> JSON:
+    """What memory the training took, which stands apart from the scores because it is another every time."""
+    with suppress(HoldfastError, OSError):
+        record: Any = read_json(file)
+        size = record.get("peak_memory") if isinstance(record, dict) else None
+        if isinstance(size, int) and not isinstance(size, bool) and size > 0:
+            return {"peak_memory": size}
+    return {}
 
 
 def _reason(file: Path) -> str:

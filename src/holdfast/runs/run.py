@@ -64,6 +64,7 @@ from holdfast.tasks.drawn import Joined
 from holdfast.tasks.mixing import weighted
 from holdfast.tasks.task import Task
 from holdfast.training.loop import Outcome, Trainer
+from holdfast.training.peak import PeakMemory
 from holdfast.training.pools import Pools
 from holdfast.values import JSON
 
@@ -185,6 +186,7 @@ class Runner:
         # Masks, Fisher information and fusions look at the target's own examples, whatever is mixed in for training.
         pools = Pools(loaded, train, self.config.seed, own, validation, sources, self.config.speed.head)
         bring_experts(recipe.fusions, loaded)
+        peak = PeakMemory(loaded.model)
         recipe.attach(loaded, self.config.seed, pools, pools.loss, partial(open_teacher, head=self.config.speed.head))
         if train.gradient_checkpointing:
             loaded.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
@@ -199,7 +201,8 @@ class Runner:
         if self.ranks.same(starts_elsewhere(base, loaded)):
             for task in tasks.all:
                 self._predict(loaded, task, self.folder.start_predictions(task.name), "start", None)
-        outcome = self._train(loaded, recipe, tuple(examples), validation)
+        with peak:
+            outcome = self._train(loaded, recipe, tuple(examples), validation)
         check_moved(base.values, recipe, loaded.anatomy)
         artifacts = recipe.detach()
         if train.gradient_checkpointing:
@@ -214,6 +217,7 @@ class Runner:
                 "seconds": outcome.seconds,
                 "stopped_early": outcome.stopped_early,
                 "memory": None if need is None else need.peak,
+                "peak_memory": peak.bytes,
             },
         )
         if self.ranks.first:

@@ -214,12 +214,14 @@ class Processes:
 def work(worker: int, end: Any, folder: str, threads: int, performer: PerformerFactory) -> None:
     """What a worker's process does: jobs as they come, until there are none or its study ends."""
     from holdfast import stopping
+    from holdfast.training.peak import process_is_ours
 
     with suppress(OSError, AttributeError):
         os.setsid()
     try:
         stopping.raise_when_asked()
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        process_is_ours()
         try:
             serve(worker, end, Path(folder), performer)
         finally:

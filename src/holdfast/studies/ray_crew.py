@@ -18,6 +18,9 @@ class RayWorker:
     """One actor: it lives on for many jobs and keeps the base it has loaded."""
 
     def __init__(self, number: int, folder: str, performer: PerformerFactory) -> None:
+        from holdfast.training.peak import process_is_ours
+
+        process_is_ours()
         self.number, self.folder, self.performer = number, Path(folder), performer
         self._perform: Perform | None = None
         self._last: PointMoved | None = None

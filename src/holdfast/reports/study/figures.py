@@ -59,6 +59,7 @@ class RecipeFigures:
         target_before, source_before: Scores of the base.
         trainable_percent, seconds: Means.
         memory: Bytes that a training step is counted to need, where that is written down.
+        peak: Bytes that training took at most, where that was measured.
         learned, forgot: Items, mean over runs.
         tasks: Task -> mean score before and after.
         missing: Targets that it was to be tried on, and others were, of which it has no run.
@@ -81,6 +82,7 @@ class RecipeFigures:
     trainable_percent: float | None
     seconds: float | None
     memory: float | None
+    peak: float | None
     learned: float
     forgot: float
     tasks: Mapping[str, Interval]
@@ -281,6 +283,7 @@ def _figures(
         trainable_percent=_mean(entry.get("trainable_percent") for entry in entries),
         seconds=_mean(entry.get("seconds") for entry in entries),
         memory=_mean(entry.get("memory") for entry in entries),
+        peak=_mean(entry.get("peak_memory") for entry in entries),
         learned=_mean(entry.get("learned") for entry in entries) or 0.0,
         forgot=_mean(entry.get("forgot") for entry in entries) or 0.0,
         tasks={task: _pair_mean(pairs) for task, pairs in tasks.items()},

@@ -15,7 +15,7 @@ from holdfast.results.tables import Cell, Column, ResultTable, in_cell
 MOST_RECIPES = 80
 """Recipes up to which every pair is compared for the page alone."""
 
-SHOWN = ("Recipe against recipe", "Factors", "Sequence")
+SHOWN = ("Recipe against recipe", "Factors", "Sequence", "Costs")
 MOST_ROWS = 200
 
 

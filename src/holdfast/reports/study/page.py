@@ -31,7 +31,6 @@ from holdfast.reports.study.published import published_sections
 from holdfast.reports.study.sentences import study_sentences
 from holdfast.reports.study.sweeps import sweep_charts
 from holdfast.reports.study.tables import (
-    MEMORY,
     forest_rows,
     heat_map,
     recipe_columns,
@@ -99,7 +98,7 @@ def write_study_page(
         keys=list(dict.fromkeys(recipe.paradigm for recipe in figures.whole.recipes)),
         factors=_filters(figures),
         columns=columns,
-        rows={view.name: recipe_rows(view, ranks=ranks, memory=columns[-1] == MEMORY) for view in figures.views},
+        rows={view.name: recipe_rows(view, columns, ranks) for view in figures.views},
         heat=heat_map(figures),
         slopes=slope_panels(figures),
         slope_table=slope_table(figures.whole),

@@ -59,21 +59,28 @@ RANK = (
     "places that it may have by O; recipes whose ranks overlap cannot be told apart (Holm over all pairs, 5 %)",
 )
 MEMORY = ("memory", "what a training step is counted to need, as holdfast plan says it")
+PEAK = ("peak", "what training took at most, measured, with the weights; mean over the runs of which it is known")
 _LEAST = -1e9
 
 
 def recipe_columns(figures: StudyFigures, *, ranks: bool) -> list[tuple[str, str]]:
     """Headings and what they mean; memory where any run has written it down, ranks where pairs were compared."""
-    known = any(recipe.memory is not None for recipe in figures.whole.recipes)
-    return [*([RANK] if ranks else []), *COLUMNS, *([MEMORY] if known else [])]
+    recipes = figures.whole.recipes
+    counted = [MEMORY] if any(recipe.memory is not None for recipe in recipes) else []
+    measured = [PEAK] if any(recipe.peak is not None for recipe in recipes) else []
+    return [*([RANK] if ranks else []), *COLUMNS, *counted, *measured]
 
 
-def recipe_rows(view: View, *, ranks: Mapping[tuple[str, ...], tuple[str, float]], memory: bool) -> list[RecipeRow]:
-    """The table of recipes, in the order of the study; ranks are of all targets together."""
-    return [_recipe_row(recipe, ranks, memory) for recipe in view.recipes]
+def recipe_rows(
+    view: View, columns: Sequence[tuple[str, str]], ranks: Mapping[tuple[str, ...], tuple[str, float]]
+) -> list[RecipeRow]:
+    """The table of recipes, in the order of the study, under :func:`recipe_columns`; ranks are of all targets."""
+    return [_recipe_row(recipe, columns, ranks) for recipe in view.recipes]
 
 
-def _recipe_row(recipe: RecipeFigures, ranks: Mapping[tuple[str, ...], tuple[str, float]], memory: bool) -> RecipeRow:
+def _recipe_row(
+    recipe: RecipeFigures, columns: Sequence[tuple[str, str]], ranks: Mapping[tuple[str, ...], tuple[str, float]]
+) -> RecipeRow:
     seeds = f"{recipe.seeds} seeds" if recipe.seeds > 1 else ""
     share = recipe.trainable_percent
     cells = [
@@ -86,11 +93,11 @@ def _recipe_row(recipe: RecipeFigures, ranks: Mapping[tuple[str, ...], tuple[str
         FigureCell("–" if share is None else percent(share), _LEAST if share is None else share),
         FigureCell("–" if recipe.seconds is None else f"{recipe.seconds:,.0f}", recipe.seconds or _LEAST),
     ]
-    if ranks:
+    if RANK in columns:
         cells.insert(0, FigureCell(*ranks.get(tuple(recipe.levels.values()), ("–", -_LEAST))))
-    if memory:
-        text = "–" if recipe.memory is None else in_bytes(recipe.memory)
-        cells.append(FigureCell(text, recipe.memory or _LEAST))
+    for heading, size in ((MEMORY, recipe.memory), (PEAK, recipe.peak)):
+        if heading in columns:
+            cells.append(FigureCell("–" if size is None else in_bytes(size), size or _LEAST))
     return RecipeRow(recipe.number, recipe.name, recipe.paradigm, _href(recipe), recipe.method, cells)
 
 

@@ -1,0 +1,73 @@
+"""Tables of what recipes cost and of how far they went from their base: numbers among the scores beside E and F."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from holdfast.results.points import Point
+from holdfast.results.tables import Column, ResultTable
+
+MEGABYTE = 1e6
+
+Runs = Mapping[str, Sequence[Point]]
+"""Name of a recipe -> its finished points."""
+
+
+def cost_table(runs: Runs) -> ResultTable | None:
+    """Share that trains, seconds, memory counted and measured, means over runs; None where no run knows its memory."""
+    rows = tuple(
+        (
+            name,
+            mean_of(points, "trainable_percent"),
+            mean_of(points, "seconds"),
+            _megabytes(points, "memory"),
+            _megabytes(points, "peak_memory"),
+        )
+        for name, points in runs.items()
+    )
+    if not any(row[3] is not None or row[4] is not None for row in rows):
+        return None
+    columns = (
+        Column("recipe"),
+        Column("train %", digits=3),
+        Column("s", digits=1),
+        Column("MB counted", digits=1),
+        Column("MB peak", digits=1),
+    )
+    known = sum("peak_memory" in point.scores for points in runs.values() for point in points)
+    total = sum(map(len, runs.values()))
+    notes = (
+        "s: seconds of training. MB counted: what a step needs by holdfast plan. MB peak: the most that training took, "
+        f"measured, the weights included; known of {known} of {total} runs.",
+    )
+    return ResultTable("costs", "What it costs, mean over runs", columns, rows, notes)
+
+
+def divergence_table(runs: Runs) -> ResultTable | None:
+    """How far the next tokens on the target are from the base's; None where no run measured it."""
+    names = ("kl_to_base", "kl_reverse", "kl_without_target")
+    rows = tuple((name, *(mean_of(points, one) for one in names)) for name, points in runs.items())
+    if not any(value is not None for row in rows for value in row[1:]):
+        return None
+    columns = (
+        Column("recipe"),
+        Column("base || tuned", digits=3),
+        Column("tuned || base", digits=3),
+        Column("without target", digits=3),
+    )
+    notes = (
+        "Mean Kullback-Leibler divergence of the next token at the answers of the target's test part, in nats. Without "
+        "target: base || tuned over all tokens but the right one.",
+    )
+    return ResultTable("divergence", "How far from the base on the target, mean over runs", columns, rows, notes)
+
+
+def mean_of(points: Sequence[Point], name: str) -> float | None:
+    """A number among the scores, averaged over the points that have it."""
+    values = [value for point in points if isinstance(value := point.scores.get(name), int | float)]
+    return sum(values) / len(values) if values else None
+
+
+def _megabytes(points: Sequence[Point], name: str) -> float | None:
+    value = mean_of(points, name)
+    return None if value is None else value / MEGABYTE
