@@ -13,6 +13,7 @@ ALLOWED = {
     "models/checkpoint.py: json.loads": "the header of a safetensors file, which safetensors has checked",
     "models/identity.py: json.loads": "what a tokenizer writes of itself, to leave two passing settings out",
     "reports/explorer/payload.py: import gzip": "writes: the page's data are packed, nothing is opened",
+    "speed/parcel.py: import pickle": "what a process and its own workers tell each other; never a file",
     "pocket/making/build.py: json.loads": "a round trip of our own plan, so that tuples compare as lists",
 }
 """What stands elsewhere, and why."""

@@ -133,6 +133,12 @@ def here() -> Ranks:
     return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
 
+def beside() -> int:
+    """How many processes of this run share this machine with each other."""
+    count = os.environ.get("LOCAL_WORLD_SIZE", "") if is_one_of_many() else ""
+    return max(1, int(count)) if count.isdigit() else here().world
+
+
 def is_one_of_many() -> bool:
     """Whether a starter has made this process one of several."""
     return int(os.environ.get("WORLD_SIZE", "1") or 1) > 1 and "RANK" in os.environ

@@ -35,6 +35,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "distance": {"tune": FULL, "keep": [{"stabiliser": "l2_sp", "strength": 0.1}]},
     "prograd": {"tune": FULL, "keep": ["prograd"]},
     "replay": {"tune": LORA, "keep": [{"stabiliser": "replay", "ratio": 0.3}]},
+    "ahead": {"tune": LORA, "speed": {"workers": 2}},
     "accumulated": {"tune": LORA, "train": {"accumulate": 3, "batch_size": 3}},
 }
 """What is to give the same curve whatever the number of processes."""
@@ -63,7 +64,7 @@ def losses(model: Path, recipe: dict[str, Any]) -> list[float]:
     for stabiliser in made.stabilisers:
         mixed = stabiliser.mix(mixed, SOURCES, 0)
     made.attach(loaded, 0, pools, pools.loss)
-    return Trainer(loaded, made, config.train, tuple(mixed), (), seed=0).fit().losses
+    return Trainer(loaded, made, config.train, tuple(mixed), (), seed=0, speed=config.speed).fit().losses
 
 
 if __name__ == "__main__":

@@ -202,6 +202,21 @@ def _bare_word(value: Any) -> Any:
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_bare_word)]
 
 
+MOST_WORKERS = 256
+"""Processes that prepare batches: several times as many as serve any one GPU, and few enough to start."""
+
+
+def _whole_number_or_auto(value: Any) -> Any:
+    """One sentence for a mistake, where a union would say two things."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_WORKERS
+    if value != "auto" and not whole:
+        raise ValueError(f"it should be a whole number from 0 to {MOST_WORKERS}, or auto")
+    return value
+
+
+Workers = Annotated[int | Literal["auto"], BeforeValidator(_whole_number_or_auto)]
+
+
 class Speed(ConfigSection):
     """Speed-ups that change no result; ``environment.json`` says which engaged, and why others did not.
 
@@ -218,6 +233,11 @@ class Speed(ConfigSection):
         description="answers: logits where labels are; chunked: those in pieces; full: logits everywhere; liger: fused",
     )
     frozen_no_grad: bool = Field(default=True, description="frozen encoders never join the autograd graph")
+    workers: Workers = Field(
+        default="auto",
+        description="processes that decode, resize and tokenize coming batches; 0: none; auto: none on a CPU, up to 8 "
+        "on a GPU",
+    )
     split_on_oom: bool = Field(default=True, description="out of memory: the same step again in smaller parts")
     compile: bool = Field(default=False, description="torch.compile the blocks of the llm")
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flex_attention"] = Field(

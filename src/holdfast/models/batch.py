@@ -60,14 +60,15 @@ class Batch:
         return cls(text, images, labels=labels)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same on ``device``."""
+        """The same on ``device``; a GPU copies from pinned memory while the processor goes on."""
+        ahead = torch.device(device).type == "cuda"
         return replace(
             self,
-            text={name: value.to(device) for name, value in self.text.items()},
-            images={name: value.to(device) for name, value in self.images.items()},
+            text={name: value.to(device, non_blocking=ahead) for name, value in self.text.items()},
+            images={name: value.to(device, non_blocking=ahead) for name, value in self.images.items()},
             features=None if self.features is None else self.features.to(device),
-            labels=None if self.labels is None else self.labels.to(device),
-            owner=None if self.owner is None else self.owner.to(device),
+            labels=None if self.labels is None else self.labels.to(device, non_blocking=ahead),
+            owner=None if self.owner is None else self.owner.to(device, non_blocking=ahead),
         )
 
     def inputs(self, model: nn.Module) -> Keywords:

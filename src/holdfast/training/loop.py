@@ -22,6 +22,7 @@ from holdfast.methods.recipe import Recipe
 from holdfast.models.batch import Batch
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import out_of_memory
+from holdfast.speed.ahead import Ahead
 from holdfast.speed.blocks import blocks_of, compiled, without_kv_cache
 from holdfast.speed.decision import OFF, Decision, Engaged, Report
 from holdfast.speed.division import image_tokens, shares
@@ -126,6 +127,13 @@ class Trainer:
                 compiled(blocks, self.speed.compile),
             ):
                 self.batcher, self.report = self._engage()
+                self.coming = Ahead(
+                    self._prepared,
+                    end=self.steps,
+                    workers=self.speed.workers,
+                    device=self.loaded.device,
+                    begin=self._in_worker,
+                )
                 self.listen(Engaged(self.report))
                 return self._fit()
         finally:
@@ -147,7 +155,7 @@ class Trainer:
         progress = progress or Progress()
         outcome = Outcome(self.steps, progress.seconds, progress.stopped)
         begun = time.perf_counter() - progress.seconds
-        with noted() as interrupted:
+        with noted() as interrupted, self.coming:
             while progress.step < self.steps and not progress.stopped:
                 made = self._step(progress.step)
                 outcome.losses.append(made.loss)
@@ -236,18 +244,16 @@ class Trainer:
 
         Of several processes this one does a share of the examples; tokens and loss are those of all.
         """
-        chosen = [example for batch in self.stream.step(step) for example in batch]
-        chosen = shares(chosen, self.ranks.world, image=self.image)[self.ranks.rank]
         tokens: int | None = None
         while True:
             before = Randomness()
             try:
-                divided = parts(chosen, self.largest) if len(chosen) > self.largest else [chosen]
-                batches = [self.encode(examples) for examples in divided]
+                batches = [self.batcher.place(batch) for batch in self.coming.take(step)]
+                self.report["workers"] = self.coming.decision
                 # One normaliser for the whole step: accumulating k batches equals one batch k times as large.
                 if tokens is None:  # the others count once, whatever memory asks for here
                     tokens = int(self.ranks.total(sum(batch.answer_tokens for batch in batches))[0])
-                summed = self._gradient(step, divided, batches, 1 / max(tokens, 1))
+                summed = self._gradient(step, batches, 1 / max(tokens, 1))
                 summed, seen = self.ranks.total(summed, any(batch.shows_images for batch in batches))
                 self.images_seen = bool(seen)
                 return tokens, summed
@@ -266,9 +272,21 @@ class Trainer:
             self.listen(MemorySplit(step + 1, self.largest))
             self.listen(Engaged(self.report))
 
-    def _gradient(
-        self, step: int, divided: Sequence[Sequence[Example]], batches: Sequence[Batch], scale: float
-    ) -> float:
+    def _divided(self, step: int) -> list[list[Example]]:
+        """This process's share of a step's examples, in as many parts as memory asks for."""
+        chosen = [example for batch in self.stream.step(step) for example in batch]
+        chosen = shares(chosen, self.ranks.world, image=self.image)[self.ranks.rank]
+        return parts(chosen, self.largest) if len(chosen) > self.largest else [chosen]
+
+    def _prepared(self, step: int) -> list[Batch]:
+        """The batches of a step on the CPU; a function of the step, wherever it is called."""
+        return [self.batcher.prepare(examples) for examples in self._divided(step)]
+
+    def _in_worker(self, workers: int) -> None:
+        """Workers remember as much together as one process would alone."""
+        self.batcher.rows.limit //= workers
+
+    def _gradient(self, step: int, batches: Sequence[Batch], scale: float) -> float:
         """The gradient of some examples, each token's loss times ``scale``; returns what that loss comes to."""
         summed = 0.0
         for part, batch in enumerate(batches):
@@ -283,7 +301,7 @@ class Trainer:
                         term = per_batch * scale if term is None else term + per_batch * scale
             summed += float(loss.detach())
             if not torch.isfinite(loss.detach()):
-                ids = ", ".join(example.id for example in divided[part][:4])
+                ids = ", ".join(example.id for example in self._divided(step)[part][:4])
                 raise HoldfastError(
                     f"the loss of step {step + 1} is {float(loss.detach())}", item=ids, remedy="lower the learning rate"
                 )

@@ -56,16 +56,27 @@ class Batcher:
         self.longest = longest(loaded.model)
 
     def __call__(self, examples: Sequence[Example]) -> Batch:
-        """One batch.
+        """One batch, where the model is.
+
+        Raises:
+            HoldfastError: An example cannot be encoded.
+        """
+        return self.place(self.prepare(examples))
+
+    def prepare(self, examples: Sequence[Example]) -> Batch:
+        """One batch on the CPU; another process may make it, for it depends on the examples alone.
 
         Raises:
             HoldfastError: An example cannot be encoded.
         """
         packed = self.pack(examples)
-        if packed is None:
-            return self.separate(examples).to(self.loaded.device)
-        batch = packed.to(self.loaded.device)
-        mark(batch.text["attention_mask"], packed.owners)
+        return self.separate(examples) if packed is None else packed
+
+    def place(self, prepared: Batch) -> Batch:
+        """What :meth:`prepare` made, where the model is."""
+        batch = prepared.to(self.loaded.device)
+        if prepared.owner is not None:
+            mark(batch.text["attention_mask"], prepared.owner)
         return batch
 
     def separate(self, examples: Sequence[Example]) -> Batch:

@@ -50,10 +50,14 @@ class Rows:
         chat: Its processor.
         answers: With answers and labels, or up to where the last answer begins.
         max_length: Tokens kept of a row.
+
+    Attributes:
+        limit: Bytes of rows that are remembered.
     """
 
     def __init__(self, model: nn.Module, chat: ChatProcessor, *, answers: bool, max_length: int | None = None) -> None:
         self.model, self.chat, self.answers, self.max_length = model, chat, answers, max_length
+        self.limit = LIMIT
         self._marks = torch.tensor(sorted(chat.image_token_ids()))
         # By identity; the example is held, or its id could be reused.
         self._kept: dict[int, tuple[Example, TokenRow]] = {}
@@ -69,7 +73,7 @@ class Rows:
         """
         absent = {id(example): example for example in examples if id(example) not in self._kept}
         fresh: dict[int, TokenRow] = {}
-        full = self._bytes >= LIMIT
+        full = self._bytes >= self.limit
         prepared: MutableMapping[Any, PreparedImages] = ChainMap({}, self._prepared) if full else self._prepared
         leaders = [example for example in (examples[group[0]] for group in by_images(examples)) if example.images]
         if any(id(leader) in absent and images_of(leader) not in prepared for leader in leaders):
@@ -80,7 +84,7 @@ class Rows:
             fresh |= zip(map(id, rest), rows_of(self.model, self._encode(rest)), strict=True)
         rows = [fresh[id(e)] if id(e) in fresh else self._kept[id(e)][1] for e in examples]
         for key in absent:
-            if self._bytes < LIMIT:
+            if self._bytes < self.limit:
                 self._kept[key] = (absent[key], fresh[key])
                 self._bytes += fresh[key].bytes()
         return rows
