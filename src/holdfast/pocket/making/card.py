@@ -36,6 +36,8 @@ def write_model(
     Returns:
         The card.
     """
+    import torch
+
     from holdfast.pocket.making.architecture import parameter_count
 
     (out / CARD).unlink(missing_ok=True)
@@ -52,7 +54,11 @@ def write_model(
         "source_mean": round(source_mean(rows), 2),
         "table": as_records(rows),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": 2},
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+        },
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy", "scikit-learn")},
         "plan": asdict(plan),
     }

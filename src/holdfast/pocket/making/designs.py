@@ -10,7 +10,7 @@ import torch
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.pocket.making.architecture import make_model
-from holdfast.pocket.making.plan import FULL, QUICK, BuildPlan, Stage
+from holdfast.pocket.making.plan import FULL, QUICK, SECOND, BuildPlan
 from holdfast.pocket.making.second import make_second_model, make_second_processor, take_over_eye
 from holdfast.pocket.tokens import make_processor
 
@@ -23,6 +23,7 @@ class Design:
         name: As ``model:`` of a recipe names it.
         make_model: The network of a seed, untrained.
         make_processor: Tokenizer and image processor together.
+        full: How long each stage runs.
         take_over: Gives it an eye that another one has learned; None: it learns its own.
         half: Its weights are rounded to half precision, in which they are stored.
     """
@@ -30,13 +31,13 @@ class Design:
     name: str
     make_model: Callable[[int], Any]
     make_processor: Callable[[], Any]
+    full: BuildPlan = FULL
     take_over: Callable[[Any], None] | None = None
     half: bool = False
 
     def plan(self, *, quick: bool) -> BuildPlan:
-        """How long each stage runs."""
-        plan = QUICK if quick else FULL
-        return plan if self.take_over is None else replace(plan, eye=Stage(pictures=0, steps=0, batch=0, lr=0.0))
+        """The stages of the model, or a few steps of each."""
+        return replace(QUICK, eye=SECOND.eye) if quick and self.take_over else QUICK if quick else self.full
 
     def round(self, model: Any) -> None:
         """Give the weights (in place) the values that reading the stored ones back gives."""
@@ -50,7 +51,7 @@ DESIGNS = {
     design.name: design
     for design in (
         Design("pocket", make_model, make_processor),
-        Design("pocket-2", make_second_model, make_second_processor, take_over=take_over_eye, half=True),
+        Design("pocket-2", make_second_model, make_second_processor, SECOND, take_over_eye, half=True),
     )
 }
 

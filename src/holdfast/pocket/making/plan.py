@@ -36,6 +36,14 @@ FULL = BuildPlan(
 )
 """The shipped weights' plan."""
 
+SECOND = BuildPlan(
+    eye=Stage(pictures=0, steps=0, batch=0, lr=0.0),
+    connector=FULL.connector,
+    language=(FULL.language[0], Stage(pictures=20_000, steps=1250, batch=16, lr=2e-3)),
+    scored=500,
+)
+"""The plan of ``pocket-2``, which takes over its eye and sees each picture of the last stage once."""
+
 QUICK = BuildPlan(
     eye=Stage(pictures=96, steps=4, batch=8, lr=2e-3),
     connector=Stage(pictures=64, steps=4, batch=8, lr=3e-3),
