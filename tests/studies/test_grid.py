@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from holdfast.config.loading import load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
+from holdfast.events import silence
+from holdfast.runs.run import Runner
 from holdfast.studies.agenda import Planner
 from holdfast.studies.axes import SECTIONS
+from holdfast.studies.estimate import estimate
 from holdfast.studies.merging import merged
 from holdfast.studies.studyfile import read_study_file
 from tests.support.studying import write
@@ -88,6 +93,32 @@ def test_keys_are_of_the_content(tmp_path: Path) -> None:
     other = keys(write(tmp_path / "other.yaml", axes=more, select=None, title="Other"))
     assert other["short", "first"] == one["1", "3"]
     assert len({*one.values(), *other.values()}) == 5
+
+
+def test_a_model_folder_starts_at_the_study_file_as_data_do(
+    tmp_path: Path, tiny_llava: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, elsewhere = tmp_path / "study", tmp_path / "elsewhere"
+    shutil.copytree(tiny_llava, place / "models" / "mine")
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    common = {"model": "models/mine", "target": "pocket:digits", "train": {"steps": 1}}
+    axes = {"method": {"lora": {"tune": {"llm": {"method": "lora", "r": 2}}}}}
+    study = read_study_file(write(place / "s.yaml", common=common, axes=axes, select=None))
+    found = estimate(study)
+    assert not found.problems and found.trainable[0] > 0  # planned on the folder beside the study
+    (job,) = Planner(study).agenda(lambda key: None).jobs.values()
+    assert job.config["model"] == "models/mine"  # the key stays the same wherever the study stands
+    assert Runner(load_config(job.config), tmp_path / "run", base=Path(job.base), listen=silence).config.model == str(
+        (place / "models" / "mine").resolve()
+    )
+    shutil.copytree(tiny_llava, elsewhere / "models" / "mine")
+    with pytest.raises(HoldfastError, match="may be") as refused:
+        Planner(study).agenda(lambda key: None)
+    said = str(refused.value)
+    assert str(place / "models" / "mine") in said and str(elsewhere / "models" / "mine") in said and "s.yaml" in said
+    monkeypatch.chdir(place)  # both are one folder
+    Planner(study).agenda(lambda key: None)
 
 
 def test_a_data_file_counts_by_its_content(tmp_path: Path) -> None:

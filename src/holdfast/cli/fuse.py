@@ -35,7 +35,7 @@ def fuse(
     from holdfast.errors import HoldfastError
     from holdfast.methods.fusion.folders import fuse_folders
     from holdfast.methods.registry import make_fusion
-    from holdfast.models.loading import POCKET
+    from holdfast.models.shipped import SHIPPED
     from holdfast.runs.export import plain_folders
 
     importing.done()
@@ -49,7 +49,7 @@ def fuse(
             raise HoldfastError(f"fusion '{method}' uses no Fisher information", remedy="leave --fisher-... out")
         options |= {"base_file": str(fisher_base), "tuned_files": [str(file) for file in fisher_tuned or []]}
     fusion = make_fusion(method, options)
-    place = POCKET if base == "pocket" else Path(base).expanduser()
+    place = SHIPPED.get(base) or Path(base).expanduser()
     with (
         plain_folders([folder.expanduser() for folder in tuned], place, beside=out) as folders,
         Progress(console=console, transient=True) as progress,

@@ -7,7 +7,6 @@ import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,9 +22,10 @@ from holdfast.models.chat import ChatProcessor
 from holdfast.models.configuration import check_image_token, read_config
 from holdfast.models.identity import joined, model_identity, setup_parts
 from holdfast.models.quantised import check_stored, keep_still, packing, stored_components
+from holdfast.models.shipped import SHIPPED
 from holdfast.models.size import memory_of
 
-POCKET = Path(__file__).with_name("pocket")
+POCKET = SHIPPED["pocket"]
 """The folder of the shipped model."""
 
 
@@ -79,7 +79,7 @@ def load_model(
     """Load ``name`` with its processor and resolve its anatomy.
 
     Args:
-        name: ``pocket``, a local folder, or a Hub id.
+        name: ``pocket`` or another shipped model, a local folder, or a Hub id.
         dtype: Of the weights; default: bfloat16 on a GPU, float32 elsewhere.
         device: Default: a GPU if there is one.
         trust_remote_code: Let the model's own Python code run. Off unless the user turns it on.
@@ -179,8 +179,8 @@ def model_place(name: str) -> str:
     Raises:
         HoldfastError: No such folder, or a folder without a model.
     """
-    if name == "pocket":
-        return str(POCKET)
+    if name in SHIPPED:
+        return str(SHIPPED[name])
     folder = path_of(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -258,7 +258,7 @@ def _explain(name: str, error: Exception) -> HoldfastError:
             f"model '{name}' needs code of its own", remedy="read that code, then set trust_remote_code: true"
         )
     offline = os.environ.get("HF_HUB_OFFLINE") or "connect" in text.lower() or "offline" in text.lower()
-    if path_of(name).is_dir() or name == "pocket":
+    if path_of(name).is_dir() or name in SHIPPED:
         offline = False
     if offline or "not a valid model identifier" in text or "not a local folder" in text:
         return HoldfastError(

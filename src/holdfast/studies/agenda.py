@@ -17,6 +17,7 @@ from typing import Any, Literal
 from holdfast.errors import HoldfastError
 from holdfast.files.digest import sha256
 from holdfast.files.places import path_of
+from holdfast.models.shipped import model_beside
 from holdfast.studies.choices import Choice
 from holdfast.studies.grid import Combination
 from holdfast.studies.merging import merged
@@ -190,6 +191,7 @@ class Planner:
 
             try:
                 config = plain_config(load_config(raw))
+                model_beside(str(config.get("model", "pocket")), self.study.base, alone=True)
             except HoldfastError as error:
                 self.study.source.locate_in_cell(error, self.study, cell)
                 raise

@@ -14,6 +14,7 @@ from holdfast.config.loading import load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.events import Event, Predicted, StepDone
+from holdfast.models.shipped import SHIPPED, model_beside
 from holdfast.planning.plan import Plan, make_plan
 from holdfast.planning.workload import Precision
 from holdfast.studies.agenda import Agenda, Job, Planner
@@ -86,6 +87,7 @@ def estimate(study: StudyFile, *, calibrate: bool = False) -> Outlook:
     for job in agenda.jobs.values():
         found.candidates += job.want == "validation"
         config = load_config(job.config)
+        config = config.model_copy(update={"model": model_beside(config.model, study.base)})
         try:
             plan = _plan(config, plans)
         except HoldfastError as error:
@@ -141,7 +143,7 @@ def _plan(config: RunConfig, known: dict[str, Plan]) -> Plan:
     parts = config.model_dump(mode="json", include={"model", "tune", "keep", "fuse", "trust_remote_code"})
     text = json.dumps([parts, config.train.batch_size, config.train.gradient_checkpointing], sort_keys=True)
     if text not in known:
-        half = config.train.precision == "bf16" or (config.train.precision == "auto" and config.model != "pocket")
+        half = config.train.precision == "bf16" or (config.train.precision == "auto" and config.model not in SHIPPED)
         precision: Precision = "bf16" if half else "fp32"
         known[text] = make_plan(config, precision=precision)
     return known[text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.models.shipped import SHIPPED
 from holdfast.studies.agenda import Agenda
 from holdfast.studies.crew import Crew, Processes, cores_here, share_of_cores
 from holdfast.studies.ray_crew import RayCrew
@@ -14,14 +15,14 @@ def hire(folder: Path, agenda: Agenda, *, engine: str = "local", workers: int | 
 
     Args:
         folder: The study folder.
-        agenda: What is to do; the pocket model is small enough for a worker a core.
+        agenda: What is to do; the models that come with Holdfast are small enough for a worker a core.
         engine: ``local`` or ``ray``.
         workers: How many; default: see above.
 
     Raises:
         HoldfastError: Ray is wanted and not there.
     """
-    small = all(job.config.get("model", "pocket") == "pocket" for job in agenda.jobs.values())
+    small = all(job.config.get("model", "pocket") in SHIPPED for job in agenda.jobs.values())
     if engine == "ray":
         return RayCrew(folder, workers)
     size = workers or (cores_here() if small else 1)

@@ -12,6 +12,7 @@ from typing import Any
 from holdfast.errors import HoldfastError, nearest
 from holdfast.files import read_json
 from holdfast.files.places import path_of
+from holdfast.models.shipped import SHIPPED
 from holdfast.values import JSON
 
 FOLDER = Path(__file__).parent
@@ -29,7 +30,7 @@ def read_shape(name: str) -> JSON:
         HoldfastError: There is no shape of that name; the nearest is suggested.
     """
     if name not in shape_names():
-        raise HoldfastError(f"unknown model shape '{name}'", remedy=nearest(name, [*shape_names(), "pocket"]))
+        raise HoldfastError(f"unknown model shape '{name}'", remedy=nearest(name, [*shape_names(), *SHIPPED]))
     shape: JSON = read_json(FOLDER / f"{name}.json")
     return shape
 
@@ -50,12 +51,12 @@ def model_config(name: str, *, trust_remote_code: bool = False) -> Any:
         hub = dict(shape["hub"])
         if hub.pop("id") == name:
             return _built(_overlaid(shape["config"], hub))
-    folder = FOLDER.parent / "pocket" if name == "pocket" else path_of(name)
+    folder = SHIPPED.get(name) or path_of(name)
     if not folder.is_dir():
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
             raise HoldfastError(
                 f"'{name}' is neither a model folder nor a known shape",
-                remedy=nearest(name, [*shape_names(), "pocket"]),
+                remedy=nearest(name, [*shape_names(), *SHIPPED]),
             )
     elif not (folder / "config.json").is_file():
         raise HoldfastError(f"'{name}' is not a model folder: config.json is missing", remedy="give a model folder")
