@@ -63,11 +63,19 @@ def test_a_damaged_store_is_made_again(tmp_path: Path) -> None:
 def test_costs_and_divergences_are_means_over_the_runs_that_know_them() -> None:
     results, changes, _ = draw(effects=EFFECTS, items=20, seeds=2)
     plain = aggregate(results, changes)
-    assert not {"costs", "divergence"} & {table.name for section in sections(plain) for table in section.tables}
+    assert not {"costs", "divergence", "captions"} & {
+        table.name for section in sections(plain) for table in section.tables
+    }
     points = list(results.points)
     own = [place for place, point in enumerate(points) if point.levels["method"] == "good"]
     for place, peak in zip(own, (3e6, 5e6), strict=True):
-        scores = {**points[place].scores, "memory": 2_000_000, "peak_memory": int(peak), "kl_to_base": peak / 1e6}
+        scores = {
+            **points[place].scores,
+            "memory": 2_000_000,
+            "peak_memory": int(peak),
+            "kl_to_base": peak / 1e6,
+            "hallucinated": peak / 1e5,
+        }
         points[place] = replace(points[place], scores=scores)
     told = sections(aggregate(replace(results, points=tuple(points)), changes))
     tables = {table.name: table for section in told for table in section.tables}
@@ -75,6 +83,7 @@ def test_costs_and_divergences_are_means_over_the_runs_that_know_them() -> None:
     assert costs == {"good": (2.0, 4.0), "bad": (None, None), "poor": (None, None)}
     assert "known of 2 of 6 runs" in tables["costs"].notes[0]
     assert {row[0]: row[1] for row in tables["divergence"].rows} == {"good": 4.0, "bad": None, "poor": None}
+    assert {row[0]: row[2] for row in tables["captions"].rows} == {"good": 40.0, "bad": None, "poor": None}
 
 
 def test_a_study_is_told_in_sentences_and_tables() -> None:

@@ -10,7 +10,8 @@ import pytest
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
-from holdfast.results.claims.catalogue import all_claims
+from holdfast.metrics.registry import get_metric
+from holdfast.results.claims.catalogue import all_claims, find_claim
 from holdfast.studies.agenda import Planner
 from holdfast.studies.estimate import estimate
 from holdfast.studies.library import find_study, shipped_names
@@ -66,6 +67,14 @@ def test_what_a_claim_reads_is_measured(scale: str) -> None:
     study = read_study_file(file, scale=scale, base=base)
     assert "kl_predicts" in study.claims
     assert all(study.settings(cell)["evaluate"]["kl"] for cell in study.cells)
+
+
+def test_the_study_of_captions_counts_what_its_claim_reads() -> None:
+    study = shipped("peft_hallucination", "pocket")
+    assert study.claims == ["h13"] and find_claim("h13").tests[0].measure == "hallucinated"
+    for cell in study.cells:
+        (source,) = study.settings(cell)["sources"]
+        assert source["data"] == "pocket:caption" and get_metric(source["metric"]).hallucinations  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", shipped_names())

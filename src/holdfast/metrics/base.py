@@ -51,6 +51,8 @@ class ItemMetric(ABC):
     variants: ClassVar[tuple[str, ...]] = ("default",)
     graded: bool = False
     top: float = 1.0
+    hallucinations: ClassVar[bool] = False
+    """Whether the details count captions (``CHAIRs``) and names (``CHAIRi``) of what is not there."""
 
     def __init__(self, variant: str | None = None) -> None:
         self.variant = variant or self.variants[0]

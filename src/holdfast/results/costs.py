@@ -1,4 +1,4 @@
-"""Tables of what recipes cost and of how far they went from their base: numbers among the scores beside E and F."""
+"""Tables of numbers that scores hold beside E and F: cost, distance from the base, captions of what is not there."""
 
 from __future__ import annotations
 
@@ -60,6 +60,20 @@ def divergence_table(runs: Runs) -> ResultTable | None:
         "target: base || tuned over all tokens but the right one.",
     )
     return ResultTable("divergence", "How far from the base on the target, mean over runs", columns, rows, notes)
+
+
+def caption_table(runs: Runs) -> ResultTable | None:
+    """How often captions name what is not there; None where no run has a task that counts it."""
+    names = ("hallucinated_before", "hallucinated", "hallucinated_names")
+    rows = tuple((name, *(mean_of(points, one) for one in names)) for name, points in runs.items())
+    if not any(value is not None for row in rows for value in row[1:]):
+        return None
+    columns = (Column("recipe"), Column("captions before"), Column("captions after"), Column("names after"))
+    notes = (
+        "In percent: captions that name something that is not there, of the base and of the tuned model (CHAIRs), and "
+        "how much of what the tuned model names is not there (CHAIRi).",
+    )
+    return ResultTable("captions", "Captions of what is not there, mean over runs", columns, rows, notes)
 
 
 def mean_of(points: Sequence[Point], name: str) -> float | None:

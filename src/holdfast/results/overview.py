@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.results.claims.trial import ClaimTrial
-from holdfast.results.costs import cost_table, divergence_table, mean_of
+from holdfast.results.costs import caption_table, cost_table, divergence_table, mean_of
 from holdfast.results.curves import curves, number_axes, sequences
 from holdfast.results.factors import FactorEffect, interactions, main_effects
 from holdfast.results.items import Tasks
@@ -402,7 +402,7 @@ def _sequences(results: Results) -> StudySection:
 
 def _costs(whole: Aggregate) -> StudySection:
     runs = {standing.name: whole.runs[tuple(standing.recipe.values())] for standing in whole.standings}
-    tables = (cost_table(runs), divergence_table(runs))
+    tables = (cost_table(runs), divergence_table(runs), caption_table(runs))
     return StudySection("Costs", (), tuple(table for table in tables if table is not None))
 
 

@@ -30,7 +30,6 @@ from holdfast.events import (
     Waiting,
     silence,
 )
-from holdfast.files.places import path_of
 from holdfast.inference.together import predict_together
 from holdfast.methods.guard import check_restored, look_at, starts_elsewhere
 from holdfast.methods.ledger import check_moved, write_ledger
@@ -38,6 +37,7 @@ from holdfast.methods.recipe import Recipe, fuse_all, restore
 from holdfast.methods.registry import METHODS
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded, stored_bits_of
+from holdfast.models.shipped import model_beside
 from holdfast.planning.short import memory_short, step_memory
 from holdfast.ranks import join
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
@@ -96,9 +96,7 @@ class Runner:
         parent: A run of the same recipe without fusion, whose training is taken over.
         shelf: Where models and tasks come from; default: each is loaded anew.
         """
-        beside = base / path_of(config.model)
-        if config.model != "pocket" and beside.is_dir():  # whole, so that the run can be loaded from anywhere
-            config = config.model_copy(update={"model": str(beside.resolve())})
+        config = config.model_copy(update={"model": model_beside(config.model, base)})
         self.config, self.base, self.shelf, self.ranks = config, base, shelf, join()
         self.listen = listen if self.ranks.first else silence
         self.parent = None if parent is None else RunFolder(parent)
@@ -159,7 +157,7 @@ class Runner:
         self.evaluate(loaded, tasks)
         entry: JSON = {}
         if self.ranks.first:
-            entry = recipe_scores(self.folder, self.config, recipe, tasks.target.name, [t.name for t in tasks.sources])
+            entry = recipe_scores(self.folder, self.config, recipe, tasks)
             self.folder.write_json("scores.json", {"recipes": {entry["name"]: entry}})
         return self.ranks.same(entry)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from holdfast.config.schema import RunConfig
 from holdfast.methods.recipe import Recipe
 from holdfast.runs.divergence import FILE as DIVERGENCE
 from holdfast.runs.divergence import NAMES as DIVERGENCES
 from holdfast.runs.environment import versions
 from holdfast.runs.folder import RunFolder
+from holdfast.runs.hallucinations import hallucinations
 from holdfast.runs.leaks import FILE as LEAKS
+from holdfast.runs.reading import Tasks
 from holdfast.runs.still_learning import still_learning
 from holdfast.values import JSON
 from holdfast.verdict.compare import compare
@@ -22,7 +22,7 @@ def compare_run(folder: RunFolder, target: str | None) -> Comparison:
     return compare(folder.path / "base", folder.path, target=target, seed=0)
 
 
-def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: str, sources: Sequence[str]) -> JSON:
+def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, tasks: Tasks) -> JSON:
     """Compare and write down.
 
     Returns:
@@ -31,19 +31,22 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: 
         ``verdicts``, ``rule`` and ``left_out`` (tasks that cannot show what E or F measures), ``learned`` and
         ``forgot`` over all tasks, ``start`` (``E`` and ``F`` before step 1, of methods that do not begin at the base),
         ``kl_to_base``, ``kl_reverse`` and ``kl_without_target`` (see :mod:`holdfast.runs.divergence`, where asked for),
+        ``hallucinated`` and its kin (see :func:`holdfast.runs.hallucinations.hallucinations`, of captions),
         ``seconds`` of training, ``memory`` (bytes that its step is counted to need), ``leaks`` and ``still_learning``
         (a sentence, or nothing), ``seed``, ``versions``.
         Scores are in points.
     """
+    assert tasks.target is not None
+    target = tasks.target.name
     comparison = compare_run(folder, target)
     ledger = folder.read_json("ledger.json", "trainable", "trainable_percent")
     training = folder.read_json("training.json", "seconds")
-    tasks = comparison.to_json()["tasks"]
     keys = (
         *("before", "after", "n", "difference", "interval", "p_value", "p_holm", "verdict", "blind_floor"),
         *("cannot_fall", "cannot_rise", "learned", "forgot"),
     )
-    rows = {name: {key: task[key] for key in keys} for name, task in tasks.items()}
+    compared = comparison.to_json()["tasks"]
+    rows = {name: {key: task[key] for key in keys} for name, task in compared.items()}
     summary = comparison.summary.to_json()
     return {
         "name": config.name or folder.path.name,
@@ -52,7 +55,7 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: 
         "trainable": ledger["trainable"],
         "trainable_percent": ledger["trainable_percent"],
         "target": {target: rows[target]},
-        "sources": {name: rows[name] for name in sources},
+        "sources": {task.name: rows[task.name] for task in tasks.sources},
         **{letter: summary[letter] for letter in "EFOH"},
         **{name: summary[name] for name in ("intervals", "verdicts", "left_out")},
         "rule": comparison.rule,
@@ -60,6 +63,7 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, target: 
         "still_learning": None if training.get("stopped_early") else still_learning(folder.path / "train.jsonl"),
         **_start(folder, target),
         **_divergence(folder),
+        **hallucinations(folder, tasks.all),
         "learned": sum(row["learned"] for row in rows.values()),
         "forgot": sum(row["forgot"] for row in rows.values()),
         "seconds": round(training["seconds"], 2),

@@ -66,6 +66,7 @@ class CHAIR(ItemMetric):
 
     name = "chair"
     variants = ("judged",)
+    hallucinations = True
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
         objects = item.extra.get("hallucinated")

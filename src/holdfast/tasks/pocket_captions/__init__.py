@@ -1,0 +1,1 @@
+"""Captions of pocket scenes: what they name, and what of it is not there."""
