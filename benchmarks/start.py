@@ -10,10 +10,12 @@ pictures decoded and digested, the model loaded, sizes tried on its processor, f
 same command again, into a run folder of its own, with what the first start remembered).
 
 Seconds count from the call, when everything is imported and a pocket model was loaded once; ``process`` counts these,
-too. ``decode`` counts from the start of its pool. ``cpu`` is what process and workers computed in that time. All arms
-find the files in the page cache, where they come from being written. Memory is the sum of the high-water marks (VmHWM)
-of the process and the workers that live with it, the largest seen; pages that they share count more than once. Asked
-for: ``first`` within 1.3 x ``decode``, the process of ``second`` under 15 s, memory under 700 MB.
+too. ``decode`` counts from the start of its pool, and makes every pixel; ``first`` makes those of a JPEG at an eighth
+of its sides (``holdfast.data.images.decode`` says why that finds the same damage). ``cpu`` is what process and workers
+computed in that time. The garbage collector is asked what the command line asks it (``importing.py``). All arms find
+the files in the page cache, where they come from being written. Memory is the sum of the high-water marks (VmHWM) of
+the process and the workers that live with it, the largest seen; pages that they share count more than once. Asked for:
+``first`` within 1.3 x ``decode``, the process of ``second`` under 15 s, memory under 700 MB.
 """
 
 from __future__ import annotations
@@ -209,12 +211,16 @@ def decode(file: str) -> int:
 
 def start(folder: Path, out: Path) -> dict[str, Any]:
     """Seconds of what ``tune`` does before step 1, whole and up to its events; pictures that were told of."""
-    from holdfast import api
+    import peft
+
+    from holdfast import api, importing
     from holdfast.events import Event, LedgerWritten, LoadingModel, PicturesChecked
     from holdfast.models.loading import load_model
     from holdfast.runs import run
 
-    assert run and load_model("pocket")  # the clock begins behind all imports, of which many are a model's
+    importing.begin()
+    assert peft and run and load_model("pocket")  # the clock begins behind all imports, of which many are a model's
+    importing.begin()  # as where the command begins to read
     moments: dict[str, float] = {}
     told: list[int] = []
 

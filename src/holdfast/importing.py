@@ -18,13 +18,18 @@ RARELY = 100_000
 
 @contextmanager
 def growing() -> Iterator[None]:
-    """While many objects are made that all stay, such as the examples of a file, the collector does not visit them."""
+    """While many objects are made that all stay, such as the examples of a file, the collector does not visit them.
+
+    Where imports still arrive (see :func:`begin`) it does not visit them later either.
+    """
     worked = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if worked:
+            if _usual is not None:
+                gc.freeze()
             gc.enable()
 
 

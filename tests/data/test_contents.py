@@ -200,17 +200,19 @@ def test_a_large_file_is_not_held_whole_and_told_alike(
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "tif", "png"])
 @pytest.mark.parametrize("remembered", [True, False])
 def test_sizes_are_those_of_the_upright_picture(
     tmp_path: Path,
     orientation: int,
+    kind: str,
     remembered: bool,
     later: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    file = tmp_path / "a.jpg"
+    file = tmp_path / f"a.{kind}"
     Image.new("RGB", (30, 20)).save(file, exif=exif)
     later()
     if remembered:

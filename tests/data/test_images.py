@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from holdfast.data.images import decode, open_image, resolve_inside
+from holdfast.data.images import decode, open_image, resolve_inside, resolving_inside
+from holdfast.data.stored import Encoded
 from holdfast.errors import HoldfastError
 
 
@@ -185,6 +186,113 @@ def test_damage_gives_a_picture_or_one_sentence(
         assert caught.value.problem == error.problem
     else:
         assert opened.mode == "RGB" and decode(file) == opened.size
+
+
+def jpeg(mode: str, **options: Any) -> bytes:
+    """A JPEG of 60 x 44 pixels: soft shapes and grain, so that its blocks hold many coefficients."""
+    random = np.random.default_rng(3)
+    soft = Image.fromarray(random.integers(0, 256, (6, 8, 4), dtype=np.uint8)).resize((60, 44))
+    pixels = np.clip(np.asarray(soft, dtype=int) + random.integers(-9, 10, (44, 60, 4)), 0, 255).astype(np.uint8)
+    image = {"L": Image.fromarray(pixels[..., 0]), "RGB": Image.fromarray(pixels[..., :3])}.get(mode)
+    image = image or Image.merge("CMYK", [Image.fromarray(pixels[..., ink]) for ink in range(4)])
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+JPEGS = {
+    "plain": jpeg("RGB"),
+    "progressive": jpeg("RGB", progressive=True),
+    "full colour": jpeg("RGB", subsampling=0, quality=95),
+    "restarts": jpeg("RGB", restart_marker_blocks=2),
+    "grey": jpeg("L"),
+    "inks": jpeg("CMYK"),
+}
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_check_that_makes_an_eighth_of_a_jpegs_pixels_finds_the_same_damage(kind: str) -> None:
+    whole, random = JPEGS[kind], np.random.default_rng(11)
+
+    def told(look: Any, content: bytes) -> Any:
+        try:
+            found = look(Encoded(content, "it"))
+        except HoldfastError as error:
+            return error.problem
+        return found if isinstance(found, tuple) else found.size
+
+    damaged = [whole[: int(end)] for end in random.integers(1, len(whole), 60)]
+    damaged += [whole[:-end] for end in range(1, 20)]
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in random.integers(0, len(whole), random.integers(1, 9)):
+            content[place] = random.choice([0, 0xD0, 0xD9, 0xFF, random.integers(256)])
+        damaged.append(bytes(content))
+    seen = [told(open_image, content) for content in damaged]
+    assert [told(decode, content) for content in damaged] == seen
+    assert told(decode, whole) == (60, 44) and 20 < sum(isinstance(one, str) for one in seen) < len(damaged)
+
+
+NAMES = (
+    *(
+        "1.png",
+        "in/2.png",
+        "in/../1.png",
+        "in//2.png",
+        "./1.png",
+        "in/./2.png",
+        "away/../1.png",
+        "link.png",
+        "folder/2.png",
+    ),
+    *(
+        "out/3.png",
+        "away/3.png",
+        "../3.png",
+        "gone.png",
+        "gone/1.png",
+        "in",
+        "in/",
+        "in/..",
+        ".",
+        "..",
+        "",
+        " ",
+        "1.png/",
+    ),
+    *("1.png/2.png", "loop.png", "loop/1.png", "a\0b", "x" * 300, "in\\2.png", "\ud800.png", "deep/in/2.png"),
+)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_many_names_resolve_as_each_alone(tmp_path: Path, absolute: bool) -> None:
+    root, away = tmp_path / "root", tmp_path / "away"
+    for folder in (root / "in", away, root / "deep"):
+        folder.mkdir(parents=True)
+    for file in (root / "1.png", root / "in" / "2.png", away / "3.png"):
+        file.write_bytes(b"x")
+    (root / "link.png").symlink_to("in/2.png")
+    (root / "folder").symlink_to("in")
+    (root / "out").symlink_to(away)
+    (root / "deep" / "in").symlink_to("../in")
+    (root / "loop").symlink_to("loop")
+    (root / "loop.png").symlink_to("loop.png")
+    (tmp_path / "other").symlink_to(root)
+
+    def told(resolve: Any, name: str) -> Any:
+        try:
+            return resolve(name)
+        except HoldfastError as error:
+            return error.problem, error.remedy
+        except UnicodeEncodeError:
+            return "half a pair"
+
+    for place in (root, tmp_path / "other"):
+        names = [f"{place}/{name}" for name in NAMES] if absolute else NAMES
+        many = resolving_inside(place)
+        found = [told(many, name) for name in names]
+        assert found == [told(lambda name, at=place: resolve_inside(at, name), name) for name in names]
+        assert sum(isinstance(one, Path) for one in found) == 11
 
 
 def test_a_link_to_itself_is_one_sentence(tmp_path: Path) -> None:

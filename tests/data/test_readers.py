@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.data.examples import Example
+from holdfast.data.examples import Example, Turn
 from holdfast.data.readers import ExamplesRead, read_examples
 from holdfast.errors import HoldfastError
 from tests.support.desk import picture, write_lines
@@ -190,3 +190,7 @@ def test_a_cut_list_is_refused(rows: list[int], data: st.DataObject, root: Path)
 def test_limit(root: Path) -> None:
     file = write_lines(root / "data.jsonl", [ROW] * 9)
     assert len(read_examples(file, limit=4).examples) == 4
+
+
+def test_identities_are_digests_of_this_very_text() -> None:
+    assert repr(Turn('a "b"\n', ("it's", "é"))) == """Turn(question='a "b"\\n', answers=("it's", 'é'))"""

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from holdfast.data.contents import (
     Advance,
@@ -239,7 +239,7 @@ class _Workers:
 
     def __init__(self) -> None:
         self._todo: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[Found | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[list[Found] | None] = queue.SimpleQueue()
         self._running: list[subprocess.Popen[str]] = []
         self._taken = 0
         self._ended = False
@@ -263,7 +263,7 @@ class _Workers:
             if found is None:
                 running -= 1
             else:
-                yield found
+                yield from found
         while not self._todo.empty():  # every worker has died
             path = self._todo.get()
             if path is not None:
@@ -288,16 +288,15 @@ class _Workers:
                 if desk:
                     worker.stdin.write(json.dumps([os.fspath(path) for path in desk]) + "\n")
                     worker.stdin.flush()
-                while before:
-                    answer = parse_json(worker.stdout.readline())
-                    self._done.put(_answer(before[0], answer))
-                    before.pop(0)
+                if before:
+                    answers = parse_json(worker.stdout.readline())
+                    self._done.put([_answer(path, *told) for path, told in zip(before, answers, strict=True)])
                 if not desk:
                     break
                 before, desk = desk, []
         except (OSError, ValueError, HoldfastError):  # killed, for example for want of memory: look at the rest here
             for path in before + desk if not self._ended else ():
-                self._done.put(look_at(path))
+                self._done.put([look_at(path)])
         finally:
             for pipe in (worker.stdin, worker.stdout):
                 with suppress(OSError):
@@ -319,23 +318,27 @@ class _Workers:
         return desk
 
 
-def _answer(path: Path, answer: list[object]) -> Found:
-    problem, remedy, stamp, digest, size = answer
+def _tell(found: Found) -> list[str | int | None]:
+    _, problem, seen = found
     if problem is not None:
-        return path, HoldfastError(str(problem), remedy=None if remedy is None else str(remedy)), None
-    assert isinstance(stamp, list) and isinstance(size, list)
-    return path, None, Decoded(Stamp(*stamp), bytes.fromhex(str(digest)), (size[0], size[1]))
+        return [problem.problem, problem.remedy]
+    assert seen is not None
+    return [seen.digest.hex(), *seen.size, *seen.stamp]
+
+
+def _answer(path: Path, first: str, *more: Any) -> Found:
+    """What :func:`_tell` told."""
+    if len(more) == 1:
+        return path, HoldfastError(first, remedy=more[0]), None
+    width, height, *stamp = more
+    return path, None, Decoded(Stamp(*stamp), bytes.fromhex(first), (width, height))
 
 
 def main() -> None:
-    """A worker: a JSON list of paths a line comes in, an answer a path goes out."""
+    """A worker: a JSON list of paths a line comes in, a list of answers goes out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     for line in sys.stdin:
-        for name in parse_json(line):
-            _, problem, seen = look_at(Path(name))
-            stamp, digest, size = seen or (None, b"", None)
-            told = [problem and problem.problem, problem and problem.remedy, stamp, digest.hex(), size]
-            sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.write(json.dumps([_tell(look_at(Path(name))) for name in parse_json(line)]) + "\n")
         sys.stdout.flush()
 
 

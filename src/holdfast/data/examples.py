@@ -21,7 +21,7 @@ ImageSource = Path | npt.NDArray[np.uint8] | StoredImage
 stands in a record."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Turn:
     """A question and the answers that count as right; the first one is trained on.
 
@@ -30,6 +30,9 @@ class Turn:
 
     question: str
     answers: tuple[str, ...]
+
+    def __repr__(self) -> str:  # identities are digests of it, of every item; dataclass's own takes twice as long
+        return f"Turn(question={self.question!r}, answers={self.answers!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,10 @@ class Example:
 
 def image_key(images: tuple[ImageSource, ...]) -> str:
     """What two questions about the same picture share: the path, or a digest of drawn pixels."""
+    return "|".join([_key_of(image) for image in images])
 
-    def key_of(image: ImageSource) -> str:
-        if isinstance(image, Path):
-            return str(image)
-        return image.key if isinstance(image, StoredImage) else hashlib.sha256(image.tobytes()).hexdigest()[:16]
 
-    return "|".join(key_of(image) for image in images)
+def _key_of(image: ImageSource) -> str:
+    if isinstance(image, Path):
+        return str(image)
+    return image.key if isinstance(image, StoredImage) else hashlib.sha256(image.tobytes()).hexdigest()[:16]

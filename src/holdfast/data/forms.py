@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from holdfast.data.examples import IMAGE_MARK, Turn
@@ -77,7 +78,12 @@ def form_of(record: Values) -> Form:
     Raises:
         HoldfastError: It has the fields of two forms that are no part of each other, or of none.
     """
-    found = [form for form in FORMS if form.needs <= record.keys()]
+    return _form_with(tuple(record))
+
+
+@lru_cache(maxsize=1000)  # records of one file mostly have the same fields
+def _form_with(fields: tuple[str, ...]) -> Form:
+    found = [form for form in FORMS if form.needs.issubset(fields)]
     if len(found) > 1:
         names = " and as ".join(f"{form.name} ({', '.join(sorted(form.needs))})" for form in found)
         raise HoldfastError(f"the item can be read as {names}", remedy="keep the fields of one form")
@@ -109,6 +115,9 @@ def image_values(record: Values, *, needed: bool = False) -> list[Any]:
     Raises:
         HoldfastError: Both fields name images, the field is of the wrong kind, or it is needed and missing.
     """
+    one = record.get("image")
+    if one and isinstance(one, str) and "images" not in record:
+        return [one]
     given = {name: record[name] for name in ("image", "images") if name in record}
     if not given and needed:
         raise HoldfastError("field 'image' is missing", remedy="add the path of the image, or null for text alone")
@@ -133,10 +142,11 @@ def answer_text(value: Any, name: str = "answer") -> str:
     Raises:
         HoldfastError: It is empty or no text.
     """
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise HoldfastError(f"field '{name}' is not text", remedy="write the answer as text")
-    if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
-        raise HoldfastError(f"field '{name}' is {value}, which is no answer", remedy="write the answer as text")
+    if not isinstance(value, str):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise HoldfastError(f"field '{name}' is not text", remedy="write the answer as text")
+        if value != value or value in (float("inf"), float("-inf")):
+            raise HoldfastError(f"field '{name}' is {value}, which is no answer", remedy="write the answer as text")
     text = str(value).strip()
     if not text:
         raise HoldfastError(f"field '{name}' is empty", remedy="write the answer, or remove the item")
@@ -158,7 +168,7 @@ def _simple(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
     answers = answer if isinstance(answer, list) else [answer]
     if not answers:
         raise HoldfastError("field 'answer' is an empty list", remedy="add at least one answer")
-    return (Turn(question, tuple(answer_text(value) for value in answers)),), [], ""
+    return (Turn(question, tuple([answer_text(value) for value in answers])),), [], ""
 
 
 def _conversations(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:

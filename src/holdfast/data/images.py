@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
@@ -51,6 +54,41 @@ def resolve_inside(root: Path, name: str, *, real: Path | None = None) -> Path:
     return path
 
 
+def resolving_inside(root: Path) -> Callable[[str], Path]:
+    """:func:`resolve_inside` of many names below one root, where each folder is followed once.
+
+    A name whose last part is a plain file is that file in its folder, wherever links on the way to the folder lead;
+    everything else goes the long way.
+    """
+    try:
+        real = root.resolve()
+    except (OSError, RuntimeError):  # each name says why
+        return lambda name: resolve_inside(root, name)
+
+    @cache
+    def folder(name: str) -> Path | None:
+        try:
+            found = (real / name).resolve()
+        except (OSError, RuntimeError, ValueError):
+            return None
+        return found if found.is_relative_to(real) else None
+
+    def resolve(name: str) -> Path:
+        above, _, last = name.rpartition("/")
+        plain = os.sep == "/" and name[:1] != "/" and last.strip() not in ("", ".", "..")
+        place = folder(above) if plain else None
+        if place is not None:
+            path = place / last
+            try:
+                if stat.S_ISREG(os.lstat(path).st_mode):
+                    return path
+            except (OSError, ValueError):
+                pass
+        return resolve_inside(root, name, real=real)
+
+    return resolve
+
+
 def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Image:
     """The picture as upright 8-bit RGB.
 
@@ -66,23 +104,29 @@ def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Ima
     """
     if isinstance(source, np.ndarray):
         return Image.fromarray(source)
-    return _with_opened(source, _upright, at_least)
+    with _opened(source, at_least) as (image, _):
+        return _upright(image)
 
 
 def decode(source: Path | StoredImage) -> tuple[int, int]:
     """Width and height of the upright picture, which is decoded whole, and refused where :func:`open_image` does.
 
+    A JPEG's pixels are made at an eighth of its sides: the decoder then reads the same bits to the same end, and leaves
+    out most of the arithmetic behind them, which cannot fail.
+
     Raises:
         HoldfastError: As :func:`open_image`.
     """
-    return _with_opened(source, _upright_size, None)
+    with _opened(source, 1) as (image, size):
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if orientation != 1 or image.mode not in ("RGB", "L") or "transparency" in image.info:
+            _upright(image)  # for its refusals: for other pictures they are two copies of the pixels, and cannot fail
+        return size[::-1] if orientation in (5, 6, 7, 8) else size
 
 
-Result = TypeVar("Result")
-
-
-def _with_opened(source: Path | StoredImage, use: Callable[[Image.Image], Result], at_least: int | None) -> Result:
-    """What ``use`` makes of the picture, which is loaded and within bounds."""
+@contextmanager
+def _opened(source: Path | StoredImage, at_least: int | None) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+    """The picture, which is loaded and within bounds, and its width and height as stored."""
     name = source.name
     try:
         content: Path | io.BytesIO
@@ -103,10 +147,9 @@ def _with_opened(source: Path | StoredImage, use: Callable[[Image.Image], Result
                         f"{MAX_PIXELS // 1_000_000} million",
                         remedy="scale it down first",
                     )
-                if at_least is not None:
-                    image.draft("RGB", (at_least, at_least))
+                smaller = at_least is not None and image.draft("RGB", (at_least, at_least)) is not None
                 image.load()
-                return use(image)
+                yield image, (width, height) if smaller else image.size
     except HoldfastError:
         raise
     except UnidentifiedImageError as error:
@@ -121,16 +164,11 @@ def _upright(image: Image.Image) -> Image.Image:
     return to_rgb(ImageOps.exif_transpose(image))
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-    if plain and image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-        return image.size  # two copies of the pixels less, which take as long as decoding them
-    return _upright(image).size
-
-
 def size_of(file: Path) -> tuple[int, int]:
-    """Width and height of the upright picture, of a file that can be opened; its header alone is read."""
+    """Width and height of the upright picture, of a file that can be opened; mostly its header alone is read."""
     with Image.open(file, formats=FORMATS) as image:
+        if image.format == "TIFF":  # Pillow turns it when it loads, and in some versions its size before that
+            return decode(file)
         width, height = image.size
         turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return (height, width) if turned else (width, height)

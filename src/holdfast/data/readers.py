@@ -22,11 +22,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from holdfast.data.checking import PictureCheck, pictures_of, problem_of
+from holdfast.data.checking import PictureCheck, problem_of
 from holdfast.data.contents import Advance
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, image_key
 from holdfast.data.forms import SIMPLE, Dialogue, Form, conversation_of
-from holdfast.data.images import resolve_inside
+from holdfast.data.images import resolving_inside
 from holdfast.data.stored import DataURI, Encoded, StoredImage, is_data_uri
 from holdfast.errors import HoldfastError
 from holdfast.files import form_of, parse_json, scan
@@ -125,10 +125,7 @@ def collect(
     lines: list[int] = []
     problems: list[tuple[int, HoldfastError]] = []
     first_seen: dict[str, int] = {}
-    real: Path | None = None
-    with suppress(OSError, RuntimeError):  # where it cannot be resolved, each picture says why
-        real = root.resolve()
-    resolve = lru_cache(maxsize=None)(partial(resolve_inside, root, real=real))  # questions share images
+    resolve = lru_cache(maxsize=None)(partial(_place, resolve=resolving_inside(root)))  # questions share images
     forms: Counter[str] = Counter()
     position = 0
 
@@ -142,7 +139,7 @@ def collect(
             try:
                 if isinstance(record, HoldfastError):
                     raise record
-                record = _renamed(record, columns or {})
+                record = _renamed(record, columns) if columns else record
                 record = _cells(record) if is_table else record
                 item = _identifier(record, item_of(position, line))
                 form, said = conversation_of(record)
@@ -165,8 +162,9 @@ def collect(
                 problems.append(problem(error, line, item))
             else:
                 if check is not None:
-                    for picture in pictures_of([example]):
-                        check.add(picture)  # decoded while further lines are read
+                    for image in example.images:
+                        if isinstance(image, Path | StoredImage):
+                            check.add(image)  # decoded while further lines are read
         if not position:
             raise HoldfastError("the data set is empty", file=file, remedy="add at least one example")
         wrong = {} if check is None else check.finish(advance)
@@ -214,15 +212,15 @@ def _identifier(record: Mapping[str, Any], name: str) -> str:
 def _example(
     record: Mapping[str, Any], item: str, form: Form, said: Dialogue, resolve: Callable[[str], Path]
 ) -> Example:
-    images = tuple(_source(value, resolve) for value in said.images)
-    marks = sum(turn.question.count(IMAGE_MARK) for turn in said.turns)
+    images = tuple([_source(value, resolve) for value in said.images])
+    marks = sum([turn.question.count(IMAGE_MARK) for turn in said.turns])
     if marks and marks != len(images):
         raise HoldfastError(
             f"{marks} {IMAGE_MARK} marks stand in the text but {len(images)} images are given",
             remedy="use one mark per image, or none",
         )
     choices = record.get("choices") or ()
-    if not isinstance(choices, list | tuple) or not all(isinstance(choice, str) for choice in choices):
+    if choices and not (isinstance(choices, list | tuple) and all(isinstance(choice, str) for choice in choices)):
         raise HoldfastError("field 'choices' is not a list of texts")
     return Example(
         id=item,
@@ -237,6 +235,8 @@ def _example(
 
 def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
     """A path below the root, or a picture that stands in the record itself."""
+    if isinstance(value, str):
+        return _data_uri(value) if value.startswith("data:") or is_data_uri(value) else resolve(value)
     if isinstance(value, StoredImage):
         return value
     if isinstance(value, Mapping):  # as Hugging Face's data sets write images
@@ -246,21 +246,28 @@ def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
         value = path
     if isinstance(value, bytes):
         return Encoded(value)
-    if not isinstance(value, str):
-        raise HoldfastError("field 'image' is neither a path nor a list of paths")
-    if is_data_uri(value):
-        return DataURI(value)
-    if value.startswith("data:"):
+    if isinstance(value, str):
+        return _source(value, resolve)
+    raise HoldfastError("field 'image' is neither a path nor a list of paths")
+
+
+def _data_uri(text: str) -> DataURI:
+    if not is_data_uri(text):
         raise HoldfastError("the data URI is no base64 image", remedy="write data:image/png;base64,...")
-    if URL.match(value):
+    return DataURI(text)
+
+
+def _place(name: str, resolve: Callable[[str], Path]) -> Path:
+    """The file that a text in the place of a picture names."""
+    if URL.match(name):
         raise HoldfastError(
-            f"'{value[:80]}' is an address, and nothing is fetched", remedy="download the picture and give its path"
+            f"'{name[:80]}' is an address, and nothing is fetched", remedy="download the picture and give its path"
         )
     try:
-        return resolve(value.removeprefix("file://"))
+        return resolve(name.removeprefix("file://"))
     except HoldfastError as error:
-        if "\\" in value:
+        if "\\" in name:
             raise HoldfastError(
-                error.problem, remedy=f"write the path with slashes: {value.replace(chr(92), '/')}"
+                error.problem, remedy=f"write the path with slashes: {name.replace(chr(92), '/')}"
             ) from error
         raise

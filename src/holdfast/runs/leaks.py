@@ -11,9 +11,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-
-import numpy as np
 
 from holdfast.data import contents
 from holdfast.data.examples import Example, ImageSource
@@ -74,21 +73,22 @@ def find_leaks(training: Sequence[Sequence[Example]], tasks: Iterable[Task]) -> 
     tests = {task.name: task.test for task in tasks if not isinstance(task.test, PocketExamples)}
     if not trained or not tests:
         return []
-    content = _Contents([trained, *tests.values()])
-    pictures: dict[str, str] = {}
-    items: dict[tuple[str, str], str] = {}
-    for example in trained:
+    content = _Contents(chain(trained, *tests.values()))
+    pictures: dict[bytes, str] = {}
+    items: dict[tuple[bytes, str], str] = {}
+    asked = [_question(example) for example in trained]
+    for example, question in zip(trained, asked, strict=True):
         for picture in content.of(example):
             pictures.setdefault(picture, example.id)
-            items.setdefault((picture, _question(example)), example.id)
-    once = _asked_once(trained)
+            items.setdefault((picture, question), example.id)
+    once = _asked_once(trained, asked)
     found = []
     for name, test in tests.items():
-        asked_once = _asked_once(test)
+        questions = [_question(example) for example in test]
+        asked_once = _asked_once(test, questions)
         with_picture = with_question = 0
         first: tuple[str, str] | None = None
-        for example in test:
-            question = _question(example)
+        for example, question in zip(test, questions, strict=True):
             shown = [picture for picture in content.of(example) if picture in pictures]
             same = next((items[picture, question] for picture in shown if (picture, question) in items), None)
             same = same or (once.get(question) if question in asked_once else None)
@@ -102,35 +102,30 @@ def find_leaks(training: Sequence[Sequence[Example]], tasks: Iterable[Task]) -> 
 
 
 def _question(example: Example) -> str:
-    return "\n".join(" ".join(turn.question.lower().split()) for turn in example.turns)
+    return "\n".join([" ".join(turn.question.lower().split()) for turn in example.turns])
 
 
-def _asked_once(examples: Sequence[Example]) -> Mapping[str, str]:
+def _asked_once(examples: Sequence[Example], questions: Sequence[str]) -> Mapping[str, str]:
     """Question -> id, of questions that one example asks."""
-    counts = Counter(_question(example) for example in examples)
-    return {question: example.id for example in examples if counts[question := _question(example)] == 1}
+    counts = Counter(questions)
+    return {asked: example.id for example, asked in zip(examples, questions, strict=True) if counts[asked] == 1}
 
 
 class _Contents:
-    """Digests of pictures. Files are read only where something else is as long: the others cannot be equal."""
+    """Digests of pictures; what a run began with has just asked for those of files, so they are remembered."""
 
-    def __init__(self, parts: Sequence[Sequence[Example]]) -> None:
-        images = [image for part in parts for example in part for image in example.images]
-        self.sizes = {file: file.stat().st_size for file in {image for image in images if isinstance(image, Path)}}
-        self.lengths = Counter(self.sizes.values())
-        self.lengths.update(len(image.tobytes()) for image in images if isinstance(image, StoredImage))
-        # The same path on both sides is one file, and equal to itself without being read.
-        self.alone = {file for file, size in self.sizes.items() if self.lengths[size] == 1}
-        digests = contents.digests(file for file in self.sizes if file not in self.alone)
-        self.known = {file: digest.hex() for file, digest in digests.items()}
+    def __init__(self, examples: Iterable[Example]) -> None:
+        self.files = contents.digests(
+            image for example in examples for image in example.images if isinstance(image, Path)
+        )
 
-    def of(self, example: Example) -> list[str]:
+    def of(self, example: Example) -> list[bytes]:
         """The digests of an example's pictures."""
         return [self._digest(image) for image in example.images]
 
-    def _digest(self, image: ImageSource) -> str:
-        if isinstance(image, np.ndarray):
-            return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+    def _digest(self, image: ImageSource) -> bytes:
+        if isinstance(image, Path):
+            return self.files[image]
         if isinstance(image, StoredImage):
-            return hashlib.blake2b(image.tobytes(), digest_size=32).hexdigest()
-        return str(image) if image in self.alone else self.known[image]
+            return hashlib.blake2b(image.tobytes(), digest_size=32).digest()
+        return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()

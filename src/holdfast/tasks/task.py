@@ -104,17 +104,21 @@ def split_by_image(
     one picture where there are three or more (only then can an addition move one).
     """
     folder = None if root is None else root.resolve()
+    inside = f"{folder}{os.sep}"
 
     @cache  # questions share images
     def below(image: Path) -> str:
-        return os.path.relpath(image, folder)
+        plain = str(image).startswith(inside) and ".." not in image.parts
+        return str(image)[len(inside) :] if plain else os.path.relpath(image, folder)
 
     def key_of(example: Example) -> str:
-        if folder is None or not example.images or not all(isinstance(image, Path) for image in example.images):
+        files = [image for image in example.images if isinstance(image, Path)]
+        if folder is None or not files or len(files) < len(example.images):
             return example.image_key or example.id
-        return "|".join(below(image) for image in example.images if isinstance(image, Path))
+        return "|".join([below(file) for file in files])
 
-    keys = sorted({key_of(example) for example in examples})
+    shown = [key_of(example) for example in examples]
+    keys = sorted(set(shown))
     place = {key: int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) / 16**12 for key in keys}
     part = {key: 2 if place[key] < test else 1 if place[key] < test + validation else 0 for key in keys}
     order = sorted(keys, key=place.__getitem__)
@@ -125,8 +129,8 @@ def split_by_image(
                 largest = max(counts, key=counts.__getitem__)  # holds two or more, so nothing is emptied
                 part[next(key for key in order if part[key] == largest)] = wanted
     parts: tuple[list[Example], list[Example], list[Example]] = ([], [], [])
-    for example in examples:
-        parts[part[key_of(example)]].append(example)
+    for example, key in zip(examples, shown, strict=True):
+        parts[part[key]].append(example)
     return tuple(parts[0]), tuple(parts[1]), tuple(parts[2])
 
 
