@@ -22,7 +22,7 @@ FIELDS = (
 NAMES: Mapping[str, tuple[str, ...]] = {
     "id": (
         *("question_id", "questionId", "questionid", "id", "qid", "pid", "item_id", "sample_id", "index", "idx"),
-        *("doc_id", "image_id", "image"),
+        *("custom_id", "data_id", "doc_id", "image_id", "image"),
     ),
     "prediction": (
         *("prediction", "pred", "predict", "predicted_answer", "pred_answer", "response", "output", "model_output"),
@@ -31,12 +31,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "references": (
         *("references", "reference", "answers", "ground_truth", "gt", "gt_answer", "gt_answers", "gold", "gold_answer"),
-        *("target", "label", "labels", "captions", "answer"),
+        *("target", "label", "labels", "captions", "annotation", "answer"),
     ),
     "score": ("score", "correct", "is_correct", "hit", "acc", "accuracy", "exact_match"),
     "lenient": ("lenient", "lenient_score"),
     "task": ("task", "dataset", "benchmark"),
-    "image": ("image", "image_id", "image_path", "img", "imageId"),
+    "image": ("image", "image_id", "image_path", "img", "imageId", "images"),
     "question": ("question", "prompt", "query", "input", "instruction"),
     "choices": ("choices", "options"),
     "truncated": ("truncated",),
@@ -63,7 +63,7 @@ _ABSENT = "\0"
 
 
 def find_columns(
-    keys: Set[str], named: Mapping[str, str], path: Path, *, gold_needed: bool, score_needed: bool
+    keys: Set[str], named: Mapping[str, str], path: Path, *, gold_needed: bool, score_needed: bool, rows: bool = False
 ) -> dict[str, str]:
     """Field -> column of a plain record.
 
@@ -73,6 +73,7 @@ def find_columns(
         path: For messages.
         gold_needed: Whether the record's references will be judged by.
         score_needed: Whether its score will be taken.
+        rows: Whether records without an id may be known by their row; there has to be something else to know them by.
 
     Raises:
         HoldfastError: A named column does not exist, no column can be the id or the prediction, or two can be.
@@ -106,7 +107,7 @@ def find_columns(
             column = next(iter(candidates(field)), None)
             if column is not None:
                 found[field] = column
-    if "id" not in found:
+    if "id" not in found and not (rows and found.keys() & {"question", "references", "image"}):
         found["id"] = _one("id", [], keys, path)
     return found
 
@@ -300,7 +301,18 @@ def as_text(value: Any, name: str, file: Path, line: int | None, item: str) -> s
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, list) and value and all(isinstance(turn, dict) and "role" in turn for turn in value):
+        return spoken(value, "assistant")
     raise HoldfastError(f"'{name}' is {type(value).__name__}, not text", file=file, line=line, item=item)
+
+
+def spoken(messages: Any, role: str) -> str | None:
+    """What a role says last in a conversation, content as text or as parts; ``None`` where it says nothing."""
+    turns = messages if isinstance(messages, list) else []
+    said = next((turn.get("content") for turn in reversed(turns) if isinstance(turn, dict) and turn.get("role") == role), None)
+    if isinstance(said, list):
+        return "".join(str(part["text"]) for part in said if isinstance(part, dict) and part.get("text") is not None)
+    return said if isinstance(said, str) else None
 
 
 def as_words(value: Any) -> str:
@@ -314,10 +326,13 @@ def as_key(value: Any) -> str:
     """The key of an image; of several together, and a digest of one that was written out as text."""
     if value is None:
         return ""
-    if isinstance(value, list):
-        value = " ".join(str(part) for part in value)
-    key = str(value)
+    key = " ".join(map(_named, value)) if isinstance(value, list) else _named(value)
     return key if len(key) <= _KEY_LIMIT else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _named(image: Any) -> str:
+    """The path of a picture that is an object, else the picture as it is written."""
+    return str(image["path"]) if isinstance(image, dict) and image.get("path") else str(image)
 
 
 def as_list(value: Any, name: str, file: Path, line: int | None, item: str) -> tuple[str, ...]:

@@ -84,6 +84,13 @@ class Reading:
         return self
 
 
+def _is_log(content: Mapping[str, Any]) -> bool:
+    """Whether an object is the first lmms-eval's, which kept the samples of a task beside the settings they were made
+    with."""
+    logs = content.get("logs")
+    return isinstance(logs, list) and bool(logs) and all(isinstance(one, dict) and "doc_id" in one for one in logs)
+
+
 class Look:
     """What a file shows before a layout is chosen; it is opened once.
 
@@ -118,7 +125,9 @@ class Look:
             if "NaN" not in error.problem:
                 raise
             content, self.had_nan = read(self.path, nan_is_none=True), error
-        if isinstance(content, dict):
+        if isinstance(content, dict) and _is_log(content):
+            self._rows = iter([Record(1, sample) for sample in content["logs"]])
+        elif isinstance(content, dict):
             self.content = content
             self._rows = iter([Record(1, content)])
         else:

@@ -13,6 +13,9 @@ from holdfast.values import JSON
 Status = Literal["ok", "missing", "unparsed", "truncated", "unjudged"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The ``extra`` of items that have none; one object for all of them."""
+ROW = "row "
+"""Before the number of a row that stands for the id of a record without one. Two such files are compared only where
+every row asks the same in both."""
 
 
 @dataclass(frozen=True, slots=True)

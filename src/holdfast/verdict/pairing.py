@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from holdfast.errors import HoldfastError
-from holdfast.predictions.record import Prediction
+from holdfast.predictions.record import ROW, Prediction
 from holdfast.verdict.records import Pair
 
 Tasks = Mapping[str, Sequence[Prediction]]
@@ -135,6 +135,18 @@ def _same_item(task: str, pair: Pair, names: tuple[str, str]) -> None:
                 remedy="name an official --task or a --metric, and --references where the file has none; metrics: "
                 + ", ".join(metric_names()),
             )
+    if before.id.startswith(ROW):
+        for what, one, other in (
+            ("question", before.question, after.question),
+            ("image", before.image, after.image),
+        ):
+            if one and other and one.strip() != other.strip():
+                raise HoldfastError(
+                    f"task '{task}': the row has another {what} in {names[0]} than in {names[1]}, and rows are all "
+                    "that these files can be paired by",
+                    item=before.id,
+                    remedy="write both from the same data in the same order, or give every record an id",
+                )
     both = before.references and after.references and before.references != after.references
     if both and sorted(before.references) != sorted(after.references):
         raise HoldfastError(

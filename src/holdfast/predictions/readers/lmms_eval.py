@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError
 from holdfast.files import Record
-from holdfast.predictions.columns import NAMES, as_id, as_key, as_list, as_score, lettered
+from holdfast.predictions.columns import NAMES, as_id, as_index, as_key, as_list, as_score, lettered
 from holdfast.predictions.layout import Layout, reading_of, stem
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import NOTHING, Prediction
@@ -19,6 +21,9 @@ FRAMEWORK = {
     *("prompt_hash", "metrics", "token_counts", "schema_version", "index", "reasoning", "idx", "uncached"),
 }
 PREFERRED = ("exact_match", "accuracy", "acc", "score", "anls", "relaxed_overall", "submission")
+_NO_TARGET = "None"
+"""What ``str`` makes of an answer that a test split does not have."""
+_PICTURE = re.compile(r"\.(?:png|jpe?g|webp)$", re.IGNORECASE)
 _NAME = re.compile(r"(?:^|_)samples_(?P<task>.+?)(?:_\d{4}-\d\d-\d\dT[\d\-.:]+)?$")
 
 
@@ -50,6 +55,8 @@ def read(look: Look, ask: Ask) -> Reading:
             others += 1
         else:
             kept.append(_sample(row, look, score, ask.scale))
+    if all(row.references == (_NO_TARGET,) for row in kept):
+        kept = [replace(row, references=()) for row in kept]  # of a test split
     told = f"lmms-eval samples of {task}" + (f", scored by '{score}'" if score else ", without a score")
     reading = reading_of(look, told, kept).called(task, named=named is not None)
     if others:
@@ -60,27 +67,77 @@ def read(look: Look, ask: Ask) -> Reading:
 def _sample(row: Record, look: Look, metric: str | None, scale: float) -> Prediction:
     values, file, line = row.values, look.path, row.line
     item = as_id(values.get("doc_id"), "doc_id", file, line)
+    said, target = _response(values, look, line, item), values.get("target")
     value = values.get(metric) if metric else None
     if isinstance(value, dict):
         value = value.get("score")
     doc = values["doc"] if isinstance(values.get("doc"), dict) else _logged_fields(values)
     image = next((doc[name] for name in NAMES["image"] if isinstance(doc.get(name), (str, int))), None)
+    if image is None and _PICTURE.search(str(doc.get("question_id", ""))):
+        image = doc["question_id"]  # MME calls its questions by their picture
     choices = next((doc[name] for name in NAMES["choices"] if doc.get(name)), None)
+    options = as_list(choices, "options", file, line, item) or lettered(doc)
     asked = doc.get("question", values.get("input"))
     while isinstance(asked, list) and asked:
         asked = asked[0]
+    likely = _likeliest(values.get("filtered_resps", values.get("resps")))
+    if likely is not None:
+        said, target = _chosen(likely, target, options, where=(file, line, item), judged=metric is None)
     return Prediction(
         item,
-        _response(values, look, line, item),
-        as_list(values.get("target"), "target", file, line, item),
+        said,
+        as_list(target, "target", file, line, item),
         question=asked.replace("<image>", "").strip() if isinstance(asked, str) else "",
         image=as_key(image),
-        choices=as_list(choices, "options", file, line, item) or lettered(doc),
+        choices=options,
         extra=_scalars(doc),
         metric=metric if value is not None else None,
         score=as_score(value, str(metric), scale, file, line, item),
         line=line,
     )
+
+
+def _likeliest(value: Any) -> int | None:
+    """The option at the largest log-likelihood, where a sample holds one ``[log-likelihood, is greedy]`` an option,
+    numbers or (in newer versions) texts; ``None`` where it holds an answer."""
+    if not isinstance(value, list) or len(value) < 2:
+        return None
+    numbers = []
+    for one in value:
+        inner = one[0] if isinstance(one, list) and len(one) == 1 and isinstance(one[0], list) else one
+        if not isinstance(inner, list) or len(inner) != 2 or str(inner[1]).lower() not in ("true", "false"):
+            return None
+        try:
+            numbers.append(float(inner[0]))
+        except (TypeError, ValueError):
+            return None
+    return max(range(len(numbers)), key=numbers.__getitem__)
+
+
+def _chosen(
+    index: int, target: Any, options: Sequence[str], *, where: tuple[Path, int, str], judged: bool
+) -> tuple[str, Any]:
+    """What a choice by likelihood says and what would be right, both as options' texts where these are known, else as
+    their numbers.
+
+    Raises:
+        HoldfastError: The two cannot be told apart, and a metric is to judge them.
+    """
+    number = as_index(str(target).strip())
+    if number is not None and max(index, number) < len(options):
+        return options[index], options[number]
+    if number is None and index < len(options):
+        return options[index], target
+    if number is None and judged:
+        file, line, item = where
+        raise HoldfastError(
+            "the sample holds log-likelihoods of options and not their texts, so that no metric can judge it",
+            file=file,
+            line=line,
+            item=item,
+            remedy="compare by the score that the samples log, without --metric",
+        )
+    return str(index), target
 
 
 def _logged_fields(values: Mapping[str, Any]) -> JSON:

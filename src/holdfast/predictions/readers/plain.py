@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
+from holdfast.errors import HoldfastError
 from holdfast.files import Record
 from holdfast.predictions.columns import FIELDS, NAMES, Columns, find_columns
 from holdfast.predictions.layout import Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
+from holdfast.predictions.record import ROW
 
 _INNER = ("results", "predictions")
 _SAID = {*NAMES["prediction"], "answer"}
 _RECORD = {*NAMES["id"], *NAMES["prediction"], *NAMES["references"]}
+_PICTURES = ("image_id", "image")
+"""Columns that serve as ids where no other does, and where no picture comes twice."""
+_COLUMN = "\0row"
 
 
 def read_records(look: Look, ask: Ask) -> Reading:
@@ -21,15 +26,40 @@ def read_records(look: Look, ask: Ask) -> Reading:
     Raises:
         HoldfastError: No column can be the id or the prediction, or two can.
     """
-    columns = _columns(look.keys, ask.columns, look, ask)
+    return _read_rows(look, ask, look.keys, look.rows(), "plain table")
+
+
+def _read_rows(look: Look, ask: Ask, keys: Set[str], rows: Iterable[Record], told: str) -> Reading:
+    """Records without an id are known by their row, unless ids are needed to find their references."""
+    columns = _columns(keys, ask.columns, look, ask)
+    kept: Iterable[Record] = rows
+    if columns.get("id") in _PICTURES and "id" not in ask.columns and ask.references is None:
+        kept = list(rows)
+        seen = {str(row.values.get(columns["id"])) for row in kept}
+        if len(seen) < len(kept):
+            del columns["id"]
+    by_row = "id" not in columns
     shown = ", ".join(f"{name} = {columns[name]}" for name in FIELDS if name in columns)
+    if by_row:
+        columns["id"] = _COLUMN
+        kept = (Record(row.line, {**row.values, _COLUMN: f"{ROW}{at}"}) for at, row in enumerate(kept, start=1))
     reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
-    return reading_of(look, f"plain table ({shown})", reader.predictions(look.rows()))
+    reading = reading_of(look, f"{told} ({shown})", reader.predictions(kept))
+    if by_row:
+        reading.notes.append(f"{look.path.name} has no ids: an item is known by its row.")
+    return reading
 
 
 def _columns(keys: Set[str], named: Mapping[str, str], look: Look, ask: Ask) -> dict[str, str]:
     gold_needed = ask.judges and ask.references is None
-    return find_columns(keys, named, look.path, gold_needed=gold_needed, score_needed=not ask.judges)
+    return find_columns(
+        keys,
+        named,
+        look.path,
+        gold_needed=gold_needed,
+        score_needed=not ask.judges,
+        rows=ask.references is None,
+    )
 
 
 def fits_map(look: Look) -> bool:
@@ -64,12 +94,48 @@ def inner_map(content: Any) -> Any:
     return content
 
 
+def fits_columns(look: Look) -> bool:
+    """One JSON object of columns: lists of one length, or objects by row as pandas writes them."""
+    return _by_columns(look.content) is not None
+
+
+def read_columns(look: Look, ask: Ask) -> Reading:
+    """A table that is written column by column."""
+    table = _by_columns(look.content)
+    assert table is not None
+    names = list(table)
+    rows = [Record(1, dict(zip(names, cells, strict=True))) for cells in zip(*table.values(), strict=True)]
+    if not rows:
+        raise HoldfastError("the table has no rows", file=look.path)
+    return _read_rows(look, ask, frozenset(names), rows, "table by columns")
+
+
+def _by_columns(content: Any) -> dict[str, list[Any]] | None:
+    """Column -> cells; ``predictions`` is a column here and not a map. ``None`` where it is something else."""
+    if not isinstance(content, dict) or len(content) < 2:
+        return None
+    columns = list(content.values())
+    if all(isinstance(one, dict) and one.keys() == columns[0].keys() for one in columns):
+        columns = [list(one.values()) for one in columns]
+    elif not all(isinstance(one, list) and len(one) == len(columns[0]) for one in columns):
+        return None
+    names = ["prediction" if name == "predictions" else name for name in content]
+    if len(set(names)) < len(names) or _SAID.isdisjoint(names) or any(isinstance(cell, dict) for cell in columns[0]):
+        return None
+    return dict(zip(names, columns, strict=True))
+
+
 def fits_records(look: Look) -> bool:
-    """Anything that has rows, unless it is a map or a single object without a field that is known."""
-    if fits_map(look):
+    """Anything that has rows, unless it is a map, a table by columns, or a single object without a field that is
+    known."""
+    if fits_map(look) or fits_columns(look):
         return False
     return bool(look.head) and (look.content is None or look.form != "json" or not _RECORD.isdisjoint(look.keys))
 
 
 RECORDS = Layout("plain records", fits_records, read_records, last=True)
-LAYOUTS = (Layout("map of ids to answers", fits_map, read_map, last=True), RECORDS)
+LAYOUTS = (
+    Layout("map of ids to answers", fits_map, read_map, last=True),
+    Layout("table by columns", fits_columns, read_columns, last=True),
+    RECORDS,
+)

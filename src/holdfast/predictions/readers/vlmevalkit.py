@@ -15,9 +15,11 @@ from holdfast.predictions.record import Prediction
 TURN = 1_000_000
 """Where the options of a question are rotated, turn k of question i has the index i + k million."""
 _JUDGED = re.compile(
-    r"_(?:(?:openai|exact_matching|gpt|chatgpt|qwen|judge)\w*_)?result$|_(?:openai|gpt|chatgpt)[\w.-]*$"
+    r"_(?:(?:openai|exact_matching|gpt|chatgpt|qwen|judge)\w*_)?result$|_(?:openai|gpt|chatgpt)[\w.-]*$|_auxmatch$"
 )
-_TOTALS = re.compile(r"_(?:acc|score|rating|auxmatch|tmp|PREV)\.\w+$", re.IGNORECASE)
+_TOTALS = re.compile(r"_(?:acc|acc_all|score|rating|tmp|PREV)\.\w+$", re.IGNORECASE)
+_WORKINGS = re.compile(r"_(?:results|detailed_results|extract|\w+_extract|\w*vanilla_(?:circ0|all)_result)$")
+"""Tables made on the way to the totals, of what the raw one holds."""
 _TABLES = (".xlsx", ".tsv", ".csv", ".json", ".jsonl")
 _COLUMNS = {
     "score": ("hit", "score"),
@@ -69,11 +71,18 @@ def passes_over(name: str, beside: Collection[str], judges: bool) -> bool:
     base, _, ending = name.removesuffix(".gz").rpartition(".")
     if f".{ending}" not in _TABLES:
         return False
+    workings = _WORKINGS.search(base)
+    if workings and any(_is_table(other, base[: workings.start()]) for other in beside):
+        return True
     raw = _JUDGED.sub("", base)
     if raw != base:
-        return judges and any(other.startswith(f"{raw}.") and other.endswith(_TABLES) for other in beside)
+        return judges and any(_is_table(other, raw) for other in beside)
     judged = (other.rpartition(".")[0] for other in beside if other != name and other.endswith(_TABLES))
     return not judges and any(_JUDGED.sub("", other) == base != other for other in judged)
 
 
-LAYOUTS = (Layout("VLMEvalKit table", fits, read, passes_over=passes_over),)
+def _is_table(name: str, base: str) -> bool:
+    return name.startswith(f"{base}.") and name.removesuffix(".gz").endswith(_TABLES)
+
+
+LAYOUTS = (Layout("VLMEvalKit table", fits, read, nan=True, passes_over=passes_over),)

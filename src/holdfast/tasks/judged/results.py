@@ -30,8 +30,12 @@ def _rows(look: Look, *names: str) -> list[Record]:
 
 
 def _is_completion(values: Mapping[str, Any]) -> bool:
+    """A chat completion in which a judge gives its rating; others are answers of a model."""
     choices = values.get("choices")
-    return isinstance(choices, list) and bool(choices) and isinstance(choices[0], dict) and "message" in choices[0]
+    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
+        return False
+    message = choices[0].get("message")
+    return isinstance(message, dict) and "rating" in str(message.get("content")).lower()
 
 
 def fits_mmhal(look: Look) -> bool:

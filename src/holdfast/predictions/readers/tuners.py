@@ -1,0 +1,82 @@
+"""ms-swift's and InternVL's own inference: records without ids, or with ids of the data's own, and the gold beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from holdfast.errors import HoldfastError
+from holdfast.files import Record
+from holdfast.predictions.columns import Columns, spoken
+from holdfast.predictions.layout import Layout, reading_of
+from holdfast.predictions.reading import Ask, Look, Reading
+from holdfast.predictions.record import ROW
+
+_IDS = ("question_id", "questionId", "data_id", "index", "id")
+_INTERNVL = {*_IDS, "question", "answer", "answer_orig", "annotation", "gt_answers", "image", "image_path"}
+_NO_EXTRA = {"messages", "logprobs", "history", "system"}
+
+
+def fits_swift(look: Look) -> bool:
+    """The response beside the conversation (or, before version 3, the query) and the label."""
+    return look.has("response", "labels logprobs") and look.has("messages") or look.has("query response label history")
+
+
+def read_swift(look: Look, ask: Ask) -> Reading:
+    """Responses; the question is the last of the conversation."""
+    columns = {"prediction": "response", "question": "query", "references": "labels", "image": "images"}
+    if "label" in look.keys:
+        columns["references"] = "label"
+    return _numbered(look, "ms-swift results", columns, map(_bare, look.rows()), ask)
+
+
+def _bare(row: Record) -> Record:
+    values = {name: value for name, value in row.values.items() if name not in _NO_EXTRA}
+    return Record(row.line, {"query": spoken(row.values.get("messages"), "user"), **values})
+
+
+def fits_internvl(look: Look) -> bool:
+    """Question, answer and gold under the names of these scripts, and nothing else."""
+    return look.has("question answer", "annotation gt_answers") and look.keys <= _INTERNVL
+
+
+def read_internvl(look: Look, ask: Ask) -> Reading:
+    """Answers with their gold."""
+    gold = "annotation" if "annotation" in look.keys else "gt_answers"
+    image = "image_path" if "image_path" in look.keys else "image"
+    columns = {"prediction": "answer", "question": "question", "references": gold, "image": image}
+    return _numbered(look, "InternVL answers", columns, look.rows(), ask)
+
+
+def _numbered(
+    look: Look, told: str, columns: Mapping[str, str], rows: Iterable[Record], ask: Ask
+) -> Reading:
+    """Rows by their ids, or by their numbers where they have none and no references of their own file are asked for.
+
+    Raises:
+        HoldfastError: References are given, and there are no ids to find them by.
+    """
+    named = next((name for name in _IDS if name in look.keys), None)
+    if named is None and ask.references is not None:
+        raise HoldfastError(
+            "the records have no id, so that references cannot be found for them",
+            file=look.path,
+            remedy="leave --references out, as the file holds its own, or give every record the id of its question",
+        )
+    reader = Columns({**columns, "id": named or ROW}, file=look.path, scale=ask.scale)
+    reading = reading_of(look, told, reader.predictions(rows if named else _counted(rows)))
+    if named is None:
+        reading.notes.append(f"{look.path.name} has no ids: an item is known by its row.")
+    return reading
+
+
+def _counted(rows: Iterable[Record]) -> Iterator[Record]:
+    for at, row in enumerate(rows, start=1):
+        values: dict[str, Any] = {**row.values, ROW: f"{ROW}{at}"}
+        yield Record(row.line, values)
+
+
+LAYOUTS = (
+    Layout("ms-swift results", fits_swift, read_swift),
+    Layout("InternVL answers", fits_internvl, read_internvl),
+)
