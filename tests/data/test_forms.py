@@ -13,6 +13,7 @@ import pytest
 from holdfast.data.examples import Example
 from holdfast.data.images import open_image
 from holdfast.data.readers import ExamplesRead, read_examples
+from holdfast.errors import HoldfastError
 from tests.support.desk import picture
 
 
@@ -206,3 +207,130 @@ def test_lists_in_cells(root: Path) -> None:
     file.write_text('image,question,answer,choices\n0.png,?,"[""a"", ""b""]","[""a"", ""b""]"\n', encoding="utf-8")
     (example,) = read_examples(file).examples
     assert (example.answers, example.choices) == (("a", "b"), ("a", "b"))
+
+
+def base64_of(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+PICTURES_IN_TEXT = {
+    "Qwen-VL": {
+        "conversations": [
+            {"from": "user", "value": "Picture 1: <img>1.png</img>\nPicture 2: <img>0.png</img>\nWhich?"},
+            {"from": "assistant", "value": "<img>is text here</img>"},
+        ]
+    },
+    "ms-swift": {"query": "<img>1.png</img><img>0.png</img>Which?", "response": "two"},
+    "MiniCPM": {
+        "image": {"<image_00>": "0.png", "<image_01>": "1.png"},
+        "conversations": [
+            {"role": "user", "content": "Of <image_01> and <image_00> which?"},
+            {"role": "assistant", "content": "two"},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("tool", PICTURES_IN_TEXT)
+def test_pictures_that_are_named_in_the_text(root: Path, tool: str) -> None:
+    """Without this an item was trained on as text alone, its path a part of the question."""
+    example = one(root, PICTURES_IN_TEXT[tool])
+    assert [path.name for path in example.images if isinstance(path, Path)] == ["1.png", "0.png"]
+    asked = example.turns[0].question
+    assert asked.count("<image>") == 2 and "png" not in asked and "<image_" not in asked
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"query": "<img>1.png</img>?", "response": "a", "images": ["0.png"]}, "in the text (<img>PATH</img>) and in"),
+        ({"query": "<img>1.png</img> <image>?", "response": "a"}, "both <image> and <img>PATH</img>"),
+        (
+            {"image": {"<image_00>": "0.png"}, "conversations": [{"role": "user", "content": "<image_01>?"}, ASK[1]]},
+            "the mark <image_01> has no image",
+        ),
+        ({"messages": ASK, "images": ["0.png"], "videos": ["a.mp4"]}, "'videos', and only pictures"),
+        ({"messages": [ASK[0], {**ASK[1], "loss": False}], "images": ["0.png"]}, "loss false"),
+        (
+            {
+                "messages": [ASK[0], {"role": "assistant", "content": "<bbox>"}],
+                "images": ["0.png"],
+                "objects": {"bbox": [[1, 2, 3, 4]]},
+            },
+            "the mark <bbox>, whose content stands in 'objects'",
+        ),
+        ({"prompt": "?", "chosen": "a", "rejected": "b", "images": []}, "preferences are not trained on"),
+        ({"file_name": "0.png", "text": "a"}, "the item has file_name, text"),
+        ({"image": "0.png", "question": "?", "choices": ["cat", "dog"], "answer": 1}, "or the number of an option"),
+        ({"image": "0.png", "question": "?", "options": ["cat", "dog"], "answer": "0"}, "or the number of an option"),
+    ],
+)
+def test_nothing_is_left_out_in_silence(root: Path, row: dict[str, Any], said: str) -> None:
+    assert said in problem(root, row)
+
+
+def test_media_that_hold_nothing_and_trained_turns_are_no_trouble(root: Path) -> None:
+    row = {
+        "messages": [ASK[0], {**ASK[1], "loss": True, "weight": 1}],
+        "images": ["0.png"],
+        "videos": [],
+        "audios": None,
+    }
+    assert one(root, row).answers == ("two",)
+
+
+@pytest.mark.parametrize(
+    ("more", "choices"),
+    [
+        ({"choices": ["1", "2"], "answer": 1}, ("1", "2")),
+        ({"options": {"A": "cat", "B": "dog"}, "answer": "A"}, ("cat", "dog")),
+        ({"options": "['cat', \"dog\"]", "answer": "A"}, ("cat", "dog")),
+        ({"A": "cat", "B": "dog", "C": None, "answer": "A"}, ("cat", "dog")),
+        ({"options": "for sale", "A": "alone", "answer": "A"}, ()),
+    ],
+)
+def test_options_under_other_names(root: Path, more: dict[str, Any], choices: tuple[str, ...]) -> None:
+    assert one(root, {"image": "0.png", "question": "?", **more}).choices == choices
+
+
+def test_pictures_in_base64_alone_and_borrowed_by_index(root: Path) -> None:
+    rows = [
+        {"index": "7", "image": base64_of(root / "1.png"), "question": "?", "answer": "['a', 'b']"},
+        {"index": "8", "image": "7", "question": "other?", "answer": "[1, 2, 3]"},
+    ]
+    for name, separator in (("kit.tsv", "\t"), ("kit.csv", ";")):
+        file = root / name
+        file.write_text(
+            "\n".join(separator.join(row) for row in (rows[0], *(r.values() for r in rows))) + "\n", "utf-8"
+        )
+        first, second = read_examples(file).examples
+        assert first.images == second.images and first.image_key == second.image_key
+        assert np.array_equal(np.asarray(open_image(first.images[0])), np.asarray(open_image(root / "1.png")))
+        assert first.answers == ("a", "b") and second.answers == ("[1, 2, 3]",)  # a box is one answer
+    lone = {"image": base64_of(root / "1.png"), "question": "?", "answer": "a"}
+    assert one(root, lone).image_key == first.image_key
+
+
+def test_answers_as_vqa_writes_them_and_texts(root: Path) -> None:
+    answers = [{"answer": text, "answer_confidence": "yes"} for text in ("red", "red", "blue")]
+    assert one(root, {"image": "0.png", "question": "?", "answers": answers}).answers == ("red", "red", "blue")
+    texts = [{"user": "a?", "assistant": "1", "source": "x"}, {"user": "b?", "assistant": "2", "source": "x"}]
+    assert [turn.answers for turn in one(root, {"images": ["0.png"], "texts": texts}).turns] == [("1",), ("2",)]
+
+
+def whole(root: Path, content: Any) -> ExamplesRead:
+    (root / "whole.json").write_text(json.dumps(content), encoding="utf-8")
+    return read_examples(root / "whole.json")
+
+
+def test_records_inside_one_object(root: Path) -> None:
+    row = SAME["simple"]
+    for content in ({"dataset_name": "x", "data": [row, row]}, {"k1": row, "k2": row}):
+        reading = whole(root, content)
+        assert len(reading.examples) == 2 and not reading.problems
+    assert [example.id for example in reading.examples] == ["k1", "k2"]
+    assert len(whole(root, row).examples) == 1
+    with pytest.raises(HoldfastError, match="several lists: images, annotations"):
+        whole(root, {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "a"}]})
+    with pytest.raises(HoldfastError, match=r"lists data sets .* such as a\.jsonl"):
+        whole(root, {"mine": {"root": "images", "annotation": "a.jsonl"}})

@@ -381,5 +381,6 @@ def test_a_task_narrows_what_a_file_can_be(tmp_path: Path) -> None:
     rows = [{"question": f"Is it {i}?", "answer": "yes", "image": "1.jpg"} for i in range(2)]
     file = lines(tmp_path / "a.jsonl", *rows)
     assert read(file).recognised == read(file, Ask(task="pope")).recognised == "POPE answers"
+    assert read(file, Ask(task="okvqa")).recognised.startswith("plain table")
     with pytest.raises(HoldfastError, match="the id stands twice"):
-        read(file, Ask(task="okvqa"))
+        read(file, Ask(task="okvqa", references=file))

@@ -422,7 +422,84 @@ def mmvet(folder: Path, asked: Sequence[Asked]) -> Made:
     return Made(document(folder / "grades.json", grades), "mmvet", share(asked), document(folder / "mm-vet.json", gold))
 
 
+def lmms_eval_logs(folder: Path, asked: Sequence[Asked]) -> Made:
+    logs = [
+        {
+            "doc_id": a.number,
+            "doc": {"question": "q"},
+            "target": a.options[a.gold],
+            "filtered_resps": [a.options[a.said]],
+        }
+        for a in asked
+    ]
+    whole = {"args": {}, "model_configs": {"task": "gqa"}, "logs": logs, "time": 1.5}
+    return Made(document(folder / "gqa.json", whole), "exact_match", share(asked))
+
+
+def opencompass(folder: Path, asked: Sequence[Asked]) -> Made:
+    details = {
+        str(a.number): {"prompt": "q", "predictions": a.options[a.said], "references": a.options[a.gold]} for a in asked
+    }
+    return Made(
+        document(folder / "d.json", {"accuracy": 1.0, "details": {"type": "GEN", **details}}),
+        "exact_match",
+        share(asked),
+    )
+
+
+def golds(folder: Path, asked: Sequence[Asked]) -> Path:
+    return lines(folder / "gold.jsonl", [{"id": f"q{a.number}", "answer": a.options[a.gold]} for a in asked])
+
+
+def completion(a: Asked) -> dict[str, Any]:
+    return {"choices": [{"message": {"role": "assistant", "content": a.options[a.said]}, "finish_reason": "stop"}]}
+
+
+def openai_batch(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [
+        {"id": f"b{a.number % 3}", "custom_id": f"q{a.number}", "response": {"body": completion(a)}, "error": None}
+        for a in asked
+    ]
+    return Made(lines(folder / "batch.jsonl", rows), "exact_match", share(asked), golds(folder, asked))
+
+
+def completions(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [{"id": f"q{a.number}", **completion(a)} for a in asked]
+    return Made(lines(folder / "said.jsonl", rows), "exact_match", share(asked), golds(folder, asked))
+
+
+def llama_factory(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [{"prompt": "<image>which?", "predict": a.options[a.said], "label": a.options[a.gold]} for a in asked]
+    return Made(lines(folder / "generated_predictions.jsonl", rows), "exact_match", share(asked))
+
+
+def swift(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [
+        {"response": a.options[a.said], "labels": a.options[a.gold], "logprobs": None, "images": [{"path": "1.png"}],
+         "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": a.options[a.said]}]}
+        for a in asked
+    ]  # fmt: skip
+    return Made(lines(folder / "20260301-120000.jsonl", rows), "exact_match", share(asked))
+
+
+def internvl(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [
+        {"question": "q", "questionId": a.number, "answer": a.options[a.said], "annotation": [a.options[a.gold]]}
+        for a in asked
+    ]
+    return Made(document(folder / "docvqa_val_260301120000.json", rows), "exact_match", share(asked))
+
+
+def by_columns(folder: Path, asked: Sequence[Asked]) -> Made:
+    table = {
+        "prediction": {str(a.number): a.options[a.said] for a in asked},
+        "label": {str(a.number): a.options[a.gold] for a in asked},
+    }
+    return Made(document(folder / "frame.json", table), "exact_match", share(asked))
+
+
 MAKERS = (
+    *(lmms_eval_logs, opencompass, openai_batch, completions, llama_factory, swift, internvl, by_columns),
     *(own, run_folder, plain_lines, plain_list, readme_fields, plain_csv, python_lists, plain_xlsx, id_map, record_map),
     *(llava, lmms_eval, vlmevalkit, mmbench_table, mmbench_rounds, mme_file, mme_folder, pope_answers, pope_table),
     *(scienceqa_result, scienceqa_output, iconqa_subtasks, iconqa_numbers, vqa_results, vizwiz_results, docvqa),

@@ -9,10 +9,12 @@ messages                TRL, LLaMA-Factory, OpenAI: ``messages`` of ``{"role", "
 query and response      ms-swift: ``query``, ``response``, ``history``
 instruction and output  Alpaca: ``instruction``, ``input``, ``output``, ``history``
 prompt and completion   TRL: ``prompt``, ``completion``, as text or as messages
+texts                   the_cauldron, FineVision: ``texts`` of ``{"user", "assistant"}``
 ======================  ==========================================================================================
 
 All take ``image`` or ``images`` (a path, a data URI, ``{"path": ...}`` or ``{"bytes": ...}``, a list of them, or
-nothing for an item of text alone), ``system`` and ``id``.
+nothing for an item of text alone), ``system`` and ``id``. Qwen-VL and ms-swift also write pictures into the text
+(``<img>cat.png</img>``), MiniCPM calls several by their marks (``{"<image_00>": "cat.png"}``).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from functools import lru_cache
 from typing import Any
 
 from holdfast.data.examples import IMAGE_MARK, Turn
+from holdfast.data.marks import images_in_text, in_marked_order, named_images
 from holdfast.errors import HoldfastError
 
 Values = Mapping[str, Any]
@@ -36,6 +39,9 @@ ROLES = {
     "system": "system",
     "developer": "system",
 }
+MEDIA = frozenset(("video", "videos", "audio", "audios"))
+DIALOGUES = ("conversations", "messages", "query", "instruction")
+"""Fields by which the forms of training tools are known."""
 TOOLS = frozenset(("tool", "function", "function_call", "observation", "ipython"))
 
 
@@ -97,8 +103,20 @@ def conversation_of(record: Values) -> tuple[Form, Dialogue]:
         HoldfastError: A field is missing, empty or of the wrong kind.
     """
     form = form_of(record)
+    _refuse_other_media(record)
+    record, marked = named_images(record)
     turns, inside, said = form.read(record)
     images = image_values(record, needed=form is SIMPLE)
+    if form is not SIMPLE:
+        _refuse_unfilled(record, turns)
+        turns, written = images_in_text(turns)
+        if written and (inside or images):
+            raise HoldfastError(
+                "images stand in the text (<img>PATH</img>) and in a field", remedy="keep them in one of the two places"
+            )
+        inside = inside or written
+    if marked:
+        turns, images = in_marked_order(turns, marked)
     if inside and images:
         raise HoldfastError(
             "images stand in the messages and in the field 'images'", remedy="keep them in one of the two places"
@@ -156,16 +174,25 @@ def answer_text(value: Any, name: str = "answer") -> str:
 def _simple(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
     question = record.get("question")
     if question is None:
+        _refuse_preferences(record)
+        shown = ", ".join(list(map(str, record))[:12])
         known = "; ".join(f"{', '.join(sorted(form.needs))} ({form.name})" for form in FORMS)
         raise HoldfastError(
-            "field 'question' is missing", remedy=f"add it, name the column under columns, or use another form: {known}"
+            f"field 'question' is missing; the item has {shown}",
+            remedy=f"add it, name the column under columns, or use another form: {known}",
         )
     if not isinstance(question, str) or not question.strip():
         raise HoldfastError("field 'question' is empty or not text")
     answer = record.get("answer", record.get("answers"))
     if answer is None:
-        raise HoldfastError("field 'answer' is missing", remedy="add the answer, or a list of right answers")
+        shown = ", ".join(list(map(str, record))[:12])
+        raise HoldfastError(
+            f"field 'answer' is missing; the item has {shown}",
+            remedy="add the answer or a list of right answers, or name the column under columns",
+        )
     answers = answer if isinstance(answer, list) else [answer]
+    # As VQA's annotations write them: {"answer": "red", "answer_confidence": "yes"}.
+    answers = [one["answer"] if isinstance(one, Mapping) and "answer" in one else one for one in answers]
     if not answers:
         raise HoldfastError("field 'answer' is an empty list", remedy="add at least one answer")
     return (Turn(question, tuple([answer_text(value) for value in answers])),), [], ""
@@ -197,6 +224,42 @@ def _prompt(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
     if isinstance(prompt, list) and isinstance(completion, list):
         return _turns([*prompt, *completion], "prompt")
     raise HoldfastError("'prompt' and 'completion' are neither both text nor both messages")
+
+
+def _texts(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
+    texts = record["texts"]
+    if not isinstance(texts, list | tuple) or not texts or not all(isinstance(one, Mapping) for one in texts):
+        raise HoldfastError("field 'texts' is not a list of objects with 'user' and 'assistant'")
+    return tuple(_pair(one.get("user"), one.get("assistant"), "user", "assistant") for one in texts), [], ""
+
+
+def _refuse_preferences(record: Values) -> None:
+    if {"chosen", "rejected"} <= record.keys():
+        raise HoldfastError(
+            "the item has a chosen and a rejected answer, and preferences are not trained on",
+            remedy="keep the chosen answer as 'answer' and the prompt as 'question'",
+        )
+
+
+def _refuse_other_media(record: Values) -> None:
+    """Films and sounds are not left out in silence."""
+    if MEDIA.isdisjoint(record):
+        return
+    kind = next((name for name in sorted(MEDIA) if record.get(name)), None)
+    if kind is not None and not record.keys().isdisjoint(DIALOGUES):
+        raise HoldfastError(f"the item has '{kind}', and only pictures are taken", remedy="leave the item out")
+
+
+def _refuse_unfilled(record: Values, turns: Iterable[Turn]) -> None:
+    """ms-swift fills boxes and names of objects into these marks while it trains."""
+    if "objects" not in record or not isinstance(record["objects"], Mapping):
+        return
+    texts = [text for turn in turns for text in (turn.question, *turn.answers)]
+    mark = next((mark for mark in ("<bbox>", "<ref-object>") if any(mark in text for text in texts)), None)
+    if mark is not None:
+        raise HoldfastError(
+            f"the text has the mark {mark}, whose content stands in 'objects'", remedy="write the content into the text"
+        )
 
 
 def _pair(question: Any, answer: Any, asked: str, said: str) -> Turn:
@@ -261,8 +324,10 @@ def _turn(turn: Any, where: str) -> tuple[str, str, list[Any]]:
         if str(name) in TOOLS:
             raise HoldfastError(f"{where} is from '{name}'; calls of tools are not trained on")
         raise HoldfastError(f"{where} is from '{name}'", remedy=f"known: {', '.join(ROLES)}")
-    if turn.get("weight") == 0:
-        raise HoldfastError(f"{where} has weight 0, and every answer is trained on", remedy="leave the item out")
+    for mark, off in (("weight", 0), ("loss", False)):
+        if turn.get(mark) == off and turn.get(mark) is not None and role == "assistant":
+            said = f"{mark} {off}".lower()
+            raise HoldfastError(f"{where} has {said}, and every answer is trained on", remedy="leave the item out")
     if isinstance(content, str):
         return role, content, []
     if not isinstance(content, list):
@@ -308,5 +373,6 @@ FORMS = (
     _form("query and response", ("query", "response"), ("history",), _query),
     _form("instruction and output", ("instruction", "output"), ("input", "history"), _instruction),
     _form("prompt and completion", ("prompt", "completion"), (), _prompt),
+    _form("texts", ("texts",), (), _texts),
 )
 """Tried on every record; one that fits none is of the simple form."""

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import count as count_from
 from itertools import islice
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 from holdfast.data.checking import PictureCheck, problem_of
@@ -27,14 +28,20 @@ from holdfast.data.contents import Advance
 from holdfast.data.examples import IMAGE_MARK, Example, ImageSource, image_key
 from holdfast.data.forms import SIMPLE, Dialogue, Form, conversation_of
 from holdfast.data.images import resolving_inside
-from holdfast.data.stored import DataURI, Encoded, StoredImage, is_data_uri
+from holdfast.data.stored import DataURI, Encoded, StoredImage, is_base64_picture, is_data_uri
+from holdfast.data.unfolding import unfolded
 from holdfast.errors import HoldfastError
-from holdfast.files import form_of, parse_json, scan
+from holdfast.files import form_of, parse_written, scan
 from holdfast.importing import growing
 from holdfast.values import JSON
 
-LISTS = frozenset(("image", "images", "answer", "answers", "choices", "conversations", "messages", "history"))
-"""Fields whose cell in a table may hold a list as JSON."""
+LISTS = frozenset(
+    ("image", "images", "answer", "answers", "choices", "options", "conversations", "messages", "history", "texts")
+)
+"""Fields whose cell in a table may hold a list as JSON or Python writes it."""
+_CELL = 64 << 20
+_SHORT = 64
+"""Letters of the index of a row; what is longer is a picture."""
 URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -82,7 +89,7 @@ def read_examples(
         raise HoldfastError(f"the data root {root} is not a folder", remedy="set root to the folder of the images")
     is_list, is_table = form_of(file) == "json", form_of(file) in ("csv", "tsv", "xlsx")
     return collect(
-        islice(scan(file), limit),
+        islice(unfolded(scan(file), file) if is_list else scan(file), limit),
         file=file,
         root=root,
         item_of=lambda position, line: f"item-{position}" if is_list else f"line-{line}",
@@ -127,6 +134,7 @@ def collect(
     first_seen: dict[str, int] = {}
     resolve = lru_cache(maxsize=None)(partial(_place, resolve=resolving_inside(root)))  # questions share images
     forms: Counter[str] = Counter()
+    pictures: dict[str, str] = {}
     position = 0
 
     def problem(error: HoldfastError, line: int, item: str | None) -> tuple[int, HoldfastError]:
@@ -140,7 +148,7 @@ def collect(
                 if isinstance(record, HoldfastError):
                     raise record
                 record = _renamed(record, columns) if columns else record
-                record = _cells(record) if is_table else record
+                record = _borrowed(_cells(record) if is_table else record, pictures)
                 item = _identifier(record, item_of(position, line))
                 form, said = conversation_of(record)
                 if item in first_seen:
@@ -184,10 +192,29 @@ def _cells(record: Mapping[str, Any]) -> JSON:
         if cell is None or cell == "":
             continue
         if isinstance(cell, str) and cell.lstrip().startswith("[") and name in LISTS:
-            with suppress(HoldfastError):  # it may be a text that begins with a bracket
-                cell = parse_json(cell)
+            inner = parse_written(cell.strip(), longest=_CELL)  # it may be a text that begins with a bracket
+            # Numbers in brackets are one answer, such as a box.
+            texts = name not in ("answer", "answers") or all(isinstance(one, str) for one in inner or [0])
+            cell = inner if isinstance(inner, list) and texts else cell
         found[name] = cell
     return {"image": None, **found} if "image" in record or "images" in record else found
+
+
+def _borrowed(record: Mapping[str, Any], pictures: dict[str, str]) -> Mapping[str, Any]:
+    """The record with its picture, where a row of VLMEvalKit's tables names the row that has it by its index.
+
+    Args:
+        record: A record.
+        pictures: Pictures in base64 so far, by index; one that this record brings is added.
+    """
+    image, index = record.get("image"), record.get("index")
+    if not isinstance(index, str | int) or not isinstance(image, str | int):
+        return record
+    if isinstance(image, str) and len(image) > _SHORT:
+        if is_base64_picture(image):
+            pictures[str(index)] = image
+        return record
+    return {**record, "image": pictures[str(image)]} if str(image) in pictures else record
 
 
 def _renamed(record: Mapping[str, Any], columns: Mapping[str, str]) -> JSON:
@@ -219,23 +246,63 @@ def _example(
             f"{marks} {IMAGE_MARK} marks stand in the text but {len(images)} images are given",
             remedy="use one mark per image, or none",
         )
-    choices = record.get("choices") or ()
-    if choices and not (isinstance(choices, list | tuple) and all(isinstance(choice, str) for choice in choices)):
-        raise HoldfastError("field 'choices' is not a list of texts")
+    choices = _choices(record)
+    if choices:
+        _refuse_number_of_option(record, choices, said)
     return Example(
         id=item,
         images=images,
         turns=said.turns,
         image_key=image_key(images),
-        choices=tuple(choices),
+        choices=choices,
         extra={key: value for key, value in record.items() if key not in form.fields},
         system=said.system,
     )
 
 
+def _choices(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options of a multiple-choice item: ``choices``, or ``options``, or columns A, B, C... as VLMEvalKit has them.
+
+    Raises:
+        HoldfastError: ``choices`` is no list of texts; the others may mean something else and are then left.
+    """
+    choices = record.get("choices")
+    if choices:
+        if not isinstance(choices, list | tuple) or not all(isinstance(choice, str) for choice in choices):
+            raise HoldfastError("field 'choices' is not a list of texts")
+        return tuple(choices)
+    options = record.get("options")
+    if isinstance(options, str) and options.startswith("["):
+        options = parse_written(options, longest=_CELL)  # MMMU keeps its options so
+    if isinstance(options, Mapping) and all(name in ascii_uppercase for name in options):
+        options = list(options.values())
+    if isinstance(options, list | tuple) and options and all(isinstance(option, str) for option in options):
+        return tuple(options)
+    if "A" not in record or "B" not in record:
+        return ()
+    cells = ["" if (cell := record.get(letter)) is None else str(cell).strip() for letter in ascii_uppercase]
+    given = cells[: next((at for at, cell in enumerate(cells) if not cell), len(cells))]
+    return tuple(given) if len(given) > 1 else ()
+
+
+def _refuse_number_of_option(record: Mapping[str, Any], choices: Sequence[str], said: Dialogue) -> None:
+    """A whole number beside options that do not hold it may be the number of an option, from 0 or from 1."""
+    answer = said.turns[-1].answers[0]
+    given = record.get("answer", record.get("answers"))
+    if isinstance(given, list) or not answer.isdecimal() or answer in choices or len(answer) > 2:
+        return
+    if int(answer) <= len(choices):
+        raise HoldfastError(
+            f"the answer {answer} could be the text '{answer}' or the number of an option, from 0 or from 1",
+            remedy="write the option's text or its letter",
+        )
+
+
 def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
     """A path below the root, or a picture that stands in the record itself."""
     if isinstance(value, str):
+        if len(value) > _SHORT and is_base64_picture(value):
+            return DataURI(f"data:image/unknown;base64,{''.join(value.split())}", "base64 picture")
         return _data_uri(value) if value.startswith("data:") or is_data_uri(value) else resolve(value)
     if isinstance(value, StoredImage):
         return value

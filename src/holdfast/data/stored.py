@@ -68,6 +68,15 @@ class Encoded(StoredImage):
         return self.content
 
 
+_BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk[0-3])[A-Za-z0-9+/\r\n]{60}")
+"""How JPEG, PNG, GIF, WebP and BMP begin in base64; long enough to be no path."""
+
+
+def is_base64_picture(text: str) -> bool:
+    """Whether a text in the place of a path is a picture in base64 and nothing else, as VLMEvalKit's tables hold it."""
+    return _BASE64.match(text[:100]) is not None
+
+
 def is_data_uri(text: str) -> bool:
     """Whether a text in the place of a path is a picture itself."""
     return _DATA_URI.match(text[:64]) is not None

@@ -34,7 +34,7 @@ _GZIP = b"\x1f\x8b"
 _WORDS = {
     errno.ENOENT: ("the file does not exist", "check the path"),
     errno.ENOTDIR: ("the file does not exist", "check the path"),
-    errno.EISDIR: ("this is a folder, and a file is needed here", None),
+    errno.EISDIR: ("this is a folder, and a file is needed here", "name the file in it that lists the items"),
     errno.EACCES: ("the file may not be read", "check its permissions"),
     errno.ELOOP: ("the file is a link that leads back to itself", "put the file itself there"),
     errno.ENAMETOOLONG: ("the name of the file is too long", None),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ Form = Literal["json", "jsonl", "csv", "tsv", "xlsx", "text"]
 _BY_NAME: dict[str, Form] = {".csv": "csv", ".tsv": "tsv", ".txt": "text"}
 _LINES = (".jsonl", ".jsonlines", ".ndjson")
 _ZIP = b"PK\x03\x04"
+_BRACKETS = 1 << 12
+"""Brackets of a text that Python is asked to read."""
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 
 _KINDS = {type(None): "null", str: "a text", list: "a list", bool: "true or false"}
@@ -129,6 +133,27 @@ def parse_json(
     except Mistake as mistake:
         at = line + mistake.line - 1
         raise HoldfastError(f"bad JSON: {mistake.problem}", file=file, line=at, item=item or mistake.item) from None
+
+
+def parse_written(text: str, *, longest: int) -> Any:
+    """A list or object written as text, by JSON or by Python (``['a', 'b']``); ``None`` where it is neither.
+
+    Args:
+        text: What stands in a cell or a field.
+        longest: Letters beyond which it is not tried.
+    """
+    if len(text) > longest or text.count("[") + text.count("{") > _BRACKETS:
+        return None
+    try:
+        return json_text.whole_value(text)
+    except Mistake:
+        pass
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return None
 
 
 def scan(path: str | Path, *, nan_is_none: bool = False) -> Iterator[Entry]:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,11 +28,15 @@ Entry = tuple[int, JSON | HoldfastError]
 def delimited(lines: Iterable[tuple[int, str]], delimiter: str, file: Path) -> Iterator[Entry]:
     """The rows of a CSV or TSV by the names in its first row; a row is named by the line it begins on.
 
+    A table whose header has not one of the usual separators is divided by the one that it has.
+
     Raises:
         HoldfastError: No rows, a column named twice, or quotes that do not close.
     """
     csv.field_size_limit(max(csv.field_size_limit(), LINE_LIMIT))
-    reader = csv.reader((text for _, text in lines), delimiter=delimiter, strict=True)
+    texts = (text for _, text in lines)
+    start = next(texts, "")
+    reader = csv.reader(chain((start,), texts), delimiter=_separator(start, delimiter), strict=True)
     header: list[str] | None = None
     begin, seen = 1, False
     try:
@@ -52,6 +57,15 @@ def delimited(lines: Iterable[tuple[int, str]], delimiter: str, file: Path) -> I
         raise HoldfastError(f"this is no valid table: {error}", file=file, line=begin) from error
     if not seen:
         raise HoldfastError("the table has no rows", file=file)
+
+
+def _separator(header: str, usual: str) -> str:
+    """What divides the cells: the usual character, or where the header has none of it the one it has, such as the
+    semicolon of programs that write commas into numbers."""
+    if usual in header:
+        return usual
+    others = [other for other in ",;\t" if other in header]
+    return others[0] if len(others) == 1 else usual
 
 
 def _header(names: list[str], file: Path, line: int) -> list[str]:

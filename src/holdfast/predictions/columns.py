@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.files import Record, parse_json
+from holdfast.files import Record, parse_written
 from holdfast.predictions.record import NOTHING, Prediction
 
 FIELDS = (
@@ -236,7 +234,7 @@ class Columns:
                 extra[name] = value
         inner = values.get("extra")
         if isinstance(inner, str) and inner.startswith("{"):
-            inner = _parsed(inner)
+            inner = parse_written(inner, longest=_LIST_LIMIT)
         if isinstance(inner, dict):
             extra.update(inner)
         elif inner is not None and inner != "":
@@ -309,7 +307,8 @@ def as_text(value: Any, name: str, file: Path, line: int | None, item: str) -> s
 def spoken(messages: Any, role: str) -> str | None:
     """What a role says last in a conversation, content as text or as parts; ``None`` where it says nothing."""
     turns = messages if isinstance(messages, list) else []
-    said = next((turn.get("content") for turn in reversed(turns) if isinstance(turn, dict) and turn.get("role") == role), None)
+    theirs = [turn for turn in turns if isinstance(turn, dict) and turn.get("role") == role]
+    said = theirs[-1].get("content") if theirs else None
     if isinstance(said, list):
         return "".join(str(part["text"]) for part in said if isinstance(part, dict) and part.get("text") is not None)
     return said if isinstance(said, str) else None
@@ -342,7 +341,7 @@ def as_list(value: Any, name: str, file: Path, line: int | None, item: str) -> t
     if isinstance(value, str):
         if value[0] != "[" or value[-1] != "]":
             return (value,)
-        inner = _parsed(value)
+        inner = parse_written(value, longest=_LIST_LIMIT)
         if not isinstance(inner, (list, tuple)):
             return (value,)
         value = inner
@@ -359,22 +358,6 @@ def as_list(value: Any, name: str, file: Path, line: int | None, item: str) -> t
             raise HoldfastError(f"'{name}' is not a list of texts", file=file, line=line, item=item)
         made.append(inside if isinstance(inside, str) else str(inside))
     return tuple(made)
-
-
-def _parsed(text: str) -> Any:
-    """A list or object written as text, by JSON or by Python; ``None`` where it is neither."""
-    if len(text) > _LIST_LIMIT or text.count("[") + text.count("{") > _LIST_LIMIT >> 4:
-        return None
-    try:
-        return parse_json(text)
-    except HoldfastError:
-        pass
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-        return None
 
 
 def as_score(value: Any, name: str, scale: float, file: Path, line: int | None, item: str) -> float | None:

@@ -56,19 +56,20 @@ def judged(reading: Reading, ask: Ask) -> Reading:
         try:
             result = metric.score(rows, task=task)
         except HoldfastError as error:
-            raise _placed(error, rows, reading) from error
+            raise _placed(error, task, rows, reading) from error
         tasks[task], totals[task] = units(rows, result, metric), result
         notes += _notes(result, rows, metric, reading.name)
     told = f"{reading.recognised}; scored here with {label(metric)}"
     return replace(reading, tasks=tasks, totals=totals, notes=notes, recognised=told)
 
 
-def _placed(error: HoldfastError, rows: Sequence[Prediction], reading: Reading) -> HoldfastError:
+def _placed(error: HoldfastError, task: str, rows: Sequence[Prediction], reading: Reading) -> HoldfastError:
     """A metric's refusal with the file and line of the item that it names."""
     if error.file is not None:
         return error
-    line = next((row.line for row in rows if row.id == error.item), None)
-    return HoldfastError(error.problem, file=reading.name, line=line, item=error.item, remedy=error.remedy)
+    line = next((row.line for row in rows if row.id == error.item), None) if Path(reading.name).is_file() else None
+    problem = error.problem if len(reading.tasks) == 1 else f"task '{task}': {error.problem}"
+    return HoldfastError(problem, file=reading.name, line=line, item=error.item, remedy=error.remedy)
 
 
 def with_references(reading: Reading, ask: Ask) -> Reading:

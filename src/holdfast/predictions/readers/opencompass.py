@@ -1,4 +1,4 @@
-"""OpenCompass: what its evaluation says of every item under ``details``; its predictions are a map of ids to records."""
+"""OpenCompass: what its evaluation says of every item under ``details``; its predictions are a map of records."""
 
 from __future__ import annotations
 

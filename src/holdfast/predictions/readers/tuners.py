@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from holdfast.errors import HoldfastError
 from holdfast.files import Record
 from holdfast.predictions.columns import Columns, spoken
-from holdfast.predictions.layout import Layout, reading_of
+from holdfast.predictions.layout import Layout, reading_of, stem
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import ROW
 
 _IDS = ("question_id", "questionId", "data_id", "index", "id")
 _INTERNVL = {*_IDS, "question", "answer", "answer_orig", "annotation", "gt_answers", "image", "image_path"}
+_OF_TRAINING = re.compile(
+    r"(?:trainer_log|logging|val_dataset)\.jsonl|(?:predict_results|train_results|all_results|trainer_state|args)\.json"
+)
+_STAMP = re.compile(r"_\d{12}$")
 _NO_EXTRA = {"messages", "logprobs", "history", "system"}
 
 
 def fits_swift(look: Look) -> bool:
     """The response beside the conversation (or, before version 3, the query) and the label."""
-    return look.has("response", "labels logprobs") and look.has("messages") or look.has("query response label history")
+    return look.has("response messages", "labels logprobs") or look.has("query response label history")
 
 
 def read_swift(look: Look, ask: Ask) -> Reading:
@@ -45,12 +49,11 @@ def read_internvl(look: Look, ask: Ask) -> Reading:
     gold = "annotation" if "annotation" in look.keys else "gt_answers"
     image = "image_path" if "image_path" in look.keys else "image"
     columns = {"prediction": "answer", "question": "question", "references": gold, "image": image}
-    return _numbered(look, "InternVL answers", columns, look.rows(), ask)
+    reading = _numbered(look, "InternVL answers", columns, look.rows(), ask)
+    return reading.called(_STAMP.sub("", stem(look.path)), named=False)
 
 
-def _numbered(
-    look: Look, told: str, columns: Mapping[str, str], rows: Iterable[Record], ask: Ask
-) -> Reading:
+def _numbered(look: Look, told: str, columns: Mapping[str, str], rows: Iterable[Record], ask: Ask) -> Reading:
     """Rows by their ids, or by their numbers where they have none and no references of their own file are asked for.
 
     Raises:
@@ -72,11 +75,15 @@ def _numbered(
 
 def _counted(rows: Iterable[Record]) -> Iterator[Record]:
     for at, row in enumerate(rows, start=1):
-        values: dict[str, Any] = {**row.values, ROW: f"{ROW}{at}"}
-        yield Record(row.line, values)
+        yield Record(row.line, {**row.values, ROW: f"{ROW}{at}"})
+
+
+def passes_over(name: str, beside: Collection[str], judges: bool) -> bool:
+    """Logs and totals that LLaMA-Factory and ms-swift leave beside."""
+    return _OF_TRAINING.fullmatch(name) is not None
 
 
 LAYOUTS = (
-    Layout("ms-swift results", fits_swift, read_swift),
+    Layout("ms-swift results", fits_swift, read_swift, passes_over=passes_over),
     Layout("InternVL answers", fits_internvl, read_internvl),
 )
