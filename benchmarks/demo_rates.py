@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 from holdfast.config.schema import RunConfig
-from holdfast.methods.fusion.base import make_fusion
 from holdfast.methods.recipe import Recipe, fuse, restore
+from holdfast.methods.registry import make_fusion
 from holdfast.models.loading import load_model
 from holdfast.runs.reading import Tasks, read_tasks
 from holdfast.studies.demo import demo_study
