@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,20 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from holdfast.errors import HoldfastError
+from holdfast.inference.predict import predict
 from holdfast.models.loading import POCKET, load_model
+from holdfast.models.shipped import SHIPPED
 from holdfast.pocket.making.build import build
-from holdfast.pocket.making.card import read_card
+from holdfast.pocket.making.card import read_card, table_lines
 from holdfast.pocket.making.designs import find_design
 from holdfast.pocket.making.language import hidden_states, pixel_values, tower_features
 from holdfast.pocket.making.packing import pack
 from holdfast.pocket.making.parts import IDEFICS_PREFIX, parts_of
 from holdfast.pocket.making.second import make_second_model, make_second_processor, take_over_eye
-from holdfast.pocket.tasks import draw
+from holdfast.pocket.tasks import SOURCES, TARGETS, draw
+from holdfast.scoring.scorecard import score_file
+from holdfast.tasks.drawn import PocketExamples
+from holdfast.tasks.task import Task
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +85,41 @@ def test_its_folder_loads_and_fits_into_the_package(built: Path) -> None:
     own = load_file(weights)["model.vision_model.embeddings.patch_embedding.weight"]
     (theirs,) = (tensor for name, tensor in eye.items() if name.endswith("embeddings.patch_embedding.weight"))
     assert torch.equal(own, theirs.half())
+
+
+CARD = read_card(SHIPPED["pocket-2"])
+ROWS = {row["task"]: row for row in CARD["table"]}
+
+
+def test_the_shipped_one_is_the_cards() -> None:
+    place = SHIPPED["pocket-2"]
+    weights = (place / "model.safetensors").read_bytes()
+    assert len(weights) == CARD["weights_bytes"] <= 2_000_000
+    assert hashlib.sha256(weights).hexdigest() == CARD["weights_sha256"]
+    assert CARD["plan"] == json.loads(json.dumps(asdict(find_design("pocket-2").plan(quick=False))))
+    page = place.parents[3] / "docs" / "pocket.md"
+    if page.is_file():  # it may be installed without its documentation
+        assert "\n".join(table_lines(CARD)) in page.read_text(encoding="utf-8")
+
+
+def test_it_has_learned_the_world_and_not_the_targets() -> None:
+    assert set(ROWS) == {*SOURCES, *TARGETS} and CARD["source_mean"] >= 90
+    for task in SOURCES:
+        assert ROWS[task]["accuracy"] >= max(ROWS[task]["blind"], ROWS[task]["any_object"] or 0) + 20, task
+    for task in TARGETS:
+        assert ROWS[task]["accuracy"] <= ROWS[task]["blind"] + 5, task
+
+
+@pytest.mark.parametrize("task", ["place", "caption", "read"])
+def test_it_answers_as_its_card_says(task: str, tmp_path: Path) -> None:
+    """By greedy decoding, on items that the card's table did not use: four standard errors of the difference."""
+    loaded = load_model("pocket-2", device="cpu")
+    stated, n = ROWS[task]["accuracy"] / 100, 100
+    asked = Task(task, (), (), PocketExamples(task, "validation", n))
+    predict(loaded, asked, tmp_path / "said.jsonl", batch_size=50, max_new_tokens=16)
+    found = score_file(tmp_path / "said.jsonl", metric="exact_match").score / 100
+    spread = max(stated * (1 - stated), 0.01) * (1 / n + 1 / ROWS[task]["n"])
+    assert abs(found - stated) <= 4 * spread**0.5
 
 
 def test_stages_of_one_model_are_not_taken_for_another(built: Path) -> None:

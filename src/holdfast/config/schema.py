@@ -276,7 +276,7 @@ class Evaluate(ConfigSection):
 class RunConfig(ConfigSection):
     """One recipe on one model and one target, with one seed."""
 
-    model: str = Field(default="pocket", description="a Hub id, a model folder, or pocket")
+    model: str = Field(default="pocket", description="a Hub id, a model folder, pocket or pocket-2")
     trust_remote_code: bool = Field(default=False, description="run code that comes with the model")
     load: Load = Load()
     tune: Tune = Tune()

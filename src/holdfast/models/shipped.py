@@ -7,7 +7,10 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.files.places import path_of
 
-SHIPPED = {"pocket": Path(__file__).with_name("pocket")}
+SHIPPED = {
+    "pocket": Path(__file__).with_name("pocket"),
+    "pocket-2": Path(__file__).with_name("pocket_2"),
+}
 """Names that need no folder and no hub, and what they stand for."""
 
 
