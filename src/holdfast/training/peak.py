@@ -43,7 +43,7 @@ class PeakMemory:
         self._device = next(model.parameters()).device
         tensors = [*model.parameters(), *model.buffers()]
         self._weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        if _OURS and self._device.type == "cpu":
+        if self._device.type == "cpu":
             _give_back()
         self._begun = _status("VmRSS")
 
@@ -73,8 +73,9 @@ _NOISE = 1 << 20
 
 
 def _give_back() -> None:
-    """Return to the system what earlier work has freed: it would hide in the size of the process."""
-    gc.collect()
+    """Return to the system what earlier work has freed: training would take that again, and nothing would grow."""
+    if _OURS:
+        gc.collect()  # of earlier trainings; elsewhere nothing has been left yet, and a caller's garbage is his own
     with suppress(OSError, AttributeError):  # glibc's
         ctypes.CDLL(None).malloc_trim(0)
 
