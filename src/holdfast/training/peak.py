@@ -33,9 +33,10 @@ class PeakMemory:
     Attributes:
         bytes: With the model's own weights. On a GPU what tensors held at once (``torch.cuda.max_memory_allocated``,
             set back before). On a CPU the weights and what the process grew by: its resident size at the high-water
-            mark of the block (VmHWM of Linux) less that at the beginning, when the weights were in memory already. None
-            where the mark is not the block's: it could not be set back and something before it went higher, as loading
-            a model may; or the system does not tell.
+            mark of the block (VmHWM of Linux) less that at the beginning, when the weights were in memory already, and
+            less the pages of libraries' files that were read since. None where the mark is not the block's: it could
+            not be set back and something before it went higher, as loading a model may; where it is below
+            :data:`SURE` in the first training of a process; or the system does not tell.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -45,7 +46,7 @@ class PeakMemory:
         self._weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         if self._device.type == "cpu":
             _give_back()
-        self._begun = _status("VmRSS")
+        self._begun, self._files = _status("VmRSS"), _status("RssFile")
 
     def __enter__(self) -> PeakMemory:
         if self._device.type == "cuda":
@@ -65,8 +66,17 @@ class PeakMemory:
             self.bytes = int(torch.cuda.max_memory_allocated(self._device))
         elif self._begun is not None and self._size is not None and self._mark is not None and most is not None:
             risen = most > self._mark or self._mark - self._size <= _NOISE
-            self.bytes = self._weights + max(0, most - self._begun) if risen else None
+            libraries = max(0, (_status("RssFile") or 0) - (self._files or 0))
+            size = self._weights + max(0, most - self._begun - libraries)
+            self.bytes = size if risen and (_TRAININGS or size >= SURE) else None
+        _TRAININGS.append(self._device.type)
 
+
+SURE = 1 << 30
+"""Bytes from which it does not matter that a first training sets libraries up: 60 MB of PEFT, accelerate and others."""
+
+_TRAININGS: list[str] = []
+"""Those of this process."""
 
 _NOISE = 1 << 20
 """Bytes between size and mark that are no trace of something earlier: the kernel counts pages in batches a thread."""
