@@ -16,12 +16,12 @@ from common import synchronise
 from setting import as_text
 
 OFF: dict[str, Any] = {
-    "share_images": "off", "feature_cache": "off", "head": "full", "frozen_no_grad": False, "split_on_oom": False,
-    "compile": False,
+    "share_images": "off", "packing": "off", "feature_cache": "off", "head": "full", "frozen_no_grad": False,
+    "split_on_oom": False, "compile": False,
 }  # fmt: skip
 SPEEDS: dict[str, dict[str, Any]] = {
     "ours": {},
-    "ours_plain": {"share_images": "off", "feature_cache": "off"},
+    "ours_plain": {"share_images": "off", "packing": "off", "feature_cache": "off"},
     "ours_off": OFF,
     "share": OFF | {"share_images": "on"},
     "cache": OFF | {"feature_cache": "on"},

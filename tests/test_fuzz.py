@@ -179,8 +179,10 @@ def test_no_home_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_run_goes_on_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from holdfast import api
     from holdfast.speed import policy
+    from holdfast.speed.worth import CacheWork
 
-    monkeypatch.setattr(policy, "WORTH", 0)  # the pocket model's encoder is otherwise too small for a cache
+    # The pocket model's encoder is otherwise too small for a cache.
+    monkeypatch.setattr(policy, "cache_work", lambda *told: CacheWork(saved=1, begin=0, files=0))
     run = api.tune(_small("auto"), tmp_path / "run")
     said = (run.folder / "environment.json").read_text(encoding="utf-8")
     assert "there is no home folder to keep a cache in" in said

@@ -70,6 +70,18 @@ def test_sharing_images_engages_and_trains_to_the_same_values(tiny_llava: Path) 
     same(shared, plain)
 
 
+@pytest.mark.parametrize("each", [1, 3], ids=["separate", "shared"])
+def test_rows_behind_each_other_train_to_the_same_values(tiny_llava: Path, each: int) -> None:
+    data = questions(pictures=4, each=each)
+    keep = [{"stabiliser": "distillation", "strength": 5.0}]
+    filled, plain = (fit(tiny_llava, {"packing": wanted}, data=data, keep=keep) for wanted in ("on", "off"))
+    assert filled[2]["packing"].on and "compared" in filled[2]["packing"].why
+    assert plain[2]["packing"] == Decision(False, "switched off")
+    assert filled[2]["share_images"].on == (each > 1)
+    same(filled, plain)
+    assert "too short" in fit(tiny_llava, {}, data=data)[2]["packing"].why
+
+
 def test_distillation_sees_the_same_tokens_in_shared_rows(tiny_llava: Path) -> None:
     keep = [{"stabiliser": "distillation", "strength": 5.0}]
     shared, plain = (fit(tiny_llava, {"share_images": wanted}, keep=keep) for wanted in ("on", "off"))
@@ -81,6 +93,8 @@ def test_sharing_says_why_it_does_not_engage(tiny_llava: Path) -> None:
     alone = list(examples(6))
     assert "one question" in fit(tiny_llava, {}, data=alone)[2]["share_images"].why
     assert "order is random" in fit(tiny_llava, {}, order="random")[2]["share_images"].why
+    assert "shorter than comparing" in fit(tiny_llava, {}, steps=1, batch_size=3)[2]["share_images"].why
+    assert fit(tiny_llava, {"share_images": "on"}, steps=1, batch_size=3)[2]["share_images"].on
     assert "batch of one" in fit(tiny_llava, {}, batch_size=1)[2]["share_images"].why
     with pytest.raises(HoldfastError, match="share_images is on, and every image has one question"):
         fit(tiny_llava, {"share_images": True}, data=alone)

@@ -43,6 +43,7 @@ class Batch:
         labels: ``[rows, length]``, negative where nothing is supervised; None where nothing is to be learned.
         owner: Whose each token is, where several examples stand in a row; see
             :func:`holdfast.speed.sharing.packing.pack`.
+        piece: Which piece of its row each token belongs to, where several groups of examples stand behind each other.
     """
 
     text: dict[str, Tensor]
@@ -50,6 +51,7 @@ class Batch:
     features: ImageFeatures | None = None
     labels: Tensor | None = None
     owner: Tensor | None = None
+    piece: Tensor | None = None
 
     @classmethod
     def of(cls, encoded: Mapping[str, Tensor]) -> Batch:
@@ -69,6 +71,7 @@ class Batch:
             features=None if self.features is None else self.features.to(device),
             labels=None if self.labels is None else self.labels.to(device, non_blocking=ahead),
             owner=None if self.owner is None else self.owner.to(device, non_blocking=ahead),
+            piece=None if self.piece is None else self.piece.to(device, non_blocking=ahead),
         )
 
     def inputs(self, model: nn.Module) -> Keywords:

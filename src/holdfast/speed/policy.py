@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from holdfast.config.schema import Speed, Train
@@ -14,16 +15,30 @@ from holdfast.models.loading import Loaded
 from holdfast.speed.decision import OFF, Decision, NotPossible, insist
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.features.folder import default_folder
+from holdfast.speed.sharing.attention import NAME as IN_PIECES
 from holdfast.speed.sharing.batcher import Batcher, repeated
+from holdfast.speed.sharing.filling import PADDED, Filling
 from holdfast.speed.sharing.supports import supports
-from holdfast.speed.sharing.verify import some, verify_sharing
+from holdfast.speed.sharing.verify import some, verify_filling, verify_sharing
+from holdfast.speed.worth import cache_work, sharing_pays, train_token
 
-WORTH = 5_000_000
-"""Parameters from which on ``auto`` keeps a vision encoder's features: a smaller one is faster than a file."""
+ASKED = Decision(True, "switched on")
+
+SAMPLED = 20
+"""Steps of which one is looked at for its padding, so that looking is a small part of the run."""
 
 
-def shared_training(batcher: Batcher, speed: Speed, train: Train, examples: Sequence[Example]) -> Decision:
+def shared_training(
+    batcher: Batcher, speed: Speed, train: Train, examples: Sequence[Example], *, seen: float
+) -> Decision:
     """Whether questions about one image become one row of a training batch.
+
+    Args:
+        batcher: Of the training.
+        speed: What is wanted.
+        train: How batches are made.
+        examples: Of the target.
+        seen: How many of them the run looks at, counted as often as it does.
 
     Raises:
         HoldfastError: It was switched on and cannot engage.
@@ -33,6 +48,7 @@ def shared_training(batcher: Batcher, speed: Speed, train: Train, examples: Sequ
     decision = (
         supports(batcher.loaded.model, batcher.loaded.chat)
         and _gathered(train, examples)
+        and (sharing_pays(examples, seen) if speed.share_images == "auto" else ASKED)
         and verify_sharing(batcher, examples)
         and Decision(True, "compared with separate rows before the first step")
     )
@@ -48,6 +64,77 @@ def _gathered(train: Train, examples: Sequence[Example]) -> Decision:
     if train.batch_size == 1:
         return Decision(False, "a batch of one has nothing to share")
     return Decision(True, "several questions about an image stand in a batch")
+
+
+def packed_training(
+    batcher: Batcher, speed: Speed, sample: Callable[[int], Iterable[Sequence[Example]]], *, steps: int
+) -> tuple[Filling | None, Decision]:
+    """Whether rows of different images stand behind each other in training, and when.
+
+    ``on`` lays them so wherever a batch has padding; ``auto`` where counting says that it saves time.
+
+    Args:
+        batcher: Of the training, which knows already whether rows are shared.
+        speed: What is wanted.
+        sample: The batches of a step, by its number.
+        steps: Of the run.
+
+    Raises:
+        HoldfastError: It was switched on and cannot engage.
+    """
+    if speed.packing == "off":
+        return None, OFF
+    filling, decision = _filling(batcher, speed, sample, steps)
+    return (filling if decision else None), insist("speed.packing", speed.packing, decision)
+
+
+def _filling(
+    batcher: Batcher, speed: Speed, sample: Callable[[int], Iterable[Sequence[Example]]], steps: int
+) -> tuple[Filling, Decision]:
+    loaded, always = batcher.loaded, speed.packing == "on"
+    text = loaded.model.config.get_text_config()  # type: ignore[union-attr, operator]
+    token = math.inf if always else train_token(loaded)
+    filling = Filling(token=token, layers=int(text.num_hidden_layers), padded=0.0 if always else PADDED)
+    possible = supports(loaded.model, loaded.chat)
+    if not possible:
+        return filling, possible
+    attention = str(text._attn_implementation)
+    if attention != IN_PIECES and not always:
+        return filling, Decision(False, f"attention '{attention}' would compute the whole square of a packed row")
+    if steps < SAMPLED and not always:
+        return filling, Decision(False, "the run is too short to look first at how much of its batches is padding")
+    batches = [batch for step in range(1 if always else min(2, steps // SAMPLED)) for batch in sample(step)]
+    return filling, _padded(batcher, filling, batches)
+
+
+def _padded(batcher: Batcher, filling: Filling, batches: Sequence[Sequence[Example]]) -> Decision:
+    """Whether these batches are worth it, and two of their examples come out right."""
+    held = taken = 0
+    worth = False
+    unlike: Sequence[Example] = ()
+    for batch in batches:
+        rows = batcher.rows(batch)
+        sharing = batcher.layout == "shared" and repeated(batch)
+        groups = batcher.groups(batch, rows) if sharing else [[index] for index in range(len(batch))]
+        lengths = batcher.lengths(rows, groups)
+        held, taken = held + sum(lengths), taken + len(lengths) * max(lengths)
+        worth = worth or filling.lay(lengths) is not None
+        first, last = (pick(range(len(groups)), key=lengths.__getitem__) for pick in (min, max))
+        if lengths[first] < lengths[last]:
+            unlike = unlike or [batch[groups[first][0]], batch[groups[last][0]]]
+    if not unlike:
+        return Decision(False, "the rows of a batch are equally long")
+    share = 1 - held / taken
+    if share <= filling.padded:
+        return Decision(False, f"{share:.0%} of the first batches is padding")
+    if not worth:
+        return Decision(False, f"{share:.0%} of the first batches is padding, which costs less than more calls would")
+    longest = batcher.longest
+    if longest is not None and max(row.length for row in batcher.rows(unlike)) > longest:
+        return Decision(False, "rows are longer than the model's window")
+    return verify_filling(batcher, unlike) and Decision(
+        True, f"{share:.0%} of the first batches is padding; compared with separate rows before the first step"
+    )
 
 
 def something_shared(batcher: Batcher, examples: Sequence[Example], batch_size: int) -> Decision:
@@ -91,7 +178,7 @@ def feature_cache(
         if pixels_for is not None:
             raise NotPossible(f"'{pixels_for}' looks at the pixels")
         if speed.feature_cache == "auto" and "vision" in frozen:
-            _check_worth(loaded, passes)
+            _check_worth(loaded, examples, passes)
         folder = path_of(speed.cache_dir) if speed.cache_dir else _home()
         cache = FeatureCache.open(loaded, frozen, folder=folder, cap=int(speed.cache_gb * 1e9))
         _fill(cache, examples, listen)
@@ -119,12 +206,12 @@ def evaluation_cache(
     return feature_cache(loaded, frozen, speed, examples, passes=2, listen=listen)[0]
 
 
-def _check_worth(loaded: Loaded, passes: float) -> None:
+def _check_worth(loaded: Loaded, examples: Sequence[Example], passes: float) -> None:
     if passes < 2:
         raise NotPossible("each image is seen once, so there is nothing to save")
-    size = loaded.anatomy.vision.count()
-    if size < WORTH:
-        raise NotPossible(f"an encoder of {size:,} parameters is faster than reading its features")
+    counted = cache_work(loaded, examples, passes).decision
+    if not counted:
+        raise NotPossible(counted.why)
 
 
 def _fill(cache: FeatureCache, examples: Sequence[Example], listen: Listener) -> None:

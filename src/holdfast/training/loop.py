@@ -27,7 +27,7 @@ from holdfast.speed.blocks import blocks_of, compiled, without_kv_cache
 from holdfast.speed.decision import OFF, Decision, Engaged, Report
 from holdfast.speed.division import image_tokens, shares
 from holdfast.speed.frozen import without_graph
-from holdfast.speed.policy import feature_cache, shared_training
+from holdfast.speed.policy import feature_cache, packed_training, shared_training
 from holdfast.speed.sharing.attention import in_two_pieces
 from holdfast.speed.sharing.batcher import Batcher
 from holdfast.stopping import noted
@@ -200,11 +200,13 @@ class Trainer:
                 pixels_for=self.recipe.wants_pixels,
             )
             batcher = Batcher(loaded, max_length=self.train.max_length, layout="shared", cache=cache)
-            shared = shared_training(batcher, speed, self.train, self.examples)
-        batcher.layout = "shared" if shared else "separate"
+            shared = shared_training(batcher, speed, self.train, self.examples, seen=seen)
+            batcher.layout = "shared" if shared else "separate"
+            batcher.filling, packed = packed_training(batcher, speed, self._divided, steps=self.steps)
         attention = str(loaded.model.config.get_text_config()._attn_implementation)  # type: ignore[union-attr, operator]
         report: Report = {
             "share_images": shared,
+            "packing": packed,
             "feature_cache": cached,
             "frozen_no_grad": Decision(
                 speed.frozen_no_grad and bool(frozen), "frozen: " + (", ".join(sorted(frozen)) or "no encoder is")

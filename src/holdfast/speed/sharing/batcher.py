@@ -14,6 +14,7 @@ from holdfast.models.loading import Loaded
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.sharing.attention import mark
 from holdfast.speed.sharing.expansion_cache import Rows
+from holdfast.speed.sharing.filling import Filling
 from holdfast.speed.sharing.packing import as_additive, block_mask, pack, shared_length
 from holdfast.speed.sharing.rows import Side, TokenRow, by_images, collate
 from holdfast.speed.sharing.supports import longest
@@ -35,6 +36,9 @@ class Batcher:
         layout: What becomes a row; may be changed, as when shared rows turn out to differ.
         cache: Features of frozen encoders, in place of pixels.
         side: Of the padding.
+
+    Attributes:
+        filling: When rows of different images are laid behind each other; None: never.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Batcher:
         self.layout: Layout = layout
         self.side: Side = side
         self.rows = Rows(loaded.model, loaded.chat, answers=ends == "answer", max_length=max_length)
+        self.filling: Filling | None = None
         self.marks = loaded.chat.image_token_ids()
         self.longest = longest(loaded.model)
 
@@ -76,7 +81,7 @@ class Batcher:
         """What :meth:`prepare` made, where the model is."""
         batch = prepared.to(self.loaded.device)
         if prepared.owner is not None:
-            mark(batch.text["attention_mask"], prepared.owner)
+            mark(batch.text["attention_mask"], prepared.owner, prepared.piece)
         return batch
 
     def separate(self, examples: Sequence[Example]) -> Batch:
@@ -93,22 +98,40 @@ class Batcher:
         return int(self.loaded.chat.tokenizer.pad_token_id)
 
     def pack(self, examples: Sequence[Example]) -> Batch | None:
-        """The batch as one row an image, on the CPU; None where nothing is shared."""
-        if self.layout == "separate" or len(examples) < 2 or not repeated(examples):
+        """The batch with several examples in a row, on the CPU; None where every example has a row of its own."""
+        sharing = self.layout == "shared" and repeated(examples)
+        if len(examples) < 2 or not (sharing or self.filling):
             return None
         rows = self.rows(examples)
         if self.longest is not None and max(row.length for row in rows) > self.longest:
             return None  # the block mask would take the place of the window in every row of the batch
-        groups = self.groups(examples, rows)
-        if len(groups) == len(examples):
+        groups = self.groups(examples, rows) if sharing else [[index] for index in range(len(examples))]
+        lay = None if self.filling is None else self.filling.lay(self.lengths(rows, groups))
+        if len(groups) == len(examples) and lay is None:
             return None
-        return self.packed(examples, rows, groups)
+        return self.packed(examples, rows, groups, lay)
 
-    def packed(self, examples: Sequence[Example], rows: Sequence[TokenRow], groups: Sequence[Sequence[int]]) -> Batch:
-        """A row for each group of indices into ``examples``, on the CPU."""
-        batch = pack(groups, rows, self.marks, self.padding, side=self.side)
-        batch.text["attention_mask"] = self.mask(batch.owners)
-        leaders = [examples[group[0]] for group in groups]
+    def lengths(self, rows: Sequence[TokenRow], groups: Sequence[Sequence[int]]) -> list[int]:
+        """Tokens of each group, what its members share counted once."""
+        found = []
+        for group in groups:
+            members = [rows[index] for index in group]
+            shared = shared_length(members, self.marks) if len(members) > 1 else 0
+            found.append(sum(row.length for row in members) - shared * (len(members) - 1))
+        return found
+
+    def packed(
+        self,
+        examples: Sequence[Example],
+        rows: Sequence[TokenRow],
+        groups: Sequence[Sequence[int]],
+        lay: Sequence[Sequence[int]] | None = None,
+    ) -> Batch:
+        """A row for each group of indices into ``examples``, or for several as ``lay`` has them, on the CPU."""
+        batch = pack(groups, rows, self.marks, self.padding, side=self.side, lay=lay)
+        batch.text["attention_mask"] = self.mask(batch.owners, piece=batch.piece)
+        order = range(len(groups)) if lay is None else [group for row in lay for group in row]
+        leaders = [examples[groups[group][0]] for group in order]
         features = None if self.cache is None else self.cache.batch(leaders)
         return replace(batch, images={} if features is not None else self._pixels(leaders), features=features)
 
@@ -120,15 +143,16 @@ class Batcher:
             groups += [members] if together else [[index] for index in members]
         return sorted(groups)
 
-    def mask(self, owner: Tensor, key: Tensor | None = None) -> Tensor:
+    def mask(self, owner: Tensor, key: Tensor | None = None, piece: Tensor | None = None) -> Tensor:
         """The block mask of packed rows, in the form that the model's attention takes.
 
         Args:
             owner: Of the tokens that look, ``[rows, queries]``.
             key: Of all tokens, those that look last, ``[rows, keys]``; default: they are all.
+            piece: Of all tokens, where rows hold several groups.
         """
         key = owner if key is None else key
-        mask = block_mask(owner, key, key.shape[1] - owner.shape[1])
+        mask = block_mask(owner, key, key.shape[1] - owner.shape[1], piece)
         text: Any = self.loaded.model.config.get_text_config()  # type: ignore[union-attr, operator]
         if str(text._attn_implementation or "eager").startswith("eager"):
             return as_additive(mask, next(self.loaded.model.parameters()).dtype)

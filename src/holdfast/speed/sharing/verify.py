@@ -39,8 +39,25 @@ def verify_sharing(batcher: Batcher, examples: Sequence[Example]) -> Decision:
     packed = batcher.pack(chosen)
     if packed is None:
         return Decision(False, "no two examples of a batch show the same image and begin alike")
+    return _compared(batcher, chosen, packed, "shared rows")
+
+
+@torch.no_grad()
+def verify_filling(batcher: Batcher, examples: Sequence[Example]) -> Decision:
+    """Whether rows of different images behind each other give the answers of separate rows.
+
+    Args:
+        batcher: That lays them so.
+        examples: Two of them.
+    """
+    each = [[index] for index in range(len(examples))]
+    packed = batcher.packed(examples, batcher.rows(examples), each, [list(range(len(examples)))])
+    return _compared(batcher, examples, batcher.place(packed), "filled rows")
+
+
+def _compared(batcher: Batcher, chosen: Sequence[Example], packed: Batch, what: str) -> Decision:
     loaded = batcher.loaded
-    if is_verified(loaded.model, "shared rows"):
+    if is_verified(loaded.model, what):
         return VERIFIED
     plain = batcher.separate(chosen)
     # A row of its own ends with what its branch holds; only there are logits compared, and made.
@@ -55,17 +72,17 @@ def verify_sharing(batcher: Batcher, examples: Sequence[Example]) -> Decision:
         worst = _worst(batcher, packed, plain, len(chosen))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError) as error:
         said = " ".join(str(error).split())[:120]
-        return Decision(False, f"{type(loaded.model).__name__} does not take shared rows ({said})")
+        return Decision(False, f"{type(loaded.model).__name__} does not take {what} ({said})")
     finally:
         loaded.model.train(training)
     allowed = TOLERANCE.get(next(loaded.model.parameters()).dtype, 5e-2)
     if torch.is_autocast_enabled(loaded.device.type):
         allowed = 5e-2
     if worst <= allowed:
-        mark_verified(loaded.model, "shared rows")
+        mark_verified(loaded.model, what)
         return VERIFIED
     return Decision(
-        False, f"{type(loaded.model).__name__} gives other logits in shared rows (by {worst:.2g} of the largest)"
+        False, f"{type(loaded.model).__name__} gives other logits in {what} (by {worst:.2g} of the largest)"
     )
 
 
