@@ -19,7 +19,7 @@ from holdfast.models.loading import Loaded
 from holdfast.speed.decision import Decision
 from holdfast.speed.policy import packed_training
 from holdfast.speed.sharing import batcher as batcher_module
-from holdfast.speed.sharing.attention import _PIECES, Piece, in_two_pieces, mark
+from holdfast.speed.sharing.attention import _PIECES, Stretch, in_two_pieces, mark
 from holdfast.speed.sharing.batcher import Batcher
 from holdfast.speed.sharing.filling import CALL, Filling, divide, padding
 from holdfast.speed.sharing.packing import PADDING, PREFIX
@@ -120,7 +120,7 @@ def test_pieces_are_read_off_the_row() -> None:
     owner = torch.tensor([[PREFIX, PREFIX, 0, 1, 2, 2, PADDING, PADDING]])
     piece = torch.tensor([[0, 0, 0, 0, 1, 1, PADDING, PADDING]])
     mask = mark(torch.ones(1, 1, 8, 8, dtype=torch.bool), owner, piece)
-    assert getattr(mask, _PIECES) == [[Piece(0, 2, 4), Piece(4, 6, 6), Piece(6, 8, 8)]]
+    assert getattr(mask, _PIECES) == [[Stretch(0, 2, 4), Stretch(4, 6, 6), Stretch(6, 8, 8)]]
 
 
 def test_rows_are_divided_evenly_and_hold_what_they_may() -> None:

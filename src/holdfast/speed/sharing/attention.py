@@ -22,11 +22,11 @@ _SPLIT = "_holdfast_split"
 """The attribute of a mask that says how many queries need none of it."""
 
 _PIECES = "_holdfast_pieces"
-"""The attribute of a mask of rows that hold several groups: their :class:`Piece` s, row by row."""
+"""The attribute of a mask of rows that hold several groups: their :class:`Stretch` objects, row by row."""
 
 
 @dataclass(frozen=True)
-class Piece:
+class Stretch:
     """One group of its row: the queries from ``begin`` to ``split`` need no mask, those from there to ``end`` do."""
 
     begin: int
@@ -66,13 +66,13 @@ def mark(mask: Tensor, owner: Tensor, piece: Tensor | None = None) -> Tensor:
     return mask
 
 
-def _pieces(owner: Tensor, piece: Tensor) -> list[Piece]:
+def _pieces(owner: Tensor, piece: Tensor) -> list[Stretch]:
     """The pieces of one row; padding is one of them."""
     _, counts = piece.unique_consecutive(return_counts=True)
     found, begin = [], 0
     for count in counts.tolist():
         own = owner[begin : begin + count]
-        found.append(Piece(begin, begin + int((own == own[0]).long().cumprod(dim=0).sum()), begin + count))
+        found.append(Stretch(begin, begin + int((own == own[0]).long().cumprod(dim=0).sum()), begin + count))
         begin += count
     return found
 
@@ -113,7 +113,7 @@ def _register() -> None:
         key: Tensor,
         value: Tensor,
         mask: Any,
-        pieces: list[list[Piece]],
+        pieces: list[list[Stretch]],
         *rest: Any,
         **options: Any,
     ) -> Tensor:

@@ -15,7 +15,7 @@ from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.sharing.attention import mark
 from holdfast.speed.sharing.expansion_cache import Rows
 from holdfast.speed.sharing.filling import Filling
-from holdfast.speed.sharing.packing import as_additive, block_mask, pack, shared_length
+from holdfast.speed.sharing.packing import as_additive, block_mask, pack, same_piece, shared_length
 from holdfast.speed.sharing.rows import Side, TokenRow, by_images, collate
 from holdfast.speed.sharing.supports import longest
 
@@ -152,7 +152,9 @@ class Batcher:
             piece: Of all tokens, where rows hold several groups.
         """
         key = owner if key is None else key
-        mask = block_mask(owner, key, key.shape[1] - owner.shape[1], piece)
+        mask = block_mask(owner, key, key.shape[1] - owner.shape[1])
+        if piece is not None:
+            mask &= same_piece(piece)
         text: Any = self.loaded.model.config.get_text_config()  # type: ignore[union-attr, operator]
         if str(text._attn_implementation or "eager").startswith("eager"):
             return as_additive(mask, next(self.loaded.model.parameters()).dtype)

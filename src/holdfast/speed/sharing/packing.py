@@ -107,21 +107,23 @@ def _joined(parts: Sequence[Tensor], lay: Sequence[Sequence[int]]) -> list[Tenso
     return [torch.cat([parts[group] for group in row], dim=-1) for row in lay]
 
 
-def block_mask(query: Tensor, key: Tensor, offset: int = 0, piece: Tensor | None = None) -> Tensor:
+def block_mask(query: Tensor, key: Tensor, offset: int = 0) -> Tensor:
     """Who sees whom, ``[rows, 1, queries, keys]``, true where a query sees a key.
 
     Args:
         query: Owners of the queries ``[rows, queries]``.
         key: Owners of the keys ``[rows, keys]``.
         offset: Place of the first query among the keys.
-        piece: Of rows with several groups, which one each token belongs to ``[rows, keys]``.
     """
     whose = (key[:, None] == PREFIX) | (key[:, None] == query[:, :, None])
     places = torch.arange(key.shape[1], device=key.device)
     before = places[None] <= places[offset : offset + query.shape[1], None]
-    if piece is not None:
-        whose &= piece[:, None] == piece[:, offset : offset + query.shape[1], None]
     return (whose & before)[:, None]
+
+
+def same_piece(piece: Tensor) -> Tensor:
+    """Which tokens of a row with several groups belong to one of them, ``[rows, 1, length, length]``."""
+    return (piece[:, None] == piece[:, :, None])[:, None]
 
 
 def as_additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
