@@ -17,7 +17,19 @@ import torch
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 OUTSIDE = ("benchmarks", "scripts", "studies", "examples")
-SCRIPTS = ("training", "evaluation", "memory", "scaling", "planning", "gpu", "selective_memory", "startup", "start")
+SCRIPTS = (
+    "training",
+    "evaluation",
+    "memory",
+    "scaling",
+    "planning",
+    "auto",
+    "filling",
+    "gpu",
+    "selective_memory",
+    "startup",
+    "start",
+)
 TINY = {"tower": "tiny", "image": 28, "layers": 2, "width": 64, "vocabulary": 64}
 POCKET = {"model": "pocket"}
 
@@ -128,6 +140,27 @@ def test_scaling_measures_beside_a_floor() -> None:
     found = {arm: scaling.run_arm({**task, "arm": arm}) for arm in scaling.ARMS}
     assert found["plain"]["operations"] == found["ours"]["operations"] > 0
     assert found["plain"]["supervised"] == found["ours"]["supervised"]
+
+
+def test_auto_is_held_against_everything_off() -> None:
+    auto = script("auto")
+    task = {"threads": 1, "rounds": 1, "head": "full", "point": (2, 4, "small", 2, 4), "shape": TINY}
+    found = auto.run_point(task)
+    assert found["ratio"] > 0
+    assert "'on': True" in found["engaged"]["share_images"]
+    row = {"point": [2, 4, "small", 2, 4], **found}
+    text = auto.as_text({"shapes": [row], "worst": row})
+    assert "share_images" in text
+    assert "worst: " in text
+
+
+def test_packed_rows_are_held_against_padded_ones() -> None:
+    filling = script("filling")
+    task = {"batch": 4, "steps": 2, "median": 20, "spread": 1.0, "threads": 1, "rounds": 1, "shape": TINY}
+    found = filling.summarise(filling.run_arms(task))
+    assert found["padding"] > 0.1
+    assert "'on': True" in found["arms"]["on"]["packing"]
+    assert "'on': False" in found["arms"]["padded"]["packing"]
 
 
 def test_floor_counts_what_a_pencil_counts() -> None:
