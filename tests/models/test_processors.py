@@ -12,7 +12,8 @@ import torch
 
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
-from holdfast.models.loading import Loaded, load_model, load_processor
+from holdfast.models.loading import Loaded, load_model
+from holdfast.models.processing import load_processor
 from tests.support.processors import KITS, save
 from tests.support.tiny import BARE, ROLES, save_llava
 
@@ -197,3 +198,97 @@ def test_a_missing_package_is_named(tmp_path: Path) -> None:
     SmolVLMImageProcessorPil().save_pretrained(tmp_path)
     with pytest.raises(HoldfastError, match=r"needs a package that is not installed.*pip install num2words"):
         load_model(str(tmp_path), device="cpu")
+
+
+def test_a_processor_that_does_not_say_where_images_stand_is_overheard(load: Any) -> None:
+    """Mllama's and Idefics2's call the tokenizer by themselves; begin and image tokens move what stands behind them."""
+    template = ROLES.removeprefix("{{ bos_token }}")
+    for family in ("mllama", "idefics2"):
+        loaded = load(family, template)
+        batch = loaded.chat.encode([ONE, TWO_IMAGES], with_answers=True)
+        assert [supervised(loaded, batch, row) for row in (0, 1)] == ["red</s>", "no é</s>"]
+
+
+def test_pieces_are_found_in_what_a_processor_wrote() -> None:
+    from holdfast.models.expansion import aligned
+
+    moved = aligned("a<i>b<i>c", "<i>", "<s>a[xbx]b[x]c")
+    assert moved is not None
+    assert [(one["span"][1], one["new_span"][1]) for one in moved] == [(0, 3), (4, 9), (8, 13)]
+    assert aligned("a<i>b", "<i>", "a[x]b</s>") is None, "something was written behind the last piece"
+    assert aligned("ab<i>c", "<i>", "a b[x]c") is None, "a piece was changed"
+    assert aligned("ab", "", "<s>ab") == [{"span": (0, 0), "new_span": (0, 3)}]
+
+
+class _Slow:
+    """A processor that puts its image tokens in front of every text, as BLIP-2's does."""
+
+    image_token = "<image>"
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def __call__(self, text: list[str], images: Any, **options: Any) -> dict[str, Any]:
+        data = self.tokenizer(text, **options)
+        front = self.tokenizer(["<image>" * 9] * len(text), **options | {"add_special_tokens": False})
+        return {key: torch.cat([front[key], data[key]], dim=1) for key in data}
+
+
+def test_a_processor_that_reorders_the_text_is_refused() -> None:
+    from holdfast.models.chat import ChatProcessor
+    from tests.support.tiny import tokenizer
+
+    chat = ChatProcessor(_Slow(tokenizer()))
+    for with_answers in (True, False):
+        with pytest.raises(HoldfastError, match="does not say which characters its tokens stand for"):
+            chat.encode([ONE], with_answers=with_answers)
+
+
+def test_labels_of_a_processor_that_takes_images_in_one_list(tmp_path: Path) -> None:
+    """GOT-OCR2's takes a list within the list for pages of one document."""
+    from transformers import GotOcr2Processor
+
+    from holdfast.models.chat import ChatProcessor
+    from tests.support.processors import _got
+    from tests.support.tiny import tokenizer
+
+    made = tokenizer(ROLES.replace("<image>", "<img><imgpad></img>"))
+    made.add_special_tokens({"additional_special_tokens": ["<img>", "</img>", "<imgpad>"]})
+    chat = ChatProcessor(GotOcr2Processor(image_processor=_got(), tokenizer=made, chat_template=made.chat_template))
+    batch = chat.encode(list(ALL), with_answers=True)
+    labels = [row[row != -100] for row in batch["labels"]]
+    expected = ["".join(f"{turn.answers[0]}</s>" for turn in example.turns) for example in ALL]
+    assert [str(made.decode(row)) for row in labels] == expected
+
+
+def test_a_folder_without_a_processor_is_refused(tmp_path: Path) -> None:
+    """The library would give the tokenizer alone, and texts would be trained on without their images."""
+    folder = save(tmp_path, "glm_ocr", ROLES)
+    assert type(load_processor(str(folder))).__name__ == "Glm46VProcessor"
+    (folder / "processor_config.json").unlink()
+    with pytest.raises(HoldfastError, match="name no processor for images and text: they make a tokenizer only"):
+        load_model(str(folder), device="cpu")
+
+
+@pytest.mark.parametrize("family", ["cohere2_vision", "mistral3"])
+def test_a_processor_that_needs_torchvision_says_so(tmp_path: Path, family: str) -> None:
+    import importlib.util
+
+    from tests.support.families import config_of
+    from tests.support.tiny import tokenizer
+
+    if importlib.util.find_spec("torchvision") is not None:
+        pytest.skip("torchvision is installed")
+    config_of(family).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    kind = {"cohere2_vision": "Cohere2VisionImageProcessor", "mistral3": "PixtralImageProcessor"}[family]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": kind}), encoding="utf-8")
+    with pytest.raises(HoldfastError, match=r"needs torchvision|without torchvision") as caught:
+        load_processor_of(tmp_path)
+    assert "pip install torchvision" in str(caught.value)
+
+
+def load_processor_of(folder: Path) -> Any:
+    from holdfast.models.loading import load_chat
+
+    return load_chat(str(folder))

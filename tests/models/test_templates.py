@@ -11,8 +11,12 @@ import torch
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
 from holdfast.models.chat import ChatProcessor
-from tests.support.templates import REFUSED, SHAPES, Shape
+from tests.support.later_templates import LATER
+from tests.support.templates import REFUSED, Shape
+from tests.support.templates import SHAPES as EARLIER
 from tests.support.tiny import llava_config, tokenizer
+
+SHAPES = EARLIER | LATER
 
 PICTURE = np.full((20, 30, 3), 90, dtype=np.uint8)
 ONE = Example("one", (PICTURE,), (Turn("what is it ?", ("red é", "crimson")),))
@@ -67,7 +71,7 @@ def test_every_turn_is_trained_on(name: str) -> None:
     rendered = chat.render(TWO, with_answer=True)
     first, second = (rendered.text[start:end] for start, end in rendered.answers)
     assert second == f"{shape.lead}yes it is{shape.end}"
-    assert first.rstrip().endswith("blue" + shape.end.split("</s>")[0]) or first.endswith(f"blue{shape.end}")
+    assert first.rstrip().endswith("blue" + shape.end.split("</s>")[0].rstrip()) or first.endswith(f"blue{shape.end}")
     asked = chat.render(TWO, with_answer=False).text
     assert rendered.text.startswith(asked) and rendered.text[len(asked) :].startswith(f"{shape.lead}yes it is")
     assert rendered.text.count("<image>") == 1
@@ -86,7 +90,7 @@ def test_quoted_marks_stay_text(name: str) -> None:
     labels = batch["labels"][0]
     trained = labels[labels != -100]
     ends = [place for place, token in enumerate(trained.tolist()) if token in chat.end_ids]
-    assert ends and ends[0] >= len(trained) - 2, "no end inside the answer"
+    assert ends and ends[0] >= len(trained) - 3, "no end inside the answer"
     assert chat.decode(trained) == quoted.strip()
 
 
@@ -131,5 +135,45 @@ def test_reasoning_is_no_part_of_an_answer() -> None:
     assert plain.decode(quoted["input_ids"][0]) == "<think> is a tag", "marks that the model does not know are text"
 
 
-def test_there_are_at_least_forty_shapes() -> None:
-    assert len({shape.source for shape in SHAPES.values()}) >= 40
+def test_a_turn_that_ends_otherwise_than_the_last_one_gets_no_end_of_ours() -> None:
+    """gpt-oss writes ``<|return|>`` behind the last answer and ``<|end|>`` behind earlier ones."""
+    chat = chat_of(SHAPES["channels_with_date_and_effort"])
+    rendered = chat.render(TWO, with_answer=True)
+    first, second = (rendered.text[start:end] for start, end in rendered.answers)
+    lead = "<|channel|>final<|message|>"
+    assert (first, second) == (f"{lead}blue", f"{lead}yes it is<|return|>")
+    assert "blue<|end|><|start|>user" in rendered.text and "</s>" not in rendered.text
+
+
+def test_templates_read_the_same_every_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import datetime
+
+    from transformers.utils import chat_template_utils
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime(2031, 3, 4)
+
+    monkeypatch.setattr(chat_template_utils, "datetime", Later)
+    text = chat_of(SHAPES["writes_the_date"]).render(ONE, with_answer=True).text
+    assert "Today: 01 Jan 2025" in text
+    assert chat_template_utils.datetime is Later, "others read the clock as before"
+
+
+def test_a_tokenizer_that_ends_every_text_is_refused() -> None:
+    """A question would end before its answer, unless the template writes the begin token and nothing is added."""
+    from tokenizers.processors import TemplateProcessing
+
+    chat = chat_of(SHAPES["chatml"])
+    ends = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    chat.tokenizer.backend_tokenizer.post_processor = ends
+    with pytest.raises(HoldfastError, match=r"puts '</s>' behind every text.*add_eos_token: false"):
+        chat.encode([ONE], with_answers=False)
+    begins = chat_of(SHAPES["zephyr"])
+    begins.tokenizer.backend_tokenizer.post_processor = ends
+    assert supervised(begins, begins.encode([ONE], with_answers=True)) == "red é</s>"
+
+
+def test_there_are_at_least_sixty_shapes() -> None:
+    assert len({shape.source for shape in SHAPES.values()}) >= 65

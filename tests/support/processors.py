@@ -26,6 +26,8 @@ class Kit:
         special: Further special tokens, by attribute of the tokenizer.
         settings: Plain settings of the processor.
         kind: Name of the processor class; None where it has a video slot and cannot be made here.
+        fill: The token that stands for image features, where it is not ``<image>``.
+        named: The processor class that the files name, where the family has none of its own.
     """
 
     images: Callable[[], Any]
@@ -33,6 +35,19 @@ class Kit:
     special: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     kind: str | None = None
+    fill: str = "<image>"
+    named: str | None = None
+
+
+def _images(kind: str, **settings: Any) -> Callable[[], Any]:
+    """An image processor of the library by its name."""
+
+    def make() -> Any:
+        import transformers
+
+        return getattr(transformers, kind)(**settings)
+
+    return make
 
 
 def _siglip() -> Any:
@@ -83,6 +98,15 @@ def _gemma() -> Any:
     return Gemma3ImageProcessorPil(size={"height": 16, "width": 16}, do_pan_and_scan=False)
 
 
+_SQUARE: dict[str, Any] = {"size": {"height": 16, "width": 16}}
+_CROPPED: dict[str, Any] = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+_PATCHES: dict[str, Any] = {
+    "patch_size": 8, "merge_size": 2, "size": {"shortest_edge": 16 * 16, "longest_edge": 48 * 48},
+}  # fmt: skip
+_VIDEO = {"video_token": "<video>"}
+_LLAVA: dict[str, Any] = {
+    "patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1,
+}  # fmt: skip
 _QWEN_TOKENS = {"video_token": "<|video_pad|>", "vision_bos_token": "<|vision_start|>"}
 _QWEN = Kit(_qwen, special=_QWEN_TOKENS)
 _GEMMA_TOKENS = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
@@ -117,11 +141,71 @@ KITS: dict[str, Kit] = {
             "video_token": "<video>",
         },
         settings={"image_seq_length": 1},
+        fill="<IMG_CONTEXT>",
     ),
     "gemma3": Kit(
         _gemma, mark="<start_of_image>", special=_GEMMA_TOKENS, settings={"image_seq_length": 4}, kind="Gemma3Processor"
     ),
     "paligemma": Kit(_siglip, kind="PaliGemmaProcessor"),
+    "mllama": Kit(_images("MllamaImageProcessorPil", **_SQUARE, max_image_tiles=4), kind="MllamaProcessor"),
+    "idefics2": Kit(
+        _images("Idefics2ImageProcessorPil", size={"shortest_edge": 16, "longest_edge": 32}),
+        special={"image_boundary_token": "<fake_token_around_image>"}, settings={"image_seq_len": 3},
+        kind="Idefics2Processor",
+    ),
+    "qianfan_ocr": Kit(
+        _images("GotOcr2ImageProcessorPil", **_SQUARE),
+        special={
+            "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
+        },
+        settings={"image_seq_length": 1}, kind="QianfanOCRProcessor", fill="<IMG_CONTEXT>",
+    ),
+    "aya_vision": Kit(
+        _images("GotOcr2ImageProcessorPil", **_SQUARE, crop_to_patches=True, max_patches=2),
+        special={"begin": "<|START_OF_IMG|>", "end": "<|END_OF_IMG|>", "patch": "<|IMG_PATCH|>"},
+        settings={"patch_size": 8, "img_size": 16, "downsample_factor": 2}, kind="AyaVisionProcessor",
+        fill="<|IMG_PATCH|>",
+    ),
+    "ovis2": Kit(
+        _images("Ovis2ImageProcessorPil", **_SQUARE, crop_to_patches=True, max_patches=2),
+        special={
+            name: f"<IMG_{name.upper()}>" for name in ("start", "atom", "grid", "col", "row", "end")
+        },
+        settings={"image_seq_length": 4}, kind="Ovis2Processor", fill="<IMG_ATOM>",
+    ),
+    "deepseek_vl": Kit(
+        _images("DeepseekVLImageProcessorPil", **_SQUARE, min_size=2),
+        settings={"num_image_tokens": 4}, kind="DeepseekVLProcessor",
+    ),
+    "deepseek_vl_hybrid": Kit(
+        _images("DeepseekVLHybridImageProcessorPil", **_SQUARE, min_size=2, high_res_size={"height": 32, "width": 32}),
+        settings={"num_image_tokens": 4}, kind="DeepseekVLHybridProcessor",
+    ),
+    "lighton_ocr": Kit(
+        _images("PixtralImageProcessorPil", patch_size={"height": 16, "width": 16}, size={"longest_edge": 32}),
+        special={"image_break_token": "[B]", "image_end_token": "[E]"},
+        settings={"patch_size": 8, "spatial_merge_size": 2}, kind="LightOnOcrProcessor",
+    ),
+    "granite_docling": Kit(
+        _images("GraniteDoclingImageProcessorPil", **_SQUARE),
+        special={"around": "<fake_token_around_image>", "whole": "<global-img>"},
+        settings={"image_seq_len": 1}, kind="GraniteDoclingProcessor",
+    ),
+    "vipllava": Kit(_images("CLIPImageProcessorPil", **_CROPPED), settings=_LLAVA, kind="LlavaProcessor"),
+    "video_llava": Kit(_images("VideoLlavaImageProcessor", **_CROPPED), special=_VIDEO, settings=_LLAVA),
+    "llava_next_video": Kit(lambda: _tiles("next"), special=_VIDEO, settings=_LLAVA),
+    "paddleocr_vl": Kit(_images("PaddleOCRVLImageProcessorPil", **_PATCHES), kind="PaddleOCRVLProcessor"),
+    "video_llama_3": Kit(_images("VideoLlama3ImageProcessorPil", **_PATCHES), special=_VIDEO),
+    "cosmos3_edge": Kit(_images("Cosmos3EdgeImageProcessorPil", **_PATCHES), special=_VIDEO),
+    "cosmos3_omni": Kit(_qwen, special=_QWEN_TOKENS, named="Qwen3VLProcessor"),
+    "glm4v": Kit(_images("Glm4vImageProcessorPil", **_PATCHES), special=_VIDEO),
+    "glm4v_moe": Kit(_images("Glm4vImageProcessorPil", **_PATCHES), special=_VIDEO),
+    "glm46v": Kit(_images("Glm46VImageProcessorPil", **_PATCHES), special=_VIDEO),
+    "glm_ocr": Kit(_images("Glm46VImageProcessorPil", **_PATCHES), special=_VIDEO, named="Glm46VProcessor"),
+    **dict.fromkeys(
+        ("exaone4_5", "hyperclovax_vision_v2", "lfm3_vl"), Kit(_qwen, special=_VIDEO),
+    ),
+    **dict.fromkeys(("qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"), _QWEN),
 }  # fmt: skip
 
 
@@ -136,14 +220,17 @@ def save(folder: Path, family: str, template: str) -> Path:
     tokens.add_special_tokens({"additional_special_tokens": list(kit.special.values())})
     tokens = type(tokens)(
         tokenizer_object=tokens.backend_tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-        unk_token="<unk>", extra_special_tokens=special,
+        unk_token="<unk>", extra_special_tokens=special, model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
     tokens.chat_template = text
     model = build(family)
-    image = tokens.convert_tokens_to_ids("<IMG_CONTEXT>" if family == "internvl" else "<image>")
+    image = tokens.convert_tokens_to_ids(kit.fill)
     for name in ("image_token_id", "image_token_index"):
         if name in type(model.config).__dataclass_fields__:
             setattr(model.config, name, image)
+    if hasattr(model.config, "visual_indicator_token_ids"):
+        indicators = [token for name, token in kit.special.items() if name != "atom"]
+        model.config.visual_indicator_token_ids = tokens.convert_tokens_to_ids(indicators)
     images = kit.images()
     if kit.kind is not None:
         if family == "paligemma":
@@ -156,5 +243,6 @@ def save(folder: Path, family: str, template: str) -> Path:
         tokens.save_pretrained(folder)
         images.save_pretrained(folder)
         (folder / "chat_template.jinja").write_text(text, encoding="utf-8")
-        (folder / "processor_config.json").write_text(json.dumps(dict(kit.settings)), encoding="utf-8")
+        named = {} if kit.named is None else {"processor_class": kit.named}
+        (folder / "processor_config.json").write_text(json.dumps({**kit.settings, **named}), encoding="utf-8")
     return folder

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from holdfast.data.examples import Example
+from holdfast.errors import HoldfastError
 from holdfast.inference.decoding import cache_argument
 from holdfast.models.loading import Loaded
 from holdfast.speed.decision import Decision
@@ -80,15 +81,25 @@ def generate(
     batch = loaded.chat.encode(examples, with_answers=False)
     batch = {name: value.to(loaded.device) for name, value in batch.items()}
     ends = end_ids(loaded)
-    produced = loaded.model.generate(  # type: ignore[operator]
-        **batch,
-        max_new_tokens=limit,
-        do_sample=False,
-        num_beams=1,
-        eos_token_id=ends,
-        pad_token_id=loaded.chat.tokenizer.pad_token_id,
-        streamer=streamer,
-    )
+    try:
+        produced = loaded.model.generate(  # type: ignore[operator]
+            **batch,
+            max_new_tokens=limit,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=ends,
+            pad_token_id=loaded.chat.tokenizer.pad_token_id,
+            streamer=streamer,
+        )
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        # BLIP's own generate names its end token itself; BLIP-2's has no answer without an image.
+        raise HoldfastError(
+            f"{type(loaded.model).__name__}.generate does not take what it is asked with ({error})",
+            item=examples[0].id,
+            remedy="choose a model that continues a chat by transformers' own generate, such as LLaVA or Qwen-VL",
+        ) from error
     new = produced[:, batch["input_ids"].shape[1] :].cpu()
     stop = torch.tensor(ends)
     return [(loaded.chat.decode(row), not bool(torch.isin(row, stop).any())) for row in new]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from holdfast.data.examples import Example
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
-from holdfast.models.expansion import BLANK, Expansion, expansions, listening, replaying
+from holdfast.models.expansion import BLANK, Expansion, aligned, expansions, listening, overhearing, replaying
 from holdfast.models.template import ChatTemplate, Rendered, choose_template
 from holdfast.values import Keywords
 
@@ -26,22 +27,31 @@ class ChatProcessor:
         self.tokenizer = getattr(processor, "tokenizer", processor)
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        mark = getattr(processor, "image_token", None)
-        self.template = ChatTemplate(
-            choose_template(processor, self.tokenizer), self.tokenizer, mark if isinstance(mark, str) else ""
-        )
+        # Where a processor names both, the token is what it writes and the placeholder what it reads (Qianfan-OCR).
+        mark = getattr(processor, "image_placeholder_token", None) or getattr(processor, "image_token", None)
+        self.image_mark = mark if isinstance(mark, str) else ""
+        self.template = ChatTemplate(choose_template(processor, self.tokenizer), self.tokenizer, self.image_mark)
+        self._silent = False
 
     @property
     def end_ids(self) -> list[int]:
         """Token ids that end an answer: the tokenizer's, and the one that the chat template ends answers with."""
         return sorted({int(end) for end in (self.tokenizer.eos_token_id, self.template.end_token) if end is not None})
 
+    @cached_property
+    def _ends_texts(self) -> str:
+        """What the tokenizer puts behind a text of its own accord."""
+        with_all, without = (self.tokenizer("a", add_special_tokens=more)["input_ids"] for more in (True, False))
+        return "" if with_all[-1:] == without[-1:] else str(self.tokenizer.decode(with_all[-1:]))
+
     def image_token_ids(self) -> set[int]:
         """Ids of the tokens that stand for image features.
 
         Gemma3's processor calls the mark that opens an image its image token; the tokenizer knows the real one.
         """
-        ids = list(getattr(self.processor, "image_token_ids", None) or [])
+        ids = (
+            list(getattr(self.processor, "image_token_ids", None) or []) if self.processor is not self.tokenizer else []
+        )
         ids += [getattr(owner, "image_token_id", None) for owner in (self.processor, self.tokenizer)]
         return {int(value) for value in ids if value is not None}
 
@@ -105,12 +115,19 @@ class ChatProcessor:
         }
         if with_answers:
             options |= {"return_offsets_mapping": True}
+        if options["add_special_tokens"] and self._ends_texts:
+            raise HoldfastError(
+                f"the tokenizer puts '{self._ends_texts}' behind every text, so a question would end before its answer",
+                remedy="turn that off (add_eos_token: false in tokenizer_config.json), or let the chat template begin "
+                "with the begin token",
+            )
         self._check_marks(texts, examples)
         data = self._call(texts, examples, options, known)
         offsets = data.pop("offset_mapping", None)
         replaced = data.pop("text_replacement_offsets", None)
         data.pop("labels", None)  # PaliGemma's processor makes labels of its own
         if with_answers:
+            self._check_order(offsets)
             data["labels"] = _labels(data, offsets, replaced, rendered)
         self._mark_types(data)
         if max_length is not None and data["input_ids"].shape[1] > max_length:
@@ -118,8 +135,8 @@ class ChatProcessor:
         return data, expansions(replaced, [len(example.images) for example in examples])
 
     def _check_marks(self, texts: Sequence[str], examples: Sequence[Example]) -> None:
-        mark = getattr(self.processor, "image_token", None)
-        if not isinstance(mark, str) or not mark:
+        mark = self.image_mark
+        if not mark:
             return
         for text, example in zip(texts, examples, strict=True):
             if text.count(mark) != len(example.images):
@@ -155,14 +172,44 @@ class ChatProcessor:
             return dict(self.tokenizer(texts, **options))
         if self._is("PaliGemma"):
             return self._expand(texts, images, options)
-        with listening(self.processor) as heard:
-            data = dict(self.processor(text=texts, images=images, **options))
-        if not heard and "return_offsets_mapping" in options:
+        given: list[Any] = images
+        if self._is("GotOcr2"):  # takes images of rows for pages of one document
+            given = [image for row in images for image in row]
+        if not self._silent:
+            with listening(self.processor) as heard:
+                data = dict(self.processor(text=list(texts), images=given, **options))
+            if heard and heard[-1][0] == texts:
+                return data | {"text_replacement_offsets": heard[-1][1]}
+            self._silent = True
+        with overhearing(self.processor) as written:
+            data = dict(self.processor(text=list(texts), images=given, **options | {"return_offsets_mapping": True}))
+        self._check_order(data.get("offset_mapping"))
+        return data | {"text_replacement_offsets": self._aligned(texts, written)}
+
+    def _aligned(self, texts: list[str], written: list[list[str]]) -> list[list[Keywords]]:
+        """What :func:`listening` would have heard, from the texts that the tokenizer was given."""
+        rows = written[0] if len(written) == 1 and len(written[0]) == len(texts) else [""] * len(texts)
+        found = [aligned(text, self.image_mark, row) for text, row in zip(texts, rows, strict=True)]
+        whole = [moved for moved in found if moved is not None]
+        if len(whole) < len(texts):
             raise HoldfastError(
-                f"{type(self.processor).__name__} does not say where it puts image tokens",
-                remedy="use a model whose processor comes with transformers",
+                f"{type(self.processor).__name__} rewrites the text that the chat template made and does not say how",
+                remedy="use a model whose processor writes nothing into a text but image tokens, such as LLaVA or "
+                "Qwen-VL",
             )
-        return data | {"text_replacement_offsets": heard[-1] if heard else None}
+        return whole
+
+    def _check_order(self, offsets: Any) -> None:
+        """Refuse where tokens do not follow each other as their characters do; some stand for none."""
+        if isinstance(offsets, torch.Tensor):
+            told = offsets[..., 1] > offsets[..., 0]
+            furthest = torch.where(told, offsets[..., 0], 0).cummax(dim=1).values
+            if not bool((furthest > offsets[..., 1])[told].any()):
+                return
+        raise HoldfastError(
+            f"{type(self.processor).__name__} does not say which characters its tokens stand for",
+            remedy="use a model whose processor keeps the order of the text, such as LLaVA or Qwen-VL",
+        )
 
     def _expand(self, texts: list[str], images: list[list[Any]], options: Keywords) -> Keywords:
         """Image tokens by hand, for a processor that would rewrite the text: PaliGemma's adds a begin token behind
@@ -194,6 +241,14 @@ class ChatProcessor:
             data["token_type_ids"] = types
         elif self._is("Gemma3") and "token_type_ids" not in data:
             data["token_type_ids"] = torch.zeros_like(data["input_ids"])
+        elif "mm_token_type_ids" not in data and self._names("mm_token_type_ids"):
+            made = self.processor.create_mm_token_type_ids(data["input_ids"])
+            data["mm_token_type_ids"] = torch.tensor(made, dtype=data["input_ids"].dtype)
+
+    def _names(self, key: str) -> bool:
+        """Whether the processor says that its model takes an input, which some make only when they are asked to."""
+        made = hasattr(self.processor, "create_mm_token_type_ids")
+        return made and key in self.processor.model_input_names
 
     def _is(self, family: str) -> bool:
         return type(self.processor).__name__.startswith(family)

@@ -19,21 +19,22 @@ BLANK = Image.new("RGB", (1, 1))
 
 
 @contextmanager
-def listening(processor: Any) -> Iterator[list[Any]]:
-    """Hears by how much each image mark grows and what takes its place, row by row.
+def listening(processor: Any) -> Iterator[list[tuple[list[str], Any]]]:
+    """Hears what texts a processor works on and by how much each image mark grows and what takes its place, row by row.
 
     The library's own option for this (``return_text_replacement_offsets``) fails in some processors as soon as the
     first row has no image, because they try to make a tensor of it.
     """
-    heard: list[Any] = []
+    heard: list[tuple[list[str], Any]] = []
     original = getattr(processor, "get_text_with_replacements", None)
     if original is None:
         yield heard
         return
 
-    def listen(*args: Any, **kwargs: Any) -> Any:
-        texts, replaced = original(*args, **kwargs)
-        heard.append(replaced)
+    def listen(text: Any, *args: Any, **kwargs: Any) -> Any:
+        given = list(text)  # it is overwritten
+        texts, replaced = original(text, *args, **kwargs)
+        heard.append((given, replaced))
         return texts, replaced
 
     processor.get_text_with_replacements = listen
@@ -41,6 +42,64 @@ def listening(processor: Any) -> Iterator[list[Any]]:
         yield heard
     finally:
         del processor.get_text_with_replacements
+
+
+class _Overheard:
+    """A tokenizer that remembers which rows of text it was given, and is the given one in all else."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        object.__setattr__(self, "tokenizer", tokenizer)
+        object.__setattr__(self, "texts", [])
+
+    def __call__(self, text: Any = None, *args: Any, **kwargs: Any) -> Any:
+        self.texts.append(list(text) if isinstance(text, list | tuple) else [text])
+        return self.tokenizer(text, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.tokenizer, name, value)
+
+
+@contextmanager
+def overhearing(processor: Any) -> Iterator[list[list[str]]]:
+    """Hears the texts that a processor gives its tokenizer, a list of rows a call.
+
+    For processors that write image tokens by themselves (Mllama, Idefics2) and do not say where.
+    """
+    original = processor.tokenizer
+    ear = _Overheard(original)
+    processor.tokenizer = ear
+    try:
+        yield ear.texts
+    finally:
+        processor.tokenizer = original
+
+
+def aligned(text: str, mark: str, written: str) -> list[Keywords] | None:
+    """Where the pieces of a text around its image marks stand in what a processor wrote.
+
+    Args:
+        text: As the chat template made it.
+        mark: What stands for an image in it; empty: nothing does.
+        written: What was tokenized.
+
+    Returns:
+        As :func:`listening` hears it: how far what stands behind each mark, and behind the beginning, has moved. None
+        where the processor changed more than the marks and what stands before the first piece.
+    """
+    pieces = text.split(mark) if mark else [text]
+    until, place, moved = len(written), len(text), []
+    for number, piece in reversed(list(enumerate(pieces))):
+        last = number == len(pieces) - 1
+        start = until - len(piece) if last or not piece else written.rfind(piece, 0, until)
+        if start < 0 or not written.startswith(piece, start):
+            return None
+        until, place = start, place - len(piece)
+        moved.append({"span": (place, place), "new_span": (place, start)})
+        place -= len(mark)
+    return moved[::-1]
 
 
 @contextmanager

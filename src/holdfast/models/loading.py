@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +19,7 @@ from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
 from holdfast.models.configuration import check_image_token, read_config
 from holdfast.models.identity import joined, model_identity, setup_parts
+from holdfast.models.processing import load_processor
 from holdfast.models.quantised import check_stored, keep_still, packing, stored_components
 from holdfast.models.shipped import SHIPPED
 from holdfast.models.size import memory_of
@@ -194,45 +193,6 @@ def model_place(name: str) -> str:
     return name
 
 
-def load_processor(place: str, *, trust_remote_code: bool = False) -> Any:
-    """The processor; families with a video slot get one without it where torchvision is missing.
-
-    transformers refuses such processors altogether when their video part cannot be built, although images need
-    none of it.
-    """
-    from transformers import AutoProcessor
-
-    try:
-        return AutoProcessor.from_pretrained(place, trust_remote_code=trust_remote_code)
-    except (ImportError, ValueError, OSError, AttributeError) as error:
-        if "orchvision" not in str(error) and "video" not in str(error).lower():
-            raise
-    from transformers import AutoConfig, AutoTokenizer
-    from transformers.models.auto.image_processing_auto import AutoImageProcessor
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
-    from transformers.processing_utils import ProcessorMixin
-
-    config = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
-    kind = PROCESSOR_MAPPING[type(config)]
-    stored, _ = kind.get_processor_dict(place)
-    known = set(inspect.signature(kind.__init__).parameters) - {"image_processor", "tokenizer", "video_processor"}
-    # The number of image tokens stands here; without it the class's own default would be used in silence.
-    settings = {key: value for key, value in stored.items() if key in known}
-    original = ProcessorMixin.check_argument_for_proper_class
-
-    def without_video(self: Any, argument: str, value: Any) -> Any:
-        return type(None) if argument == "video_processor" and value is None else original(self, argument, value)
-
-    ProcessorMixin.check_argument_for_proper_class = without_video
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
-        settings["chat_template"] = settings.get("chat_template") or tokenizer.chat_template
-        image_processor = AutoImageProcessor.from_pretrained(place, backend="pil")
-        return kind(image_processor=image_processor, tokenizer=tokenizer, video_processor=None, **settings)
-    finally:
-        ProcessorMixin.check_argument_for_proper_class = original
-
-
 def _explain(name: str, error: Exception) -> HoldfastError:
     text = " ".join(str(error).split())
     if isinstance(error, SafetensorError):
@@ -246,6 +206,11 @@ def _explain(name: str, error: Exception) -> HoldfastError:
         return HoldfastError(
             f"'{name}' is not an image-text-to-text model",
             remedy="choose a model of that kind, such as LLaVA or Qwen-VL",
+        )
+    if isinstance(error, ImportError) and "torchvision" in text.lower():
+        return HoldfastError(
+            f"the processor or model of '{name}' needs torchvision",
+            remedy="install it with pip install torchvision, in the version that belongs to your torch",
         )
     package = re.search(r"pip install ([\w-]+)", text)
     if isinstance(error, ImportError) and package:

@@ -16,7 +16,7 @@ from typing import Any
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.models.patience import bounded
+from holdfast.models.patience import bounded, stopped_clock
 from holdfast.values import JSON
 
 REASONING = (
@@ -25,6 +25,8 @@ REASONING = (
     ("<reasoning>", "</reasoning>"),
     ("◁think▷", "◁/think▷"),
     ("[THINK]", "[/THINK]"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|channel>thought", "<channel|>"),
 )
 """Marks between which models think before they answer."""
 
@@ -142,7 +144,10 @@ class ChatTemplate:
             end = self._end_behind(alone[number + 1], pieces[number + 1])
             ended = len(end)
             start = len(text)
-            text += opening.lead + answers[number] + end + ("" if self._ends(end) else self.tokenizer.eos_token or "")
+            # Where a turn within ends otherwise than the last one (gpt-oss), the model should learn the last one's end.
+            otherwise = not end and self._ends(alone[number + 1].rstrip())
+            added = "" if self._ends(end) or otherwise else self.tokenizer.eos_token or ""
+            text += opening.lead + answers[number] + end + added
             spans.append((start, len(text)))
         return Rendered(text + pieces[-1][ended:], tuple(spans))
 
@@ -177,6 +182,9 @@ class ChatTemplate:
         end = tail.rstrip()
         if following.startswith(end):
             return end
+        for length in range(len(end) - 1, 0, -1):  # what stands behind the last answer only is cut off (Phi-3)
+            if end[:length].endswith(self._added) and following.startswith(end[:length]):
+                return end[:length]
         eos = self.tokenizer.eos_token or ""
         return eos if following.startswith(eos) else ""
 
@@ -286,7 +294,7 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         try:
-            with nullcontext() if item is not None else bounded():
+            with stopped_clock(), nullcontext() if item is not None else bounded():
                 return str(
                     self.tokenizer.apply_chat_template(
                         messages,
