@@ -259,6 +259,8 @@ def test_pictures_that_are_named_in_the_text(root: Path, tool: str) -> None:
             },
             "the mark <bbox>, whose content stands in 'objects'",
         ),
+        ({"messages": ASK, "images": ["0.png"], "label": False}, "marked as not wanted"),
+        ({"image_path": "0.png", "question": "?", "answer": "a"}, "the item has image_path, question, answer"),
         ({"prompt": "?", "chosen": "a", "rejected": "b", "images": []}, "preferences are not trained on"),
         ({"file_name": "0.png", "text": "a"}, "the item has file_name, text"),
         ({"image": "0.png", "question": "?", "choices": ["cat", "dog"], "answer": 1}, "or the number of an option"),
@@ -332,5 +334,20 @@ def test_records_inside_one_object(root: Path) -> None:
     assert len(whole(root, row).examples) == 1
     with pytest.raises(HoldfastError, match="several lists: images, annotations"):
         whole(root, {"images": [{"id": 1}], "annotations": [{"image_id": 1, "caption": "a"}]})
-    with pytest.raises(HoldfastError, match=r"lists data sets .* such as a\.jsonl"):
-        whole(root, {"mine": {"root": "images", "annotation": "a.jsonl"}})
+    for listed in ({"root": "images", "annotation": "a.jsonl"}, {"file_name": "a.jsonl", "formatting": "sharegpt"}):
+        with pytest.raises(HoldfastError, match=r"lists data sets .* such as a\.jsonl"):
+            whole(root, {"mine": listed})
+
+
+def test_pictures_in_messages_of_other_interfaces(root: Path) -> None:
+    text = base64_of(root / "1.png")
+    parts: list[dict[str, Any]] = [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": text}},
+        {"type": "image", "image": f"data:image;base64,{text}"},  # Qwen's documents leave the kind out
+        {"type": "input_image", "image_url": f"data:image/png;name=a.png;base64,{text}"},
+    ]
+    expected = np.asarray(open_image(root / "1.png"))
+    for part in parts:
+        asked = {"role": "user", "content": [part, {"type": "text", "text": "?"}]}
+        (picture_,) = one(root, {"messages": [asked, ASK[1]]}).images
+        assert np.array_equal(np.asarray(open_image(picture_)), expected)

@@ -215,3 +215,45 @@ def test_internvl_and_swift_name_the_gold(tmp_path: Path) -> None:
     old = {"query": "q", "response": "cat", "label": "dog", "history": [], "images": ["1.png"]}
     (row,) = next(iter(read(lines(tmp_path / "old.jsonl", old)).tasks.values()))
     assert (row.id, row.question, row.prediction, row.references, row.image) == ("row 1", "q", "cat", ("dog",), "1.png")
+
+
+def test_what_a_person_tries_is_answered_with_what_to_do(tmp_path: Path) -> None:
+    row = {"id": 1, "prediction": "a", "answer": "a", "hint": float("nan")}
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x04K\x01.")
+    lines(tmp_path / "out" / "model" / "1_samples_gqa.jsonl", row)
+    lines(tmp_path / "two" / "1_samples_gqa.jsonl", {"doc_id": 1, "resps": ["a"], "target": "a"})
+    lines(tmp_path / "two" / "2_samples_gqa.jsonl", {"doc_id": 1, "resps": ["a"], "target": "a"})
+    totals = {"results": {"gqa": {"exact_match,none": 0.5}}}
+    tries = {
+        document(tmp_path / "nan.json", [row]): "NaN is not a value; it stands in 'hint'. Mend the entry: write null",
+        lines(tmp_path / "nan.jsonl", row): "it stands in 'hint'. Mend the line: write null",
+        tmp_path / "m.pkl": "A pickle may run code",
+        tmp_path / "out": f"Did you mean {tmp_path / 'out' / 'model'}?",
+        tmp_path / "two": "Name one of the two files, or keep one run",
+        document(tmp_path / "1_results.json", totals): "writes it with --log_samples",
+    }
+    for path, said in tries.items():
+        with pytest.raises(HoldfastError) as caught:
+            compare(path, path, metric="exact_match")
+        assert said in str(caught.value)
+
+
+def test_verdicts_in_words(tmp_path: Path) -> None:
+    words = ("yes", "no", "Correct", "incorrect", "TRUE")
+    file = lines(tmp_path / "p.jsonl", *({"id": word, "prediction": "a", "correct": word} for word in words))
+    assert only(file).before == pytest.approx(0.6)
+
+
+def test_captions_by_the_names_of_their_files(tmp_path: Path) -> None:
+    texts = ("a cat on a mat", "a dog in the park", "two birds on a wire")
+    name = "COCO_val2014_{:012}.jpg"
+    gold = document(
+        tmp_path / "captions_val2014.json",
+        {
+            "images": [{"id": i, "file_name": name.format(i)} for i in range(3)],
+            "annotations": [{"image_id": i, "caption": text} for i, text in enumerate(texts)],
+        },
+    )
+    for called in (name, name.removesuffix(".jpg"), "{}"):
+        rows = [{"image_id": called.format(i), "caption": text} for i, text in enumerate(texts)]
+        assert score("coco_captions", document(tmp_path / "said.json", rows), gold).score == pytest.approx(1000)

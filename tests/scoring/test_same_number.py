@@ -498,8 +498,13 @@ def by_columns(folder: Path, asked: Sequence[Asked]) -> Made:
     return Made(document(folder / "frame.json", table), "exact_match", share(asked))
 
 
+def inside(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [{"id": a.number, "prediction": a.options[a.said], "answer": a.options[a.gold]} for a in asked]
+    return Made(document(folder / "eval.json", {"model": "m", "results": rows, "acc": 1}), "exact_match", share(asked))
+
+
 MAKERS = (
-    *(lmms_eval_logs, opencompass, openai_batch, completions, llama_factory, swift, internvl, by_columns),
+    *(lmms_eval_logs, opencompass, openai_batch, completions, llama_factory, swift, internvl, by_columns, inside),
     *(own, run_folder, plain_lines, plain_list, readme_fields, plain_csv, python_lists, plain_xlsx, id_map, record_map),
     *(llava, lmms_eval, vlmevalkit, mmbench_table, mmbench_rounds, mme_file, mme_folder, pope_answers, pope_table),
     *(scienceqa_result, scienceqa_output, iconqa_subtasks, iconqa_numbers, vqa_results, vizwiz_results, docvqa),

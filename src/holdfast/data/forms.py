@@ -108,6 +108,8 @@ def conversation_of(record: Values) -> tuple[Form, Dialogue]:
     turns, inside, said = form.read(record)
     images = image_values(record, needed=form is SIMPLE)
     if form is not SIMPLE:
+        if record.get("label") is False:  # as TRL and LLaMA-Factory mark answers for KTO
+            raise HoldfastError("the item's answer is marked as not wanted (label false)", remedy="leave the item out")
         _refuse_unfilled(record, turns)
         turns, written = images_in_text(turns)
         if written and (inside or images):
@@ -138,7 +140,10 @@ def image_values(record: Values, *, needed: bool = False) -> list[Any]:
         return [one]
     given = {name: record[name] for name in ("image", "images") if name in record}
     if not given and needed:
-        raise HoldfastError("field 'image' is missing", remedy="add the path of the image, or null for text alone")
+        raise HoldfastError(
+            f"field 'image' is missing; the item has {_fields_of(record)}",
+            remedy="add the path of the image or null for text alone, or name the column under columns",
+        )
     full = {name: _listed_images(value) for name, value in given.items()}
     full = {name: values for name, values in full.items() if values}
     if len(full) == 2 and full["image"] != full["images"]:
@@ -175,19 +180,17 @@ def _simple(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
     question = record.get("question")
     if question is None:
         _refuse_preferences(record)
-        shown = ", ".join(list(map(str, record))[:12])
         known = "; ".join(f"{', '.join(sorted(form.needs))} ({form.name})" for form in FORMS)
         raise HoldfastError(
-            f"field 'question' is missing; the item has {shown}",
+            f"field 'question' is missing; the item has {_fields_of(record)}",
             remedy=f"add it, name the column under columns, or use another form: {known}",
         )
     if not isinstance(question, str) or not question.strip():
         raise HoldfastError("field 'question' is empty or not text")
     answer = record.get("answer", record.get("answers"))
     if answer is None:
-        shown = ", ".join(list(map(str, record))[:12])
         raise HoldfastError(
-            f"field 'answer' is missing; the item has {shown}",
+            f"field 'answer' is missing; the item has {_fields_of(record)}",
             remedy="add the answer or a list of right answers, or name the column under columns",
         )
     answers = answer if isinstance(answer, list) else [answer]
@@ -231,6 +234,10 @@ def _texts(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
     if not isinstance(texts, list | tuple) or not texts or not all(isinstance(one, Mapping) for one in texts):
         raise HoldfastError("field 'texts' is not a list of objects with 'user' and 'assistant'")
     return tuple(_pair(one.get("user"), one.get("assistant"), "user", "assistant") for one in texts), [], ""
+
+
+def _fields_of(record: Values) -> str:
+    return ", ".join(list(map(str, record))[:12])
 
 
 def _refuse_preferences(record: Values) -> None:
@@ -350,6 +357,9 @@ def _image_of(part: Values) -> Any:
     value = next((part[name] for name in ("image", "image_url", "url", "path", "base64") if part.get(name)), None)
     if isinstance(value, Mapping) and "url" in value:
         value = value["url"]
+    source = part.get("source")
+    if value is None and isinstance(source, Mapping):  # as Anthropic's form writes it
+        value = source.get("url") or f"data:{source.get('media_type')};base64,{source.get('data')}"
     return value
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from holdfast.errors import HoldfastError
 
-_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
+_DATA_URI = re.compile(r"data:image(?:/[\w.+-]+)?(?:;[\w=.+-]+){0,4};base64,", re.IGNORECASE)
 
 
 class StoredImage:

@@ -12,7 +12,8 @@ from holdfast.errors import HoldfastError
 
 _FIELDS = frozenset(("question", "answer", "answers", *(name for form in FORMS for name in form.needs)))
 """What makes an object a record itself."""
-_META = {"root", "annotation"}
+_LISTS = {"annotation": {"root"}, "file_name": {"formatting", "columns", "tags"}}
+"""Field that names a file of items -> what stands beside it, in InternVL's and LLaMA-Factory's lists of data sets."""
 
 Entry = tuple[int, Mapping[str, Any] | HoldfastError]
 
@@ -45,11 +46,12 @@ def unfolded(entries: Iterable[Entry], file: Path) -> Iterator[Entry]:
     if not all(isinstance(value, Mapping) for value in whole.values()):
         return iter(few)
     first = next(iter(whole.values()))
-    if first.keys() >= _META:
+    named = next((name for name, beside in _LISTS.items() if name in first and beside & first.keys()), None)
+    if named is not None:
         raise HoldfastError(
-            "the file lists data sets (root, annotation) and no items",
+            f"the file lists data sets and no items (fields {', '.join(list(map(str, first))[:6])})",
             file=file,
-            remedy=f"name the file of items, such as {first['annotation']}, and its root",
+            remedy=f"name the file of items, such as {first[named]}, and the folder of its images as root",
         )
     return iter([(1, {"id": str(key), **value}) for key, value in whole.items()])
 

@@ -118,7 +118,9 @@ def value_at(text: str, start: int = 0, *, nan_is_none: bool = False) -> tuple[A
     except json.JSONDecodeError as error:
         raise _broken(error, text) from None
     except _Token as error:
-        raise Mistake(error.problem, _line_of(error.token, text, start)) from None
+        line, field = _line_of(error.token, text, start)
+        within = "" if field is None else f"; it stands in '{field[:100]}'"
+        raise Mistake(error.problem + within, line) from None
     except _Twice as error:
         line = _line_of_second(error.key, text, start)
         raise Mistake(f"the key '{error.key[:100]}' comes twice in one object", line, item=error.key[:100]) from None
@@ -224,12 +226,15 @@ def _half_pair_line(text: str, start: int, end: int) -> int:
     return text.count("\n", 0, start) + 1
 
 
-def _line_of(token: str, text: str, start: int) -> int:
-    """The line of a number's token, outside texts."""
+def _line_of(token: str, text: str, start: int) -> tuple[int, str | None]:
+    """The line of a number's token, outside texts, and the field whose value it is, if it is one."""
+    last = ""
     for found in re.compile(f"{_STRING}|{re.escape(token)}", re.DOTALL).finditer(text, start):
         if found[0] == token:
-            return text.count("\n", 0, found.start()) + 1
-    return text.count("\n", 0, start) + 1
+            is_field = bool(last) and text[: found.start()].rstrip().endswith(":")
+            return text.count("\n", 0, found.start()) + 1, json.loads(last, strict=False) if is_field else None
+        last = found[0]
+    return text.count("\n", 0, start) + 1, None
 
 
 def _line_of_second(key: str, text: str, start: int) -> int:

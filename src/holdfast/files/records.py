@@ -27,6 +27,13 @@ _BRACKETS = 1 << 12
 """Brackets of a text that Python is asked to read."""
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 
+_ELSEWHERE = {
+    ".pkl": "a pickle may run code and is never opened; have what wrote it write xlsx, tsv or json",
+    ".parquet": "a table of examples is read by tune and data check; write predictions as JSON Lines",
+    ".tar": "unpack it, and write one file with a line an item",
+    ".zip": "unpack it, and name the file inside",
+}
+"""What to do about endings that people try."""
 _KINDS = {type(None): "null", str: "a text", list: "a list", bool: "true or false"}
 
 
@@ -200,7 +207,7 @@ def _form(stream: io.BufferedReader, file: Path) -> Form:
         raise HoldfastError(
             f"a file ending in '{suffix}' is of no known form" if suffix else "the file is of no known form",
             file=file,
-            remedy="known: .jsonl, .json, .csv, .tsv, .xlsx and .txt, gzipped or not",
+            remedy=_ELSEWHERE.get(suffix, "known: .jsonl, .json, .csv, .tsv, .xlsx and .txt, gzipped or not"),
         )
     if not start.startswith(b"{"):
         return "json" if suffix not in _LINES or start.startswith(b"[") or not start else "jsonl"
@@ -260,7 +267,7 @@ def _json_lines(lines: Iterable[tuple[int, str]], file: Path, nan: bool) -> Iter
                 )
             else:
                 what = "the line is not valid JSON: " if mistake.broken else ""
-                yield line, HoldfastError(what + mistake.problem, item=mistake.item, remedy="mend the line")
+                yield line, HoldfastError(what + mistake.problem, item=mistake.item, remedy=_remedy(mistake, "line"))
             continue
         yield line, _object(value, "the line")
     if not seen:
@@ -275,13 +282,19 @@ def _json_list(text: str, file: Path, nan: bool) -> Iterator[Entry]:
         entries = 0
         for entries, (line, value) in enumerate(json_text.list_entries(text, nan_is_none=nan), start=1):
             if isinstance(value, Mistake):
-                yield line, HoldfastError(value.problem, item=value.item, remedy="mend the entry")
+                yield line, HoldfastError(value.problem, item=value.item, remedy=_remedy(value, "entry"))
             else:
                 yield line, _object(value, f"entry {entries}")
     except Mistake as mistake:
         raise _no_json(mistake, file) from None
     if not entries:
         raise HoldfastError("the list in the file is empty", file=file, remedy="check that what writes it has run")
+
+
+def _remedy(mistake: Mistake, place: str) -> str:
+    if mistake.problem.startswith("NaN"):
+        return f"mend the {place}: write null, where pandas wrote NaN for an empty cell"
+    return f"mend the {place}"
 
 
 def _object(value: Any, what: str) -> JSON | HoldfastError:

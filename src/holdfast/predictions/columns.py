@@ -24,12 +24,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "prediction": (
         *("prediction", "pred", "predict", "predicted_answer", "pred_answer", "response", "output", "model_output"),
-        *("generated_text", "generation", "model_answer", "model_response", "completion", "hypothesis", "caption"),
-        "text",
+        *("generated_text", "generation", "model_answer", "model_response", "pred_response", "completion"),
+        *("hypothesis", "caption", "text"),
     ),
     "references": (
-        *("references", "reference", "answers", "ground_truth", "gt", "gt_answer", "gt_answers", "gold", "gold_answer"),
-        *("target", "label", "labels", "captions", "annotation", "answer"),
+        *("references", "reference", "answers", "ground_truth", "gt", "gt_answer", "gt_answers", "gt_response"),
+        *("gold", "gold_answer", "target", "label", "labels", "captions", "annotation", "answer"),
     ),
     "score": ("score", "correct", "is_correct", "hit", "acc", "accuracy", "exact_match"),
     "lenient": ("lenient", "lenient_score"),
@@ -55,6 +55,7 @@ _KEY_LIMIT = 512
 _NO_EXTRA = frozenset(("extra", "metadata", "answer_id", "model_id", "prompt"))
 _CUT = ("length", "max_tokens", "max_new_tokens")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
+_VERDICTS = {"true": 1.0, "yes": 1.0, "correct": 1.0, "false": 0.0, "no": 0.0, "incorrect": 0.0}
 _LETTERS = "ABCDEFGHIJ"
 _ABSENT = "\0"
 """A column that no record has."""
@@ -369,7 +370,7 @@ def as_score(value: Any, name: str, scale: float, file: Path, line: int | None, 
         return float(value)
     if isinstance(value, str):
         word = value.strip().lower()
-        number = {"true": 1.0, "false": 0.0}.get(word)
+        number = _VERDICTS.get(word)
         if number is None:
             try:
                 number = float(word)

@@ -67,6 +67,12 @@ def _recognise(look: Look, ask: Ask) -> Layout:
             file=look.path,
             remedy="name its task with --task, or its columns with --column",
         )
+    if not claims and any(one.passes_over(look.path.name, (), ask.judges) for one in tool_layouts()):
+        raise HoldfastError(
+            "the file holds settings, a log or totals, and no answers",
+            file=look.path,
+            remedy="name the file of answers (lmms-eval writes it with --log_samples), or the folder",
+        )
     if not claims:
         raise HoldfastError(
             "the file is no result file that is known",
@@ -125,7 +131,11 @@ def _read_files(path: Path, ask: Ask) -> Reading:
         for name, predictions in reading.tasks.items():
             task = name if reading.named else short.get(name, name)
             if task in merged.tasks:
-                raise HoldfastError(f"the task '{task}' stands in two files of the folder", file=file)
+                raise HoldfastError(
+                    f"the task '{task}' stands in two files of the folder",
+                    file=file,
+                    remedy="name one of the two files, or keep one run of the task in the folder",
+                )
             merged.tasks[task] = predictions
     metrics = {reading.metric for reading in readings}
     merged.metric = metrics.pop() if len(metrics) == 1 else None

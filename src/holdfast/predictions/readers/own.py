@@ -15,6 +15,7 @@ from holdfast.predictions.layout import FolderLayout, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 
 _MARKS = {"task", "references", "metric", "score"}
+_HOLD = (".jsonl", ".json", ".xlsx", ".tsv", ".csv")
 _KNOWN = {*FIELDS, "extra"}
 
 
@@ -78,6 +79,9 @@ def _asked(path: Path) -> dict[str, dict[str, str]]:
 def nothing_in(path: Path) -> HoldfastError:
     """The error for a folder without predictions, which names folders inside that have some."""
     inner = sorted(str(found.parent) for found in path.glob("*/predictions"))
+    if not inner:  # lmms-eval and VLMEvalKit put a folder a model, and one a run, below the one that is named to them
+        files = (*path.glob("*/*.*"), *path.glob("*/*/*.*"))
+        inner = sorted({str(file.parent) for file in files if file.suffix in _HOLD})
     remedy = f"did you mean {', '.join(inner[:6])}?" if inner else "a run folder holds predictions/<task>.jsonl"
     return HoldfastError("the folder holds no prediction files", file=path, remedy=remedy)
 

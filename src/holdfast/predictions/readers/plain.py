@@ -125,10 +125,33 @@ def _by_columns(content: Any) -> dict[str, list[Any]] | None:
     return dict(zip(names, columns, strict=True))
 
 
+def fits_inside(look: Look) -> bool:
+    """One JSON object with one list of records, whatever it is called, beside settings or totals."""
+    return _inside(look.content) is not None and not fits_map(look) and not fits_columns(look)
+
+
+def read_inside(look: Look, ask: Ask) -> Reading:
+    """The records of the list."""
+    found = _inside(look.content)
+    assert found is not None
+    name, listed = found
+    rows = [Record(1, dict(record)) for record in listed]
+    return _read_rows(look, ask, frozenset(rows[0].values), rows, f"plain records under '{name}'")
+
+
+def _inside(content: Any) -> tuple[str, list[Any]] | None:
+    if not isinstance(content, dict) or not _RECORD.isdisjoint(content):
+        return None
+    lists = [(name, v) for name, v in content.items() if isinstance(v, list) and v and isinstance(v[0], dict)]
+    if len(lists) != 1 or not all(isinstance(one, dict) for one in lists[0][1]):
+        return None
+    return None if _SAID.isdisjoint(lists[0][1][0]) else lists[0]
+
+
 def fits_records(look: Look) -> bool:
     """Anything that has rows, unless it is a map, a table by columns, or a single object without a field that is
     known."""
-    if fits_map(look) or fits_columns(look):
+    if fits_map(look) or fits_columns(look) or fits_inside(look):
         return False
     return bool(look.head) and (look.content is None or look.form != "json" or not _RECORD.isdisjoint(look.keys))
 
@@ -137,5 +160,6 @@ RECORDS = Layout("plain records", fits_records, read_records, last=True)
 LAYOUTS = (
     Layout("map of ids to answers", fits_map, read_map, last=True),
     Layout("table by columns", fits_columns, read_columns, last=True),
+    Layout("plain records in an object", fits_inside, read_inside, last=True),
     RECORDS,
 )

@@ -1,4 +1,5 @@
-"""ms-swift's and InternVL's own inference: records without ids, or with ids of the data's own, and the gold beside."""
+"""Inference of ms-swift, and of InternVL, Qwen-VL and MiniCPM-V: records without ids, or with the data's own, and the
+gold beside."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import ROW
 
 _IDS = ("question_id", "questionId", "data_id", "index", "id")
-_INTERNVL = {*_IDS, "question", "answer", "answer_orig", "annotation", "gt_answers", "image", "image_path"}
+_INTERNVL = {
+    *(*_IDS, "question", "answer", "answer_orig", "annotation", "gt_answers", "image", "image_path", "model_name"),
+}
 _OF_TRAINING = re.compile(
     r"(?:trainer_log|logging|val_dataset)\.jsonl|(?:predict_results|train_results|all_results|trainer_state|args)\.json"
 )

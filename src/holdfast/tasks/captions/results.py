@@ -40,12 +40,24 @@ def _captions(file: Path, answered: Set[str]) -> Captions:
     if isinstance(content, list):
         return dict(_record(file, row) for row in content)
     if isinstance(content.get("annotations"), list):
-        return _grouped(_annotations(file, content["annotations"]), answered)
+        grouped = _grouped(_annotations(file, content["annotations"]), answered)
+        return _by_name(grouped, content.get("images"), answered)
     if isinstance(content.get("images"), list):
         return _karpathy(file, content["images"], answered)
     if all(isinstance(value, list) for value in content.values()):
         return {key: tuple(map(str, value)) for key, value in content.items()}
     raise HoldfastError("these references are in no caption layout that is known here", file=file)
+
+
+def _by_name(captions: Captions, images: Any, answered: Set[str]) -> Captions:
+    """Captions under the names of the images' files, with or without their ending, where the answers use these."""
+    if captions.keys() & answered or not isinstance(images, list):
+        return captions
+    names = {str(one.get("id")): str(one.get("file_name")) for one in images if isinstance(one, dict)}
+    whole = {names[key]: texts for key, texts in captions.items() if key in names}
+    if len(whole) < len(captions):
+        return captions
+    return whole if whole.keys() & answered else {name.rpartition(".")[0]: texts for name, texts in whole.items()}
 
 
 def _annotations(file: Path, annotations: list[Any]) -> Iterable[tuple[str, str]]:
