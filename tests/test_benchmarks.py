@@ -29,6 +29,7 @@ SCRIPTS = (
     "selective_memory",
     "startup",
     "start",
+    "loading",
 )
 TINY = {"tower": "tiny", "image": 28, "layers": 2, "width": 64, "vocabulary": 64}
 POCKET = {"model": "pocket"}
@@ -191,6 +192,25 @@ def test_gpu_runs_on_a_toy_and_refuses_without_a_gpu(capsys: pytest.CaptureFixtu
         gpu.require("cpu", tiny=False)
     assert stopped.value.code == 2
     assert len(capsys.readouterr().err.strip().split("\n")) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are forked on Linux only")
+def test_loading_prepares_the_same_and_counts_every_step() -> None:
+    loading = script("loading")
+    grid = {"workers": [0, 1], "step": [0.02], "side": [20], "batch": 2, "images": 4, "steps": 3}
+    task = {**grid, "threads": 1, "shape": TINY}
+    found = {arm: loading.run_arm({**task, "arm": arm}) for arm in loading.ARMS}
+    loading.check([found])
+    rows = loading.summarise([found])
+    assert [row["workers"] for row in rows] == [0, 1]
+    assert rows[0]["ours_waiting"] * 0.02 >= rows[0]["ours_preparing"], "without workers a step waits for all of it"
+    assert not rows[0]["ours_memory"] and rows[1]["ours_memory"] > 0
+    assert "cells marked *" in loading.as_text({"settings": grid, "cells": rows})
+    side = found["trainer"]["made"]["20"]
+    for change in ([side[0] + 1, side[1]], [side[0], side[1] * 1.001]):
+        other = {**found["trainer"], "made": {"20": change}}
+        with pytest.raises(SystemExit, match="trainer:"):
+            loading.check([{"ours": found["ours"], "trainer": other}])
 
 
 def test_rounds_are_paired_and_begin_with_another_arm() -> None:
