@@ -10,9 +10,9 @@ processor, questions are rendered and tokenized, batches are padded. Each pictur
 shared.
 
 Arms: ``ours`` (``speed.workers``) and ``trainer`` (transformers' Trainer with ``dataloader_num_workers`` and a collator
-written by hand; its model is a module that sleeps, its optimizer has one value, its data set is one long pass). Before
-anything is timed the arms are checked to prepare the same:
-as many supervised tokens, and pixels with the same sum, over all examples.
+written by hand; its model is a module that sleeps, its optimizer has one value, its data set is one long pass).
+Before anything is timed the arms are checked to prepare the same: as many supervised tokens, and pixels with the same
+sum, over all examples.
 
 For every arm, side, number of workers and step: ``waiting`` is the time from the end of a step to the beginning of the
 next, as a share of the clock, on the mean of the steps behind the first ``workers + 2``, in which the workers fill up.

@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,9 +67,6 @@ class Ahead(Generic[Value]):
             processes of the run on this machine.
         device: Where values are used.
         begin: Called in each worker, with how many there are.
-
-    Attributes:
-        waited: Seconds spent in :meth:`take` after the first value.
     """
 
     def __init__(
@@ -86,7 +82,6 @@ class Ahead(Generic[Value]):
         self.device = torch.device(device)
         self.asked = workers != "auto"
         self.workers, self.decision = _count(workers, self.device)
-        self.waited = 0.0
         self._coming: Any = None
         self._next = -1
 
@@ -107,9 +102,8 @@ class Ahead(Generic[Value]):
         Raises:
             HoldfastError: It cannot be made; or a worker has ended.
         """
-        begun, running = time.perf_counter(), self._coming is not None
         try:
-            if running and number == self._next:
+            if self._coming is not None and number == self._next:
                 value = self._received(number)
             else:
                 self.close()
@@ -122,7 +116,6 @@ class Ahead(Generic[Value]):
                 raise lost from error
             raise
         self._next = number + 1
-        self.waited += time.perf_counter() - begun if running or not self.workers else 0.0
         return value
 
     def close(self) -> None:
