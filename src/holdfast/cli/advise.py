@@ -98,7 +98,8 @@ def _allowed(
         if model is not None:
             config = config.model_copy(update={"model": model})
         parts = (config.tune.vision, config.tune.connector, config.tune.llm)
-        beside = [part.method for part in parts if not METHODS.find(part.method).card.mergeable]
+        every = [one.method for part in parts for one in part.all]
+        beside = [method for method in every if not METHODS.find(method).card.mergeable]
         if mergeable and beside:
             return f"{' and '.join(beside)} cannot be merged"
         if limit is not None:

@@ -96,7 +96,7 @@ def next_commands(folder: Path, config: RunConfig) -> list[tuple[str, str]]:
     run = quote(str(folder))
     beside = {name: quote(str(folder.with_name(f"{folder.name}-{name}"))) for name in ("verdict", "eval", "model")}
     parts = (config.tune.vision, config.tune.connector, config.tune.llm)
-    merges = all(METHODS.find(part.method).card.mergeable for part in parts)
+    merges = all(METHODS.find(one.method).card.mergeable for part in parts for one in part.all)
     commands = [
         (f"holdfast compare {run}", "the verdict in full, with intervals and tests"),
         (f"holdfast compare {run} --out {beside['verdict']}", "the same as a page and as JSON"),

@@ -47,7 +47,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise _explain(error, file, text, overrides) from error
+        raise _explain(error, file, text, overrides, raw) from error
 
 
 def set_key(raw: JSON, override: str) -> None:
@@ -59,18 +59,20 @@ def set_key(raw: JSON, override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise HoldfastError(f"'--set {override}' is not key=value", remedy="write --set train.steps=100")
-    place = raw
+    place: Any = raw
     *path, last = key.strip().split(".")
     for part in path:
-        below = place.get(part)
+        part = _step(place, part, override)
+        below = place[part] if isinstance(place, list) else place.get(part)
         if isinstance(below, str):  # `llm: lora` grows options
             below = {"data" if part == "target" else "method": below}
         elif below is None:
             below = {}
-        elif not isinstance(below, dict):
+        elif not isinstance(below, dict | list):
             raise HoldfastError(f"'--set {override}': '{part}' holds no keys", remedy="see the configuration file")
-        place[part] = below = dict(below)
+        place[part] = below = below.copy()
         place = below
+    last = _step(place, last, override)
     try:
         place[last] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -81,12 +83,29 @@ def set_key(raw: JSON, override: str) -> None:
         place[last] = float(place[last])
 
 
-def _explain(error: ValidationError, file: Path | None, text: str, overrides: Sequence[str]) -> HoldfastError:
+def _step(place: Any, part: str, override: str) -> Any:
+    """A key as it is, or the place in a list: ``0`` is the first of several methods of a component.
+
+    Raises:
+        HoldfastError: The list has no such place.
+    """
+    if not isinstance(place, list):
+        return part
+    if not part.isdecimal() or int(part) >= len(place):
+        remedy = f"write a place from 0 to {len(place) - 1}" if place else "see the configuration file"
+        raise HoldfastError(f"'--set {cut(override, 200)}': '{cut(part, 200)}' is no place in this list", remedy=remedy)
+    return int(part)
+
+
+def _explain(
+    error: ValidationError, file: Path | None, text: str, overrides: Sequence[str], raw: JSON
+) -> HoldfastError:
     """The first mistake in words, with its line where the file shows it."""
     mistakes = error.errors()
     # A misspelt key is the cause where another key is missing for it.
     first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
-    path = [str(part) for part in first["loc"] if part not in ("str", "float")]  # members of a union are no keys
+    # Members of a union are no keys.
+    path = as_written(raw, [str(part) for part in first["loc"] if part not in ("str", "float")])
     key = path[-1] if path else ""
     place = ".".join(path)
     line = line_of(text, path)
@@ -103,6 +122,23 @@ def _explain(error: ValidationError, file: Path | None, text: str, overrides: Se
     message = re.sub(r"a valid dictionary.*", "a mapping of keys", message).replace("a valid tuple", "a list")
     problem = f"'{place}' is {cut(repr(first['input']), 200)}: {message[0].lower()}{message[1:]}"
     return HoldfastError(problem, file=file, line=line, remedy="change the value", key=".".join(path))
+
+
+def as_written(raw: Any, path: Sequence[str]) -> list[str]:
+    """The path of a key in a configuration that writes as a list what the schema keeps as ``then``."""
+    found: list[str] = []
+    place, left = raw, list(path)
+    while left:
+        if isinstance(place, list | tuple) and not left[0].isdecimal():
+            later = left[0] == "then" and len(left) > 1 and left[1].isdecimal()
+            left = [str(int(left[1]) + 1), *left[2:]] if later else ["0", *left]
+        part = left.pop(0)
+        found.append(part)
+        if isinstance(place, Mapping):
+            place = place.get(part)
+        elif isinstance(place, list | tuple):
+            place = place[int(part)] if int(part) < len(place) else None
+    return found
 
 
 def locate(error: HoldfastError, file: Path, overrides: Sequence[str] = ()) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from holdfast.values import JSON
 
@@ -22,8 +30,22 @@ class ConfigSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _method_name_as_recipe(value: Any) -> Any:
+    return {"method": value} if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    """Methods of one component, or fusions one after the other, written as a list: the first with those that follow."""
+    value = [_method_name_as_recipe(item) for item in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return {**value[0], "then": [*value[0].get("then", []), *value[1:]]}
+    return _method_name_as_recipe(value)
+
+
 class ComponentRecipe(BaseModel):
-    """How one component changes: a method, its learning rate, and the method's own options."""
+    """How one component changes: a method, its learning rate, and the method's own options; or a list of several that
+    go together.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -31,32 +53,41 @@ class ComponentRecipe(BaseModel):
     lr: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, description="peak learning rate; default: the method's own"
     )
+    then: tuple[Annotated[ComponentRecipe, BeforeValidator(_method_name_as_recipe)], ...] = Field(
+        default=(), description="what stands beside it; the same as writing a list"
+    )
 
     @property
     def options(self) -> JSON:
         """The keys that belong to the method."""
         return dict(self.model_extra or {})
 
+    @property
+    def all(self) -> list[ComponentRecipe]:
+        """This one and those beside it."""
+        return [self, *(other for recipe in self.then for other in recipe.all)]
 
-def _method_name_as_recipe(value: Any) -> Any:
-    return {"method": value} if isinstance(value, str) else value
+    @model_validator(mode="after")
+    def _frozen_is_alone(self) -> ComponentRecipe:
+        if self.then and any(recipe.method == "frozen" for recipe in self.all):
+            raise ValueError("frozen stands alone; take it out of the list, or write it for the whole component")
+        return self
 
-
-def _one_method(value: Any) -> Any:
-    """Refuse several methods of one component, which the way to write several fusions invites."""
-    if isinstance(value, list | tuple):
-        raise ValueError(
-            "a component takes one method; write one, or tune them in runs of their own and join those by fuse.experts"
-        )
-    return _method_name_as_recipe(value)
+    @model_serializer(mode="wrap")
+    def _one_is_written_as_one(self, write: SerializerFunctionWrapHandler) -> JSON:
+        """A method alone is dumped without ``then``, as it was before there could be several."""
+        written: JSON = write(self)
+        if not self.then:
+            written.pop("then", None)
+        return written
 
 
 class Tune(ConfigSection):
-    """One method per component; a bare word is the name of a method without options."""
+    """How each component changes; a bare word is the name of a method without options."""
 
-    vision: Annotated[ComponentRecipe, BeforeValidator(_one_method)] = ComponentRecipe()
-    connector: Annotated[ComponentRecipe, BeforeValidator(_one_method)] = ComponentRecipe()
-    llm: Annotated[ComponentRecipe, BeforeValidator(_one_method)] = ComponentRecipe()
+    vision: Annotated[ComponentRecipe, BeforeValidator(_listed)] = ComponentRecipe()
+    connector: Annotated[ComponentRecipe, BeforeValidator(_listed)] = ComponentRecipe()
+    llm: Annotated[ComponentRecipe, BeforeValidator(_listed)] = ComponentRecipe()
 
 
 class StabiliserSpec(BaseModel):
@@ -70,14 +101,6 @@ class StabiliserSpec(BaseModel):
     def options(self) -> JSON:
         """The keys that belong to the stabiliser."""
         return dict(self.model_extra or {})
-
-
-def _listed(value: Any) -> Any:
-    """Fusions one after the other, written as a list: the first with those that follow."""
-    value = [_method_name_as_recipe(item) for item in value] if isinstance(value, list | tuple) else value
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return {**value[0], "then": [*value[0].get("then", []), *value[1:]]}
-    return _method_name_as_recipe(value)
 
 
 class FusionSpec(BaseModel):

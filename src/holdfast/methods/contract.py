@@ -211,20 +211,26 @@ class Method:
     artifact on a fresh base. ``detach`` leaves the base bit for bit as ``attach`` found it.
     """
 
-    card: ClassVar[Card]
+    card: Card
     Settings: ClassVar[type[Options]] = Options
-    reselects: ClassVar[bool] = False
+    reselects: bool = False
     """Whether the values behind :meth:`anchors` change places while it trains."""
-    per_token: ClassVar[bool] = True
+    per_token: bool = True
     """Whether a token's change depends on nothing but that token and what attention lets it see."""
     over_quantised: ClassVar[tuple[int, ...]] = ()
     """Bits of the packed weights it works beside; those can be neither written nor read as matrices."""
-    wants_logits: ClassVar[bool] = False
+    wants_logits: bool = False
     """Whether :meth:`batch_penalty` looks at what the model says."""
     steps: int | None = None
     """How many optimizer steps training takes; told before :meth:`bind`."""
-    reaches: ClassVar[frozenset[str]] = frozenset()
+    reaches: frozenset[str] = frozenset()
     """Components beside its own whose outputs it changes."""
+    goes_beside: ClassVar[bool] = False
+    """Whether it may stand on a component beside other methods, as far as :meth:`ground` and :meth:`moves` let it."""
+    wraps: ClassVar[bool] = False
+    """Whether it takes the place of layers, so that beside others it is put on last and taken off first."""
+    place: int | None = None
+    """Which of several methods on its component it is; None where it is the only one."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
@@ -254,6 +260,16 @@ class Method:
     def moves(self) -> set[str]:
         """Names of the base parameters that training may change; all others stay bit-identical."""
         return set()
+
+    def ground(self, component: Component) -> set[str]:
+        """What no method beside it may stand on, as far as shapes tell: base parameters that it reads or whose layers
+        it wraps, and places that one method alone can take. What it :meth:`moves` is its ground too.
+        """
+        return set()
+
+    def parts(self) -> list[Method]:
+        """The method itself; of several on one component each."""
+        return [self]
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
         """Optimizer groups; weight decay acts on matrices only."""

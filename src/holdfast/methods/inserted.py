@@ -59,6 +59,7 @@ class Inserted(Method):
     """A method that puts an :class:`Insert` at every one of its sites."""
 
     over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
+    goes_beside = True
     places: dict[str, Spot]
 
     def sites(self, component: Component) -> dict[str, Spot]:
@@ -76,6 +77,12 @@ class Inserted(Method):
     def begin(self, component: Component) -> list[RemovableHandle]:
         """Hooks beside those of the sites, hung on with them."""
         return []
+
+    def ground(self, component: Component) -> set[str]:
+        # Two in one place would act in an order that nobody has said.
+        names = {id(module): name for name, module in component.model.named_modules()}
+        sides = {"front": "input", "behind": "output", "beside": "output"}
+        return {f"the {sides[s.side]} of {names[id(s.module)]}" for s in self.sites(component).values()}
 
     def attach(self, component: Component, context: Context) -> None:
         self.hang(component, context.generator)

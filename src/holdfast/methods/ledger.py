@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from holdfast.errors import HoldfastError
 from holdfast.events import Ledger, LedgerRow
 from holdfast.methods.contract import Method
 from holdfast.methods.recipe import Recipe
+from holdfast.methods.several import Several
 from holdfast.models.anatomy import Anatomy
 from holdfast.models.packed import values_in
 from holdfast.models.quantised import packed_components
@@ -27,8 +30,6 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
         count = sum(tensor.numel() for tensor in trainable)
         added = method.added() if active else 0
         added_total += added
-        # A sparse delta stores an index of four bytes beside each value.
-        index = 4 if hasattr(method, "selected") else 0
         rows.append(
             LedgerRow(
                 component=component,
@@ -36,8 +37,8 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
                 options=method.options.model_dump(mode="json", exclude_defaults=True),
                 trainable=count,
                 total=part.count() + added,
-                lr=recipe.learning_rates[component] if active else None,
-                checkpoint_bytes=sum(t.numel() * (t.element_size() + index) for t in trainable),
+                lr=_rate(method, recipe.learning_rates[component]) if active else None,
+                checkpoint_bytes=sum(_saved_bytes(part) for part in method.parts()) if active else 0,
                 notes=(_notes(recipe, method) if active else {})
                 | ({"bits": packed[component]} if component in packed else {}),
             )
@@ -46,10 +47,24 @@ def write_ledger(recipe: Recipe, anatomy: Anatomy) -> Ledger:
     return Ledger(tuple(rows), base, added_total)
 
 
+def _rate(method: Method, rate: float) -> float | None:
+    """A component's rate; None where several methods on it train at different ones, which their notes say."""
+    return rate if not isinstance(method, Several) or len(set(method.rates)) == 1 else None
+
+
+def _saved_bytes(method: Method) -> int:
+    # A sparse delta stores an index of four bytes beside each value.
+    index = 4 if hasattr(method, "selected") else 0
+    return sum(t.numel() * (t.element_size() + index) for t in method.named_trainable().values())
+
+
 def _notes(recipe: Recipe, method: Method) -> JSON:
     """What the method decided, and which stabilisers do not hold what it changes."""
-    left_out = [stabiliser.card.name for stabiliser in recipe.stabilisers if stabiliser.leaves_out(method)]
-    return method.notes() | ({"not_held_by": left_out} if left_out else {})
+    notes, parts = method.notes(), method.parts()
+    for part, own in zip(parts, notes["parts"] if len(parts) > 1 else [notes], strict=True):
+        left_out = [stabiliser.card.name for stabiliser in recipe.stabilisers if stabiliser.leaves_out(part)]
+        own |= {"not_held_by": left_out} if left_out else {}
+    return notes
 
 
 def without_gradient(recipe: Recipe) -> list[str]:
@@ -80,8 +95,8 @@ def check_gradients(recipe: Recipe, anatomy: Anatomy, *, images: bool = True) ->
             remedy="this is a fault of the method; please report it with the configuration",
         )
     missing = without_gradient(recipe)
-    for component in recipe.active:
-        own = [name for name in trainable if name.startswith(component + "/")]
+    for component, prefix in _prefixes(recipe):
+        own = [name for name in trainable if name.startswith(prefix)]
         if own and set(own) <= set(missing) and (images or component == "llm"):
             raise HoldfastError(
                 f"the loss does not reach component '{component}': none of its {len(own)} trainable tensors has a "
@@ -90,6 +105,13 @@ def check_gradients(recipe: Recipe, anatomy: Anatomy, *, images: bool = True) ->
                 key=f"tune.{component}",
             )
     return missing
+
+
+def _prefixes(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Every method's component, and how the names of what it trains begin."""
+    for component, method in recipe.active.items():
+        inner = [method.prefix(place) for place in range(len(method.methods))] if isinstance(method, Several) else [""]
+        yield from ((component, f"{component}/{prefix}") for prefix in inner)
 
 
 def fingerprint(anatomy: Anatomy) -> dict[str, bytes]:

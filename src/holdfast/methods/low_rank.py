@@ -112,6 +112,7 @@ class LowRank(Method):
     Settings: ClassVar[type[Options]] = LowRankOptions
     default_modules: ClassVar[tuple[str, ...]] = ("attention", "mlp")
     over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
+    goes_beside = True
     sites: dict[str, _Beside]
 
     def build(self, name: str, layer: nn.Linear) -> Change:
@@ -170,8 +171,7 @@ class LowRank(Method):
             HoldfastError: The component has no such layer, or an option does not fit one.
         """
         self.component = component
-        kinds = self.options.modules or (("all",) if component.name == "connector" else self.default_modules)
-        self.layers = layers_in_scope(component, kinds, self.options.layers)
+        self.layers = self._chosen(component)
         for name, layer in self.layers.items():
             fault = self.fits(layer)
             if fault is not None:
@@ -184,6 +184,14 @@ class LowRank(Method):
             layer.add_module(self._slot, beside)
             self.sites[name] = beside
             self.handles.append(layer.register_forward_hook(self._add))
+
+    def _chosen(self, component: Component) -> dict[str, nn.Linear]:
+        kinds = self.options.modules or (("all",) if component.name == "connector" else self.default_modules)
+        return layers_in_scope(component, kinds, self.options.layers)
+
+    def ground(self, component: Component) -> set[str]:
+        # A bias is added behind the product and may be another's.
+        return {f"{name}.weight" for name in self._chosen(component)}
 
     @property
     def _slot(self) -> str:

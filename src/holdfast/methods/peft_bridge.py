@@ -71,18 +71,30 @@ class PeftMethod(Method):
     peft_names: ClassVar[Mapping[str, str]] = {}
     adds: ClassVar[bool] = False
     """Whether the change of a weight is added to it, so that its norm is that of ``get_delta_weight``."""
+    leaves_biases: ClassVar[bool] = False
+    """Whether a layer's own bias is added to its output as it is, where :attr:`adds` does not say so already."""
     default_modules: ClassVar[tuple[str, ...]] = ("attention", "mlp")
+    goes_beside = True
+    wraps = True
     whole: ClassVar[bool] = False
     """Whether it is saved with everything it added, because layers share state or PEFT's own file leaves some out."""
 
     def _config(self, component: Component) -> Any:
         import peft
 
-        self.layers = layers_in_scope(component, self._kinds(component), self.options.layers)
+        self.layers = self._wrapped(component)
         try:
             return getattr(peft, self.config_type)(**self._values(component))
         except (TypeError, ValueError) as error:
             raise HoldfastError(f"method '{self.card.name}' refuses its options: {error}") from error
+
+    def _wrapped(self, component: Component) -> dict[str, nn.Linear]:
+        return layers_in_scope(component, self._kinds(component), self.options.layers)
+
+    def ground(self, component: Component) -> set[str]:
+        parts = ("weight",) if self.adds or self.leaves_biases else ("weight", "bias")
+        names = {f"{name}.{part}" for name in self._wrapped(component) for part in parts}
+        return names & component.parameters.keys()
 
     def _kinds(self, component: Component) -> tuple[str, ...]:
         return self.options.modules or (("all",) if component.name == "connector" else self.default_modules)
@@ -101,7 +113,7 @@ class PeftMethod(Method):
 
     def attach(self, component: Component, context: Context) -> None:
         self.component = component
-        self.layers = layers_in_scope(component, self._kinds(component), self.options.layers)
+        self.layers = self._wrapped(component)
         for name, layer in self.layers.items():
             fault = self.check(layer)
             if fault is not None:
@@ -155,7 +167,9 @@ class PeftMethod(Method):
 
     @property
     def _adapter(self) -> str:
-        return f"holdfast_{self.component.name}"
+        # None of these names begins another: PEFT finds what it saves by the beginnings of names.
+        place = "" if self.place is None else f"{self.place}_"
+        return f"holdfast_{place}{self.component.name}"
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return {name: parameter for name, parameter in self.new.items() if parameter.requires_grad}

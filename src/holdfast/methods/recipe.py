@@ -1,4 +1,4 @@
-"""A recipe: one method per component, stabilisers and a fusion, attached to a model and taken off again."""
+"""A recipe: what changes in each component, stabilisers and a fusion, attached to a model and taken off again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from holdfast.config.schema import RunConfig
+from holdfast.config.schema import ComponentRecipe, RunConfig
 from holdfast.errors import HoldfastError, within
 from holdfast.methods.contract import Artifact, Batch, Context, Method, ParameterGroup, Seen, Teacher
 from holdfast.methods.fusion.base import Fusion, check_experts
 from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
+from holdfast.methods.several import SEVERAL, Several, parts_of, rates_of
 from holdfast.methods.stabilisers.base import Stabiliser, added
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
@@ -34,11 +35,9 @@ class Recipe:
         self.methods: dict[str, Method] = {}
         self.learning_rates: dict[str, float] = {}
         for component in COMPONENTS:
-            part = getattr(config.tune, component)
             with within("tune", component):
-                method = make_method(part.method, part.options, where=f"tune.{component}: ")
-            self.methods[component] = method
-            self.learning_rates[component] = part.lr if part.lr is not None else method.default_lr
+                method, rate = _made(getattr(config.tune, component), f"tune.{component}: ")
+            self.methods[component], self.learning_rates[component] = method, rate
         self.stabilisers: list[Stabiliser] = []
         for place, item in enumerate(config.keep):
             with within("keep", place):
@@ -65,12 +64,11 @@ class Recipe:
             HoldfastError: With the method or fusion, and what goes there instead.
         """
         for component, bits in packed.items():
-            method = self.methods[component]
-            name = method.card.name
-            if component in self.active and bits not in method.packed_bits():
-                does = "writes" if method.card.paradigm == "selective" else "reads"
+            unfit = [part for part in self.methods[component].parts() if bits not in part.packed_bits()]
+            if component in self.active and unfit:
+                does = "writes" if unfit[0].card.paradigm == "selective" else "reads"
                 raise HoldfastError(
-                    f"method '{name}' {does} the weights of '{component}', which are kept in {bits} bits",
+                    f"method '{unfit[0].card.name}' {does} the weights of '{component}', which are kept in {bits} bits",
                     remedy="use a method that works beside them (lora, adapter, prefix), or leave this component out "
                     "of load.components",
                     key=f"tune.{component}",
@@ -86,11 +84,11 @@ class Recipe:
     def _check_fusible(self, fusion: Fusion) -> None:
         name = fusion.card.name
         for component in fusion.components:
-            method = self.methods[component]
-            if not method.card.mergeable:
+            stuck = [part.card.name for part in self.methods[component].parts() if not part.card.mergeable]
+            if stuck:
                 others = [other for other, beside in self.active.items() if beside.card.mergeable]
                 raise HoldfastError(
-                    f"fusion '{name}' edits weights, and method '{method.card.name}' on '{component}' changes none "
+                    f"fusion '{name}' edits weights, and method '{stuck[0]}' on '{component}' changes none "
                     "that could be edited",
                     remedy=f"fuse what can be merged (components: [{', '.join(others)}])"
                     if others
@@ -102,6 +100,15 @@ class Recipe:
         """The methods of components that are not frozen."""
         return {name: method for name, method in self.methods.items() if method.card.name != "frozen"}
 
+    @property
+    def parts(self) -> dict[str, Method]:
+        """The same, those that share a component each by itself, as ``component`` or ``component.place``."""
+        return {
+            component if part.place is None else f"{component}.{part.place}": part
+            for component, method in self.active.items()
+            for part in method.parts()
+        }
+
     def touches(self) -> set[str]:
         """The components whose outputs change while it is attached."""
         return {component for method in self.active.values() for component in method.touches()}
@@ -109,7 +116,7 @@ class Recipe:
     @property
     def paradigm(self) -> str:
         """The paradigms in use; a fusion makes the recipe selective too."""
-        found = {method.card.paradigm for method in self.active.values()}
+        found = {part.card.paradigm for part in self.parts.values()}
         if self.fusions:
             found.add("selective")
         return " + ".join(sorted(found)) or "baseline"
@@ -149,7 +156,7 @@ class Recipe:
             try:
                 words = getattr(loaded.chat, "tokenizer", None)  # a model may be tuned without a chat
                 method.attach(part, Context(generator, batches, loss, self.learning_rates[component], words))
-                _mark(loaded.model, self.active.values())
+                _mark(loaded.model, self.parts.values())
             except HoldfastError as error:
                 key = ".".join(("tune", component, *error.key))
                 raise HoldfastError(f"tune.{component}: {error.problem}", remedy=error.remedy, key=key) from error
@@ -158,8 +165,8 @@ class Recipe:
             generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
             with within("keep", position):
                 context = Context(generator, batches, loss, tokenizer=loaded.chat.tokenizer, teacher=teacher)
-                stabiliser.begin(self.active, context)
-        _mark(loaded.model, [*self.active.values(), *self.stabilisers])
+                stabiliser.begin(self.parts, context)
+        _mark(loaded.model, [*self.parts.values(), *self.stabilisers])
         for fusion in self.fusions if batches is not None else ():
             with within("fuse"):
                 fusion.require(Context(torch.Generator(), batches, loss))
@@ -256,8 +263,20 @@ class Recipe:
         for method in self.active.values():
             _mark(method.component.model, ())
         for artifact in artifacts:
-            artifact.provider = METHODS.provider(artifact.method)
+            if artifact.method != SEVERAL or artifact.method in METHODS:  # each part of several says its own
+                artifact.provider = METHODS.provider(artifact.method)
         return artifacts
+
+
+def _made(recipe: ComponentRecipe, where: str) -> tuple[Method, float]:
+    """What a component's section asks for, and its peak learning rate; of several the first one's."""
+    made, rates = [], []
+    for place, part in enumerate(recipe.all):
+        with within(*((place,) if recipe.then else ())):
+            method = make_method(part.method, part.options, where=where)
+        made.append(method)
+        rates.append(part.lr if part.lr is not None else method.default_lr)
+    return (Several(made, rates) if recipe.then else made[0]), rates[0]
 
 
 def _sum(terms: Iterable[Tensor | None]) -> Tensor | None:
@@ -271,7 +290,7 @@ def _below(tensors: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
 
 
 def kind_of(artifact: Artifact) -> type[Method]:
-    """The class of an artifact's method.
+    """The class of an artifact's method; of several on one component see :func:`parts_of`.
 
     Raises:
         HoldfastError: The package that provided the method is not installed.
@@ -291,14 +310,19 @@ def restore(loaded: Loaded, artifacts: Sequence[Artifact]) -> list[Method]:
     loaded.model.requires_grad_(False)
     methods = []
     for artifact in artifacts:
-        settings = kind_of(artifact).Settings
-        # Older code took options that did nothing; what is no option any more is passed over.
-        known = {name: value for name, value in artifact.options.items() if settings.knows(name)}
-        method = make_method(artifact.method, known)
+        made = [_saved(part) for part in parts_of(artifact)]
+        method = made[0] if len(made) == 1 else Several(made, rates_of(artifact))
         method.restore(loaded.anatomy.component(artifact.component), artifact)
         methods.append(method)
-    _mark(loaded.model, methods)
+    _mark(loaded.model, [part for method in methods for part in method.parts()])
     return methods
+
+
+def _saved(artifact: Artifact) -> Method:
+    settings = kind_of(artifact).Settings
+    # Older code took options that did nothing; what is no option any more is passed over.
+    known = {name: value for name, value in artifact.options.items() if settings.knows(name)}
+    return make_method(artifact.method, known)
 
 
 def _mark(model: nn.Module, methods: Iterable[Method | Stabiliser]) -> None:

@@ -87,7 +87,7 @@ class Component:
         """
         head = output_head(self.model)
         own = self.modules()
-        layers = {name: layer for name, layer in reachable(self.model).items() if name in own and layer is not head}
+        layers = {name: layer for name, layer in self._reachable().items() if name in own and layer is not head}
         chosen: set[str] = set()
         for kind in kinds:
             if kind == "all":
@@ -103,6 +103,9 @@ class Component:
                 raise self._without(kind, layers)
             chosen |= hits
         return {name: layer for name, layer in layers.items() if name in chosen}
+
+    def _reachable(self) -> dict[str, nn.Linear]:
+        return reachable(self.model)
 
     def _without(self, kind: str, layers: Iterable[str]) -> HoldfastError:
         present = sorted({name.rsplit(".", 1)[-1] for name in layers})
@@ -138,6 +141,30 @@ class Component:
                 most = sum(inside.values())
                 best = [(f"{name}.{index}", block) for index, block in enumerate(module)]
         return best
+
+
+class Remembered(Component):
+    """A component as it was when this was made: what is put beside or around its modules later is not seen.
+
+    Of several methods on one component each looks for its places here, so that none finds another's modules, nor a
+    layer under the name that a wrapper gave it.
+    """
+
+    def __init__(self, component: Component) -> None:
+        super().__init__(component.name, component.model, component.parameters)
+        found = component.modules(), component._reachable(), component.layers()
+        object.__setattr__(self, "_found", found)
+
+    _found: tuple[dict[str, nn.Module], dict[str, nn.Linear], list[tuple[str, nn.Module]]]
+
+    def modules(self) -> dict[str, nn.Module]:
+        return dict(self._found[0])
+
+    def layers(self) -> list[tuple[str, nn.Module]]:
+        return list(self._found[2])
+
+    def _reachable(self) -> dict[str, nn.Linear]:
+        return self._found[1]
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ def estimate_memory(recipe: Recipe, sketch: Sketch, sites: Sequence[Site], workl
         linears = (site.module for site in sites if isinstance(site.module, nn.Linear))
         weights += 2 * sum(layer.weight.numel() for layer in linears if id(layer.weight) in trained)
     gradients, extra = 4 * count, 0
-    for component, method in recipe.active.items():
+    for key, method in recipe.parts.items():
+        component = key.partition(".")[0]
         own = sum(p.numel() for p in method.named_trainable().values())
         extra += _COPIES.get(method.card.name, 0) * own
         if hasattr(method, "selected"):

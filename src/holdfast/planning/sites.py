@@ -53,8 +53,9 @@ def find_sites(recipe: Recipe, anatomy: Anatomy) -> list[Site]:
     before = False
     for component in anatomy:
         method = recipe.methods[component.name]
-        trainable = method.named_trainable() if component.name in recipe.active else {}
-        touched = set(trainable) | (method.moves() if component.name in recipe.active else set())
+        parts = method.parts() if component.name in recipe.active else []
+        trainable = method.named_trainable() if parts else {}
+        touched = {name for part in parts for name in (*part.named_trainable(), *part.moves())}
         sites += _of_component(component, {id(p) for p in trainable.values()}, touched, everything=before)
         before = before or bool(trainable)
     return sites

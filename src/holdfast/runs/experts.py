@@ -9,6 +9,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact
 from holdfast.methods.fusion.base import Fusion
 from holdfast.methods.recipe import kind_of
+from holdfast.methods.several import parts_of
 from holdfast.models.loading import Loaded
 from holdfast.runs.artifacts import check_base, load_artifacts
 from holdfast.runs.opening import run_folder
@@ -29,7 +30,8 @@ def _changes(place: Path, fusion: Fusion, loaded: Loaded) -> list[Artifact]:
     artifacts, record = load_artifacts(folder)
     check_base(loaded, record, folder)
     own = [artifact for artifact in artifacts if artifact.component in fusion.components]
-    stuck = next((artifact for artifact in own if not kind_of(artifact).card.mergeable), None)
+    parts = [part for artifact in own for part in parts_of(artifact)]
+    stuck = next((part for part in parts if not kind_of(part).card.mergeable), None)
     if stuck is not None:
         raise HoldfastError(
             f"fusion '{fusion.card.name}' edits weights, and method '{stuck.method}' on '{stuck.component}' of this "

@@ -19,6 +19,7 @@ from holdfast.inference.library import end_ids
 from holdfast.methods.contract import Artifact
 from holdfast.methods.recipe import kind_of, restore
 from holdfast.methods.selective.dense import Dense
+from holdfast.methods.several import parts_of
 from holdfast.models.loading import Loaded, load_model, model_place
 from holdfast.models.processor_files import copy_processor
 from holdfast.models.quantised import packed_components
@@ -44,7 +45,8 @@ def export_model(run: Path, out: Path) -> float:
     _free(out)
     opened = open_run(run)
     loaded, artifacts = opened.base, opened.artifacts
-    stuck = [artifact.method for artifact in artifacts if not kind_of(artifact).card.mergeable]
+    parts = [part for artifact in artifacts for part in parts_of(artifact)]
+    stuck = [part.method for part in parts if not kind_of(part).card.mergeable]
     if stuck:
         raise HoldfastError(
             f"method '{stuck[0]}' cannot be folded into the weights, so there is no plain model of this run",
@@ -139,7 +141,8 @@ def export_adapter(run: Path, out: Path, *, apart: bool = False) -> None:
 
     _free(out)
     folder = run_folder(run)
-    artifacts, record = load_artifacts(folder.artifact)
+    saved, record = load_artifacts(folder.artifact)
+    artifacts = [part for artifact in saved for part in parts_of(artifact)]
     if len(artifacts) == 1 and "peft_prompt" in artifacts[0].metadata:
         return _export_prompt(artifacts[0], folder, record["model"], out)
     adapters = [artifact for artifact in artifacts if "peft_config" in artifact.metadata]

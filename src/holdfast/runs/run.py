@@ -320,9 +320,9 @@ class Runner:
         return base_logits(loaded, tasks.target, self.config)
 
     def _features(self, loaded: Loaded, tasks: Tasks) -> FeatureCache | None:
-        methods = {name: getattr(self.config.tune, name).method for name in COMPONENTS}
-        reached = {part for method in methods.values() for part in METHODS.find(method).reaches}
-        frozen = {name for name in ("vision", "connector") if methods[name] == "frozen"} - reached
+        methods = {name: [part.method for part in getattr(self.config.tune, name).all] for name in COMPONENTS}
+        reached = {part for own in methods.values() for method in own for part in METHODS.find(method).reaches}
+        frozen = {name for name in ("vision", "connector") if methods[name] == ["frozen"]} - reached
         examples = [example for task in tasks.all for example in task.test]
         with self.ranks.in_turn():
             return evaluation_cache(loaded, frozen, self.config.speed, examples, self.listen)

@@ -45,7 +45,7 @@ class TwoModels:
     def _switched_off(self, stack: ExitStack) -> bool:
         """Whether every method can be, and is until the stack closes."""
         # What a restored method wrote into the weights it cannot take back: only training keeps what stood there.
-        if self._base is not None or any(isinstance(method, Dense | Sparse) for method in self._methods):
+        if self._base is not None or any(isinstance(part, Dense | Sparse) for part in self._parts()):
             return False
         try:
             for method in self._methods:
@@ -54,6 +54,9 @@ class TwoModels:
             stack.close()
             return False
         return True
+
+    def _parts(self) -> Iterator[Method]:
+        return (part for method in self._methods for part in method.parts())
 
     def _beside(self) -> Loaded:
         if self._base is None:

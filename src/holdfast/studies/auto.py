@@ -126,6 +126,12 @@ class RecipeSearch:
             raise HoldfastError(
                 "the recipe names no sources, so what it loses is not known", key="sources", remedy="add sources: [...]"
             )
+        if config.tune.llm.then:
+            raise HoldfastError(
+                "the search tries one method at a time on the llm, and the recipe has several there",
+                key="tune.llm",
+                remedy="leave one of them",
+            )
         self.config, self.wish, self.out = config, wish, out
         self.measure, self.trials, self.told = measure, trials, told
         self.before: Mapping[str, Any] = {}

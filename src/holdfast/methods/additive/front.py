@@ -23,6 +23,9 @@ from holdfast.methods.contract import Method
 from holdfast.models.anatomy import Component
 from holdfast.values import Keywords
 
+ROWS = "the rows that the llm reads"
+"""Ground of methods that count or widen the tokens of a row."""
+
 Pairs = list[tuple[Tensor, Tensor]]
 """Keys and values of every layer, ``[1 or rows, heads, tokens, width]``."""
 
@@ -31,6 +34,10 @@ class AtAttention(Method):
     """A method that works at the softmax self-attention layers of the llm."""
 
     over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
+    goes_beside = True
+
+    def ground(self, component: Component) -> set[str]:
+        return {ROWS}
 
     @property
     @abstractmethod

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError
+from holdfast.methods.additive.front import ROWS
 from holdfast.methods.additive.looking import image_marks
 from holdfast.methods.contract import Card, Options
 from holdfast.methods.inserted import Insert, Inserted, Spot
@@ -100,6 +101,9 @@ class LoReft(Inserted):
     )
     Settings: ClassVar[type[Options]] = LoReftOptions
     per_token = False
+
+    def ground(self, component: Component) -> set[str]:
+        return super().ground(component) | {ROWS}
 
     def sites(self, component: Component) -> dict[str, Spot]:
         if component.name != "llm":

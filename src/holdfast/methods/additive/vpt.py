@@ -46,6 +46,10 @@ class Vpt(Method):
     )
     Settings = VptOptions
     over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
+    goes_beside = True
+
+    def ground(self, component: Component) -> set[str]:
+        return {"the rows that the tower reads"}
 
     def attach(self, component: Component, context: Context) -> None:
         if component.name != "vision":

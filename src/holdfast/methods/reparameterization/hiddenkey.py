@@ -53,6 +53,7 @@ class HiddenKey(LowRank):
     Settings = DroppedOptions
     default_modules = ("k_proj", "v_proj")
     wants_logits = True
+    goes_beside = False  # it changes what the attention and the MLPs give while it trains
 
     def hang(self, component: Component) -> None:
         if component.name != "llm":

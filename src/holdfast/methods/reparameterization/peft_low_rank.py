@@ -75,6 +75,7 @@ class Lora(PeftMethod):
     card = peft_card(name="lora", summary="W + (alpha / r) B A", paper="arXiv 2106.09685", year=2021)
     Settings: ClassVar[type[Options]] = LoraOptions
     config_type = "LoraConfig"
+    leaves_biases = True
     peft_names: ClassVar[dict[str, str]] = {
         "alpha": "lora_alpha",
         "dropout": "lora_dropout",

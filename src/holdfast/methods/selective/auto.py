@@ -16,7 +16,7 @@ from holdfast.models.anatomy import Component
 class Selecting(Protocol):
     """What a trial asks of a method that selects entries; see :class:`holdfast.methods.selective.sparse.Sparse`."""
 
-    card: ClassVar[Card]
+    card: Card
     options: Any
     component: Component
     ratio: float

@@ -27,6 +27,8 @@ class Scope(Options):
 class Dense(Method):
     """Trains the tensors that :meth:`choose` names; keeps their base values on the CPU to restore them."""
 
+    goes_beside = True
+
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
         """The tensors to train, by full name."""
         raise NotImplementedError

@@ -79,6 +79,7 @@ class Sparse(Method):
     """
 
     Settings: ClassVar[type[Options]] = SparseScope
+    goes_beside = True
     selected: dict[str, Selected]
     ratio: float
     trial: Trial | None = None
@@ -145,6 +146,10 @@ class Sparse(Method):
         for entry in self.selected.values():
             entry.close()
         self.selected = {}
+
+    def ground(self, component: Component) -> set[str]:
+        # Whatever it selects in the end, it scores all of these, and some methods train them all first.
+        return set(self.matrices(component))
 
     def matrices(self, component: Component) -> dict[str, nn.Parameter]:
         """The weight matrices that entries are selected from."""
