@@ -204,6 +204,16 @@ class Artifact:
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
 
+def input_of(module: str) -> str:
+    """The place in front of a module, as a :meth:`Method.ground`."""
+    return f"the input of {module}"
+
+
+def output_of(module: str) -> str:
+    """The place behind a module, as a :meth:`Method.ground`."""
+    return f"the output of {module}"
+
+
 class Method:
     """One way in which the weights of one component change.
 

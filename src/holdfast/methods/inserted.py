@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Context, Method
+from holdfast.methods.contract import Artifact, Context, Method, input_of, output_of
 from holdfast.models.anatomy import Component
 from holdfast.values import Keywords
 
@@ -81,8 +81,10 @@ class Inserted(Method):
     def ground(self, component: Component) -> set[str]:
         # Two in one place would act in an order that nobody has said.
         names = {id(module): name for name, module in component.model.named_modules()}
-        sides = {"front": "input", "behind": "output", "beside": "output"}
-        return {f"the {sides[s.side]} of {names[id(s.module)]}" for s in self.sites(component).values()}
+        return {
+            (input_of if site.side == "front" else output_of)(names[id(site.module)])
+            for site in self.sites(component).values()
+        }
 
     def attach(self, component: Component, context: Context) -> None:
         self.hang(component, context.generator)

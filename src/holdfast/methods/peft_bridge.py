@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Card, Context, Method, Options, Paradigm
+from holdfast.methods.contract import Artifact, Card, Context, Method, Options, Paradigm, input_of, output_of
 from holdfast.methods.selective.dense import layers_in_scope
 from holdfast.models.anatomy import Component
 from holdfast.values import Keywords
@@ -73,6 +73,8 @@ class PeftMethod(Method):
     """Whether the change of a weight is added to it, so that its norm is that of ``get_delta_weight``."""
     leaves_biases: ClassVar[bool] = False
     """Whether a layer's own bias is added to its output as it is, where :attr:`adds` does not say so already."""
+    calls_layers: ClassVar[bool] = True
+    """Whether it calls the layers that it wraps; some of PEFT's compute with their weights instead."""
     default_modules: ClassVar[tuple[str, ...]] = ("attention", "mlp")
     goes_beside = True
     wraps = True
@@ -92,9 +94,11 @@ class PeftMethod(Method):
         return layers_in_scope(component, self._kinds(component), self.options.layers)
 
     def ground(self, component: Component) -> set[str]:
+        layers = self._wrapped(component)
         parts = ("weight",) if self.adds or self.leaves_biases else ("weight", "bias")
-        names = {f"{name}.{part}" for name in self._wrapped(component) for part in parts}
-        return names & component.parameters.keys()
+        values = {f"{name}.{part}" for name in layers for part in parts} & component.parameters.keys()
+        # What stands in front of or behind a layer that is not called would be passed by in silence.
+        return values if self.calls_layers else values.union(*({input_of(name), output_of(name)} for name in layers))
 
     def _kinds(self, component: Component) -> tuple[str, ...]:
         return self.options.modules or (("all",) if component.name == "connector" else self.default_modules)

@@ -35,6 +35,7 @@ class Shira(PeftMethod):
     )
     Settings = SparseRankOptions
     config_type = "ShiraConfig"
+    calls_layers = False
     whole = True
     adds = True
     peft_names: ClassVar[dict[str, str]] = {"mask_seed": "random_seed"}
@@ -79,6 +80,7 @@ class SuperTuning(PeftMethod):
     )
     Settings = SuperOptions
     config_type = "SupertuningConfig"
+    calls_layers = False
     adds = True
     peft_names: ClassVar[dict[str, str]] = {"alpha": "lora_alpha", "dropout": "lora_dropout"}
 

@@ -113,6 +113,7 @@ class Hra(PeftMethod):
     )
     Settings = HraOptions
     config_type = "HRAConfig"
+    calls_layers = False
     peft_names: ClassVar[dict[str, str]] = {"orthogonal": "apply_GS"}
 
 

@@ -132,6 +132,7 @@ class Frod(PeftMethod):
     )
     Settings = JointOptions
     config_type = "FrodConfig"
+    calls_layers = False
     fixed: ClassVar[dict[str, bool]] = {"progressbar": False}
     whole = True
     peft_names: ClassVar[dict[str, str]] = {
