@@ -8,6 +8,8 @@ from itertools import groupby
 from holdfast.config.fields import value_in_words
 from holdfast.methods.absent import ABSENT, PEFT_ABSENT
 from holdfast.methods.describe import Description, Option, catalogue
+from holdfast.methods.peft_bridge import PeftMethod
+from holdfast.methods.registry import METHODS
 
 HEAD = """# Methods
 
@@ -19,6 +21,34 @@ A **method** says how the weights of one component change: *selective* methods t
 a term or rule while training, a **fusion** an edit of tuned minus base afterwards.
 
 What each gains and keeps on the pocket model, every one at its own learning rate: [the fair table](fair.md).
+
+## Several on one component
+
+A list of methods goes onto one component, each with its own rate and options:
+
+```yaml
+tune:
+  llm: [{{method: lora, r: 8, lr: 1e-3}}, {{method: norms, lr: 1e-4}}, {{method: prefix, tokens: 10}}]
+```
+
+Two of them may not stand on the same ground: base values that one trains, reads when it starts or wraps, and places
+that only one method can take. Before step 1 such a list is refused with both names and with what they would share.
+
+| what | its ground |
+|---|---|
+| whole tensors (`full`, `layers`, `norms`, `bitfit`) | the tensors that train |
+| sparse entries (`fish_mask`, `spu`) | every matrix that entries are chosen from |
+| changes beside a layer (LoRA and its kin) | the layer's weight; its bias may be another's |
+| what scales or turns a layer (IA3, OFT, RoAd) | the layer's weight and bias |
+| wrappers that do not call their layer ({passed_by}) | the same, and the layer's input and output |
+| inserted modules (`adapter`, `houlsby`, `loreft`) | one side of a module: its input or its output; no base values |
+| prompts, prefixes, steering of rows | the rows that the llm, or the tower, reads |
+
+So an adapter or a prefix goes with anything but another in its place, and LoRA with norms, with biases, and with
+another LoRA on other layers. A module put behind a layer that LoRA wraps acts on the layer's own output, before LoRA's
+is added. These go with no other: {alone}; and neither do methods of packages that do not say `goes_beside`.
+The run merges and exports as its parts do: all of them must be mergeable for a plain model, and one PEFT method with
+tensors tuned whole is one PEFT adapter.
 """
 
 TITLES = {"method": "Methods", "stabiliser": "Stabilisers", "fusion": "Fusions"}
@@ -26,7 +56,7 @@ TITLES = {"method": "Methods", "stabiliser": "Stabilisers", "fusion": "Fusions"}
 
 def page() -> str:
     """The whole page as Markdown."""
-    parts = [HEAD]
+    parts = [head()]
     for kind, entries in groupby(catalogue(), key=lambda entry: entry.kind):
         found = list(entries)
         parts += [f"## {TITLES[kind]}\n", *overview(found), ""]
@@ -39,6 +69,15 @@ def page() -> str:
         *(f"- PEFT's {absent.name}: {absent.reason}." for absent in PEFT_ABSENT),
     ]
     return "\n".join(parts) + "\n"
+
+
+def head() -> str:
+    """What stands above the lists, with the methods that are named by what they say of themselves."""
+    kinds = METHODS.all()
+    alone = [name for name, kind in kinds.items() if not kind.goes_beside]
+    passed_by = [name for name, kind in kinds.items() if issubclass(kind, PeftMethod) and not kind.calls_layers]
+    named = {"alone": alone, "passed_by": passed_by}
+    return HEAD.format(**{key: ", ".join(f"`{name}`" for name in names) for key, names in named.items()})
 
 
 def overview(entries: Sequence[Description]) -> Iterator[str]:

@@ -23,14 +23,14 @@ from holdfast.config.schema import (
 HEAD = """# Settings
 
 Every key of a recipe. `holdfast tune recipe.yaml --set train.steps=100` overrides one from the command line; a key that
-is not on this page is refused with the nearest one that is. Options of methods, stabilisers and fusions stand beside
-their names: [methods](methods.md).
+is not on this page is refused with the nearest one that is; `--set tune.llm.1.lr=1e-4` reaches into a list, whose first
+place is 0. Options of methods, stabilisers and fusions stand beside their names: [methods](methods.md).
 
 ```yaml
 model: pocket
 tune:
   connector: full                                # a bare word is a method without options
-  llm: {method: lora, r: 8, lr: 1e-3}
+  llm: {method: lora, r: 8, lr: 1e-3}            # or a list: [{method: lora, r: 8}, {method: norms, lr: 1e-4}]
 keep:
   - {stabiliser: replay, ratio: 0.2}
 target: mine/scans.jsonl                         # a bare path is a task without further settings
@@ -42,7 +42,7 @@ train: {epochs: 3, batch_size: 16}
 SECTIONS: tuple[tuple[str, str, type[BaseModel], str], ...] = (
     ("The recipe", "", RunConfig, ""),
     ("load: how the base is kept", "load", Load, "load."),
-    ("tune: one method a component", "tune.vision, tune.connector, tune.llm", ComponentRecipe, ""),
+    ("tune: how each component changes", "tune.vision, tune.connector, tune.llm", ComponentRecipe, ""),
     ("keep: stabilisers", "an entry of keep", StabiliserSpec, ""),
     ("fuse: a fusion", "fuse", FusionSpec, ""),
     ("target and sources: tasks", "target, an entry of sources", TaskSpec, ""),

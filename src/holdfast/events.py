@@ -76,6 +76,12 @@ class LedgerRow:
     checkpoint_bytes: int
     notes: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def parts(self) -> Sequence[JSON]:
+        """Of several methods on the component each: its ``method``, ``lr`` and what is ``trainable``."""
+        parts = self.notes.get("parts", [])
+        return parts if isinstance(parts, list) else []
+
 
 @dataclass(frozen=True)
 class Ledger:

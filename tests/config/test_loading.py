@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.config.loading import dump_config, load_config
+from holdfast.config.loading import dump_config, load_config, plain_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 
@@ -218,6 +219,43 @@ def test_any_override_is_taken_or_one_sentence(override: str) -> None:
         assert error.problem
 
 
-def test_two_methods_of_one_component_are_refused_with_another_way() -> None:
-    with pytest.raises(HoldfastError, match=r"'tune.llm' is .*a component takes one method.*fuse.experts"):
-        load_config({"tune": {"llm": [{"method": "lora"}, {"method": "norms"}]}})
+def test_several_methods_of_one_component() -> None:
+    config = load_config({"tune": {"llm": [{"method": "lora", "r": 2}, "norms", {"method": "prefix", "lr": 1e-3}]}})
+    assert [(part.method, part.lr, part.options) for part in config.tune.llm.all] == [
+        ("lora", None, {"r": 2}),
+        ("norms", None, {}),
+        ("prefix", 1e-3, {}),
+    ]
+    assert load_config(yaml.safe_load(dump_config(config))) == config
+    assert load_config(plain_config(config)) == config
+
+
+def test_a_method_alone_is_written_as_before() -> None:
+    config = load_config({"tune": {"llm": ["lora"], "vision": {"method": "lora"}}})
+    assert config.tune.llm == config.tune.vision
+    for written in (config.model_dump(), yaml.safe_load(dump_config(config)), json.loads(config.model_dump_json())):
+        assert written["tune"]["llm"] == {"method": "lora", "lr": None}
+
+
+def test_frozen_stands_alone() -> None:
+    with pytest.raises(HoldfastError, match="frozen stands alone"):
+        load_config({"tune": {"llm": ["lora", "frozen"]}})
+
+
+def test_a_mistake_in_a_list_is_found_by_its_place_and_line(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("tune:\n  llm:\n    - {method: lora}\n    - method: norms\n      lr: -1\n", encoding="utf-8")
+    with pytest.raises(HoldfastError, match=r"'tune.llm.1.lr'") as found:
+        load_config(file)
+    assert found.value.line == 5 and found.value.key == ("tune", "llm", "1", "lr")
+
+
+def test_an_override_reaches_into_a_list() -> None:
+    written = {"tune": {"llm": ["lora", {"method": "norms"}]}}
+    config = load_config(written, ["tune.llm.0.r=4", "tune.llm.1.lr=1e-4"])
+    assert [(part.lr, part.options) for part in config.tune.llm.all] == [(None, {"r": 4}), (1e-4, {})]
+    assert written == {"tune": {"llm": ["lora", {"method": "norms"}]}}
+    with pytest.raises(HoldfastError, match=r"'2' is no place in this list\. Write a place from 0 to 1"):
+        load_config(written, ["tune.llm.2.lr=1"])
+    with pytest.raises(HoldfastError, match="'r' is no place in this list"):
+        load_config(written, ["tune.llm.r=4"])

@@ -22,6 +22,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lora and full": {"llm": {"method": "lora", "r": 2, "lr": 1e-2}, "connector": {"method": "full", "lr": 1e-2}},
     "mask": {"vision": {"method": "magnitude_mask", "ratio": 0.3, "lr": 1e-2}},
     "prefix": {"llm": {"method": "prefix", "tokens": 2, "lr": 1e-2}},
+    "lora and norms": {"llm": [{"method": "lora", "r": 2, "lr": 1e-2}, {"method": "norms", "lr": 1e-2}]},
+    "lora and adapter": {"llm": [{"method": "lora", "r": 2}, {"method": "adapter", "bottleneck": 4}]},
     "nothing": {},
 }
 
@@ -66,7 +68,7 @@ def batch(desk: Desk) -> Any:
     return api.load(str(desk.model)).chat.encode(asked, with_answers=False)
 
 
-@pytest.mark.parametrize("name", ["lora", "lora and full", "mask", "nothing"])
+@pytest.mark.parametrize("name", ["lora", "lora and full", "mask", "lora and norms", "nothing"])
 def test_an_exported_model_is_plain_transformers(desk: Desk, batch: Any, name: str, tmp_path: Path) -> None:
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -122,16 +124,17 @@ def test_an_exported_adapter_is_plain_peft(desk: Desk, batch: Any, tmp_path: Pat
     assert not torch.equal(run, base)
 
 
-def test_a_connector_tuned_in_full_goes_with_the_adapter(desk: Desk, batch: Any, tmp_path: Path) -> None:
-    """LLaVA's own recipe as one PEFT adapter: ``modules_to_save``."""
+@pytest.mark.parametrize("name", ["lora and full", "lora and norms"])
+def test_what_is_tuned_in_full_goes_with_the_adapter(desk: Desk, batch: Any, name: str, tmp_path: Path) -> None:
+    """LLaVA's own recipe, or two methods on the llm, as one PEFT adapter: ``modules_to_save``."""
     from peft import PeftModel
     from transformers import AutoModelForImageTextToText
 
-    said = desk.run("export", desk.folder / "lora and full", "--adapter", "--out", tmp_path / "adapter")
+    said = desk.run("export", desk.folder / name, "--adapter", "--out", tmp_path / "adapter")
     assert said.code == 0, said.err
     fresh = AutoModelForImageTextToText.from_pretrained(desk.model, dtype=torch.float32)
     plain = PeftModel.from_pretrained(fresh, str(tmp_path / "adapter"))
-    run = logits(api.load(desk.folder / "lora and full").model, batch)
+    run = logits(api.load(desk.folder / name).model, batch)
     lora_alone = logits(api.load(desk.folder / "lora").model, batch)
     assert torch.equal(logits(plain, batch), run) and not torch.equal(run, lora_alone)
 
@@ -223,7 +226,9 @@ def test_refusals(desk: Desk, tmp_path: Path) -> None:
     desk.run("export", desk.folder / "prefix", "--out", out).refused(
         "'prefix' cannot be folded into the weights", "holdfast.load"
     )
-    for name in ("mask", "nothing"):
+    said = desk.run("export", desk.folder / "lora and adapter", "--out", out)
+    said.refused("'adapter' cannot be folded into the weights", "holdfast.load")
+    for name in ("mask", "lora and adapter", "nothing"):
         desk.run("export", desk.folder / name, "--adapter", "--out", out).refused("not one PEFT adapter")
     assert not out.exists()
     assert not list(tmp_path.glob("*.partial"))

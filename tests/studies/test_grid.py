@@ -15,7 +15,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.events import silence
 from holdfast.runs.run import Runner
-from holdfast.studies.agenda import Planner
+from holdfast.studies.agenda import Planner, rated
 from holdfast.studies.axes import SECTIONS
 from holdfast.studies.estimate import estimate
 from holdfast.studies.merging import merged
@@ -52,6 +52,42 @@ def test_exclusions_and_points_of_their_own(tmp_path: Path) -> None:
     assert found == [("lora", "1"), ("lora", "2"), ("lora", "3"), ("ia3", "1"), ("soft", "2"), ("long", "1")]
     study = read_study_file(file)
     assert study.settings(study.cells[-1])["train"]["steps"] == 9
+
+
+def test_several_methods_are_a_level_and_their_options_axes(tmp_path: Path) -> None:
+    axes = {
+        "method": {
+            "both": {"tune": {"llm": ["lora", {"method": "norms", "lr": 1e-4}]}},
+            "lora": {"tune": {"llm": [{"method": "lora"}]}},
+        },
+        "tune.llm.0.r": [2, 4],
+    }
+    study = read_study_file(write(tmp_path / "s.yaml", axes=axes, select=None))
+    found = [load_config(study.settings(cell)).tune.llm for cell in study.cells]
+    assert [[(part.method, part.lr, part.options) for part in llm.all] for llm in found] == [
+        [("lora", None, {"r": 2}), ("norms", 1e-4, {})],
+        [("lora", None, {"r": 4}), ("norms", 1e-4, {})],
+        [("lora", None, {"r": 2})],
+        [("lora", None, {"r": 4})],
+    ]
+
+
+def test_a_chosen_rate_goes_to_every_method_that_names_none() -> None:
+    llm = ["lora", {"method": "norms", "lr": 1e-4}, {"method": "prefix", "tokens": 2}]
+    assert rated(llm, 1e-2) == [
+        {"method": "lora", "lr": 1e-2},
+        {"method": "norms", "lr": 1e-4},
+        {"method": "prefix", "tokens": 2, "lr": 1e-2},
+    ]
+    assert rated("frozen", 1e-2) == "frozen" and rated({"method": "lora", "lr": 1.0}, 1e-2) == {
+        "method": "lora",
+        "lr": 1.0,
+    }
+    assert rated({"method": "lora", "then": ["norms"]}, 1e-2) == {
+        "method": "lora",
+        "lr": 1e-2,
+        "then": [{"method": "norms", "lr": 1e-2}],
+    }
 
 
 def test_patches_join_by_section_and_a_method_replaces() -> None:

@@ -51,6 +51,19 @@ RECIPES: dict[str, dict[str, Any]] = {
         "keep": ["ewc", "distillation", "a_gem", "l1_sp"],
     },
     "spider": {"llm": {"method": "spider", "lr": 1e-2}},
+    "several on one component": {
+        "llm": [
+            {"method": "lora", "r": 4, "dropout": 0.3, "lr": 1e-2},
+            {"method": "norms", "lr": 3e-3},
+            {"method": "prefix", "tokens": 3, "lr": 1e-2},
+        ]
+    },
+    "several that keep a state": {
+        "llm": [
+            {"method": "fish_dip", "ratio": 0.1, "every": 2, "layers": "first:1", "lr": 1e-2},
+            {"method": "spider", "layers": "last:1", "lr": 1e-2},
+        ]
+    },
     "prefix": {"llm": {"method": "prefix", "tokens": 3, "reparameterize": True, "lr": 1e-2}},
 }
 

@@ -164,6 +164,8 @@ def ledger_table(ledger: Ledger) -> Table:
         table.add_row(
             row.component, row.method, f"{row.trainable:,}", f"{row.total:,}", rate, size(row.checkpoint_bytes)
         )
+        for part in row.parts:
+            table.add_row("", f"  {part['method']}", f"{part['trainable']:,}", "", f"{part['lr']:g}", "", style="dim")
     saved = sum(row.checkpoint_bytes for row in ledger.rows)
     share, count = f"[bold]{ledger.percent:.3f} %[/]", f"[bold]{ledger.trainable:,}[/]"
     table.add_row("[bold]all[/]", share, count, f"{ledger.base + ledger.added:,}", "", size(saved))

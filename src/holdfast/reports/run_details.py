@@ -79,17 +79,15 @@ def _curves(run: Path, name: str) -> Section | None:
 
 def _ledger(run: Path) -> Section | None:
     ledger = read_json(run / "ledger.json")
-    rows = [
-        (
-            str(name),
-            str(row["method"]),
-            f"{row['trainable']:,d}",
-            f"{row['total']:,d}",
-            "–" if row["lr"] is None else f"{row['lr']:g}",
-            in_bytes(row.get("checkpoint_bytes")),
+    rows = []
+    for name, row in ledger["components"].items():
+        rate = "–" if row["lr"] is None else f"{row['lr']:g}"
+        count = f"{row['trainable']:,d}"
+        rows.append(
+            (str(name), str(row["method"]), count, f"{row['total']:,d}", rate, in_bytes(row.get("checkpoint_bytes")))
         )
-        for name, row in ledger["components"].items()
-    ]
+        for part in row.get("notes", {}).get("parts", []):  # of several methods on one component
+            rows.append(("", str(part["method"]), f"{part['trainable']:,d}", "", f"{part['lr']:g}", ""))
     count = f"{ledger['trainable']:,d} of {ledger['base'] + ledger['added']:,d}"
     text = f"{count} values train: {ledger['trainable_percent']:.3f} %."
     columns = ("component", "method", "trainable", "of", "rate", "checkpoint")

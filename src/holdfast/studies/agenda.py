@@ -202,9 +202,9 @@ class Planner:
         """A rate for every component that is tuned and names none itself."""
         patch: JSON = {}
         for component, part in raw.get("tune", {}).items():
-            rated = _rated(part, rate)
-            if rated != part:
-                patch[component] = rated
+            own = rated(part, rate)
+            if own != part:
+                patch[component] = own
         self._rated = self._rated or bool(patch)
         return merged(raw, {"tune": patch})
 
@@ -350,13 +350,13 @@ def _specs(config: JSON) -> list[JSON]:
     return [*found, *config.get("sources", []), *config.get("mix", [])]
 
 
-def _rated(part: Any, rate: Any) -> Any:
+def rated(part: Any, rate: Any) -> Any:
     """A component's section with a rate for every method on it that names none itself; the section if all do."""
     if isinstance(part, list | tuple):
-        return [_rated(one, rate) for one in part]
+        return [rated(one, rate) for one in part]
     named = {"method": part} if isinstance(part, str) else dict(part)
     if "then" in named:
-        named["then"] = _rated(named["then"], rate)
+        named["then"] = rated(named["then"], rate)
     if named.get("method", "frozen") == "frozen":
         return part
     return named if named.get("lr") is not None else {**named, "lr": rate}

@@ -28,9 +28,29 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> JSON:
         there = result.get(key)
         if word is not None and isinstance(there, str):
             there = {word: there}
+        if isinstance(there, list | tuple) and isinstance(value, Mapping) and value and all(map(_is_place, value)):
+            result[key] = _merged_at(there, value)
+            continue
         joined = isinstance(value, Mapping) and isinstance(there, Mapping) and not any(name in value for name in NAMED)
         result[key] = merged(there, value) if joined else value  # type: ignore[arg-type]
     return result
+
+
+def _is_place(key: Any) -> bool:
+    return str(key).isdecimal()
+
+
+def _merged_at(there: Sequence[Any], patch: Mapping[str, Any]) -> Any:
+    """Several methods of a component with patches by place: ``{"0": {"lr": 1e-3}}``.
+
+    A place that the list has not is left to whoever checks the configuration.
+    """
+    if any(int(place) >= len(there) for place in patch):
+        return patch
+    items = [{"method": item} if isinstance(item, str) else item for item in there]
+    for place, inner in patch.items():
+        items[int(place)] = merged({"item": items[int(place)]}, {"item": inner})["item"]
+    return items
 
 
 def at_path(path: Sequence[str], value: Any) -> JSON:

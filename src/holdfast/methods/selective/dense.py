@@ -236,6 +236,7 @@ class Frozen(Dense):
         year=None,
         checked_against="bit identity",
     )
+    goes_beside = False
 
     def attach(self, component: Component, context: Context) -> None:
         self.component, self.chosen, self.base, self.beside = component, {}, {}, {}
