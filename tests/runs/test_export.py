@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from holdfast import api
+from holdfast.cli.tune import next_commands
+from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
+from holdfast.runs.two_models import TwoModels
 from tests.support.closeness import FLOAT32, assert_near, deviation
 from tests.support.desk import Desk
 
@@ -137,6 +140,28 @@ def test_what_is_tuned_in_full_goes_with_the_adapter(desk: Desk, batch: Any, nam
     run = logits(api.load(desk.folder / name).model, batch)
     lora_alone = logits(api.load(desk.folder / "lora").model, batch)
     assert torch.equal(logits(plain, batch), run) and not torch.equal(run, lora_alone)
+
+
+def test_several_methods_on_one_component_are_told_apart(desk: Desk, batch: Any) -> None:
+    entry = desk.json("lora and norms/scores.json")["recipes"]["lora and norms"]
+    assert entry["method"] == "lora + norms on llm" and entry["paradigm"] == "reparameterization + selective"
+    parts = desk.json("lora and norms/ledger.json")["components"]["llm"]["notes"]["parts"]
+    assert [part["method"] for part in parts] == ["lora", "norms"]
+    assert sum(part["trainable"] for part in parts) == entry["trainable"]
+    assert desk.json("lora/ledger.json")["components"]["llm"]["notes"] == {}
+    commands = {
+        name: [line for line, _ in next_commands(desk.folder / name, load_config(desk.folder / name / "config.yaml"))]
+        for name in ("lora and norms", "lora and adapter")
+    }
+    assert any("export" in line for line in commands["lora and norms"])
+    assert not any("export" in line for line in commands["lora and adapter"])
+    base = logits(api.load(str(desk.model)).model, batch)
+    for name in commands:
+        two = TwoModels(desk.folder / name)
+        tuned = logits(two.tuned.model, batch)
+        with two.base() as plain:
+            assert torch.equal(logits(plain.model, batch), base)
+        assert torch.equal(logits(two.tuned.model, batch), tuned) and not torch.equal(tuned, base)
 
 
 def test_a_connector_tuned_in_full_may_stand_apart(desk: Desk, batch: Any, tmp_path: Path) -> None:
