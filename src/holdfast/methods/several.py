@@ -22,7 +22,7 @@ from holdfast.errors import HoldfastError, within
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options, ParameterGroup, Seen
 from holdfast.methods.registry import METHODS
 from holdfast.methods.stabilisers.base import added
-from holdfast.models.anatomy import Component, Remembered
+from holdfast.models.anatomy import Component, AsItStood
 from holdfast.registry import Provider
 from holdfast.values import JSON
 
@@ -107,9 +107,9 @@ class Several(Method):
             on.append(place)
             self._check_apart(on)
 
-    def _enter(self, component: Component) -> Remembered:
+    def _enter(self, component: Component) -> AsItStood:
         """Look at the component before anything stands on it."""
-        self.component = view = Remembered(component)
+        self.component = view = AsItStood(component)
         self._ground = []
         for place, method in enumerate(self.methods):
             with within(place):
@@ -250,7 +250,7 @@ class Several(Method):
         return Artifact(self.component.name, SEVERAL, {"parts": rows}, tensors)
 
     def restore(self, component: Component, artifact: Artifact) -> None:
-        self.component = view = Remembered(component)
+        self.component = view = AsItStood(component)
         saved = parts_of(artifact)
         for place in self._order():
             self.methods[place].restore(view, saved[place])

@@ -143,7 +143,7 @@ class Component:
         return best
 
 
-class Remembered(Component):
+class AsItStood(Component):
     """A component as it was when this was made: what is put beside or around its modules later is not seen.
 
     Of several methods on one component each looks for its places here, so that none finds another's modules, nor a
