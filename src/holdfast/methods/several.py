@@ -22,7 +22,7 @@ from holdfast.errors import HoldfastError, within
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options, ParameterGroup, Seen
 from holdfast.methods.registry import METHODS
 from holdfast.methods.stabilisers.base import added
-from holdfast.models.anatomy import Component, AsItStood
+from holdfast.models.anatomy import AsItStood, Component
 from holdfast.registry import Provider
 from holdfast.values import JSON
 
