@@ -95,14 +95,14 @@ def _filling(
     text = loaded.model.config.get_text_config()  # type: ignore[union-attr, operator]
     token = math.inf if always else train_token(loaded)
     filling = Filling(token=token, layers=int(text.num_hidden_layers), padded=0.0 if always else PADDED)
+    if steps < SAMPLED and not always:
+        return filling, Decision(False, "the run is too short to look first at how much of its batches is padding")
     possible = supports(loaded.model, loaded.chat)
     if not possible:
         return filling, possible
     attention = str(text._attn_implementation)
     if attention != IN_PIECES and not always:
         return filling, Decision(False, f"attention '{attention}' would compute the whole square of a packed row")
-    if steps < SAMPLED and not always:
-        return filling, Decision(False, "the run is too short to look first at how much of its batches is padding")
     batches = [batch for step in range(1 if always else min(2, steps // SAMPLED)) for batch in sample(step)]
     return filling, _padded(batcher, filling, batches)
 
