@@ -209,6 +209,13 @@ KITS: dict[str, Kit] = {
 }  # fmt: skip
 
 
+DIFFERING = (
+    "llava", "llava_next", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "internvl", "gemma3",
+    "paligemma",
+)  # fmt: skip
+"""Families whose processors differ most, for what need not be tried on every one."""
+
+
 def save(folder: Path, family: str, template: str) -> Path:
     """A complete model folder of ``family`` whose chat template is ``template`` with the family's image mark."""
     import transformers

@@ -13,9 +13,9 @@ from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.features.tap import without_pixels
 from tests.support.closeness import assert_near
 from tests.support.features import AGAIN, BOTH, CAP, ONE, ROWS, TEXT, TWO, load, logits
-from tests.support.processors import KITS
+from tests.support.processors import DIFFERING
 
-CUT = [name for name in KITS if not name.startswith("qwen")]
+CUT = [name for name in DIFFERING if not name.startswith("qwen")]
 """Families whose connector can be trained beside cached towers."""
 
 
@@ -23,7 +23,7 @@ def opened(loaded: Loaded, folder: Path, frozen: tuple[str, ...] = BOTH) -> Feat
     return FeatureCache.open(loaded, frozen, folder=folder, cap=CAP)
 
 
-@pytest.mark.parametrize(("family", "frozen"), [(n, BOTH) for n in KITS] + [(n, ("vision",)) for n in CUT])
+@pytest.mark.parametrize(("family", "frozen"), [(n, BOTH) for n in DIFFERING] + [(n, ("vision",)) for n in CUT])
 def test_a_mixed_batch_has_the_plain_logits(
     family: str, frozen: tuple[str, ...], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

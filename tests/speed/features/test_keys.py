@@ -45,9 +45,9 @@ def test_the_same_model_in_another_folder_hits(
 
 def test_the_processors_of_all_kits_have_a_lasting_key(tmp_path_factory: pytest.TempPathFactory) -> None:
     from holdfast.speed.features.digests import group
-    from tests.support.processors import KITS
+    from tests.support.processors import DIFFERING
 
-    for family in KITS:
+    for family in DIFFERING:
         keys = {group(load(family, tmp_path_factory), "connector", BOTH, {}) for _ in range(2)}
         assert len(keys) == 1, family
 
