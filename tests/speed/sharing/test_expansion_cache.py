@@ -18,7 +18,7 @@ from tests.support.processors import KITS, save
 from tests.support.shop import MIXED, count_opened, family, picture
 from tests.support.tiny import ROLES
 
-UNTOLD = {"paligemma", "mllama", "idefics2"}
+UNTOLD = {"paligemma", "idefics2"}
 """Written out by hand, see ``ChatProcessor._expand``, or by processors that do not say what they write."""
 
 
@@ -39,7 +39,7 @@ def assert_equal(one: TokenRow, other: TokenRow) -> None:
 
 
 @pytest.mark.parametrize("answers", [True, False], ids=["training", "asking"])
-@pytest.mark.parametrize("name", KITS)
+@pytest.mark.parametrize("name", [name for name in KITS if name != "mllama"])  # images by cross-attention: no rows
 def test_rows_are_those_of_the_processor(name: str, answers: bool, tmp_path: Path, opened: list[int]) -> None:
     loaded = family(name, tmp_path)
     expansion_cache._RIGHT.pop(loaded.chat, None)
