@@ -21,6 +21,8 @@ from holdfast.methods.recipe import Recipe
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 INSTALL = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+LESS = {"demo": ("--steps", "2", "--items", "4"), "study run": ("--dry-run",)}
+"""What makes a command short."""
 
 
 def blocks(language: str) -> list[str]:
@@ -80,7 +82,7 @@ def test_every_command_runs(workplace: Path) -> None:
             assert words[1:] == ["install", "."] or (words[2] == "torch" and words[-1] in INSTALL), line
         else:
             assert words[0] == "holdfast", line
-            small = ["--steps", "2", "--items", "4"] if words[1] == "demo" else []
+            small = LESS.get(" ".join(words[1:3]), LESS.get(words[1], ()))
             done = run([sys.executable, "-m", "holdfast", *words[1:], *small], workplace)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         ran.append(words[:2])
