@@ -29,16 +29,16 @@ from holdfast.training.loss import answer_loss
 from holdfast.training.pools import Pools
 
 GRIDS = {
-    "full": (1e-4, 3e-4, 1e-3),
+    "full": (3e-5, 1e-4, 3e-4, 1e-3),
     "replay": (3e-4, 1e-3, 3e-3),
-    "connector": (1e-3, 3e-3, 1e-2),
-    "half": (3e-4, 1e-3, 3e-3),
-    "magnitude": (1e-3, 3e-3, 1e-2),
-    "spider": (3e-4, 1e-3, 3e-3),
-    "lora": (1e-3, 3e-3, 1e-2),
-    "adapter": (3e-3, 1e-2, 3e-2),
-    "prefix": (1e-2, 3e-2, 1e-1),
-    "ia3": (3e-2, 1e-1, 3e-1),
+    "connector": (3e-4, 1e-3, 3e-3, 1e-2),
+    "half": (1e-4, 3e-4, 1e-3, 3e-3),
+    "magnitude": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+    "spider": (1e-4, 3e-4, 1e-3, 3e-3),
+    "lora": (1e-4, 3e-4, 1e-3, 3e-3),
+    "adapter": (3e-4, 1e-3, 3e-3),
+    "prefix": (3e-3, 1e-2, 3e-2),
+    "ia3": (3e-3, 1e-2, 3e-2),
 }
 ALPHAS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
