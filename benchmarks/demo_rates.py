@@ -30,7 +30,7 @@ from holdfast.training.pools import Pools
 
 GRIDS = {
     "full": (3e-5, 1e-4, 3e-4, 1e-3),
-    "replay": (3e-4, 1e-3, 3e-3),
+    "replay": (1e-4, 3e-4, 1e-3, 3e-3),
     "connector": (3e-4, 1e-3, 3e-3, 1e-2),
     "half": (1e-4, 3e-4, 1e-3, 3e-3),
     "magnitude": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
