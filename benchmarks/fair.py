@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,9 @@ from pathlib import Path
 
 from common import commit, machine
 
+from holdfast.methods.registry import METHODS
+from holdfast.reports.charts.gains import GainMark
+from holdfast.reports.pareto import draw_pareto
 from holdfast.results.overview import Aggregate, Standing, aggregate
 from holdfast.results.points import Point, read_items, read_results
 from holdfast.results.ranks import in_words
@@ -31,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "fair.md"
 PICTURE = ROOT / "docs" / "images" / "fair-pareto.png"
 STUDY = "fair_methods"
+MOST_LOSS, LEAST_GAIN = -25.0, 40.0
+"""Points, of a method that is drawn."""
 COLUMNS = (
     Column("rank"),
     Column("method"),
@@ -93,9 +97,7 @@ def main() -> int:
         print("no method has all its seeds yet", file=sys.stderr)
         return 1
     PAGE.write_text("\n".join(page(whole, done)) + "\n", encoding="utf-8")
-    report = [sys.executable, "-m", "holdfast", "study", "report", str(arguments.out), "--html"]
-    subprocess.run(report, check=True, stdout=subprocess.DEVNULL)
-    shutil.copyfile(arguments.out / "pareto.png", PICTURE)
+    draw_pareto([mark for mark in map(marked, enumerate(done)) if near(mark)], [PICTURE], where="digits")
     print(f"{PAGE.relative_to(ROOT)}: {len(done)} methods of {len(results.axes['method'])}")
     return 0
 
@@ -103,14 +105,20 @@ def main() -> int:
 def page(whole: Aggregate, done: Sequence[Standing]) -> Iterator[str]:
     """The page in lines."""
     yield INTRODUCTION
-    yield "![Target gain over source change of every method](images/fair-pareto.png)\n"
+    yield "![Target gain over source change of the methods that gain most and lose least](images/fair-pareto.png)\n"
+    yield (
+        f"*Methods that gain more than {LEAST_GAIN} points and lose less than {-MOST_LOSS}; the others stand in the "
+        "table. A name without a free place is left out. The line joins those that no other beats in both.*\n"
+    )
     rates = {one["for"]["method"]: one["level"] for one in whole.results.selected.get("lr", [])}
     rows = tuple(row(whole, standing, rates) for standing in done)
     yield rendered(ResultTable("fair", "Every method", COLUMNS, rows), "markdown")
     yield READING
-    waiting = [name for name in whole.results.axes["method"] if name not in {one.recipe["method"] for one in done}]
+    there = {"frozen", *(standing.recipe["method"] for standing in done)}
+    waiting = [name for name in METHODS.names() if name not in there]
     if waiting:
-        yield "Not finished yet: " + ", ".join(f"`{name}`" for name in waiting) + ".\n"
+        named = ", ".join(f"`{name}`" for name in waiting)
+        yield f"Not finished yet, {len(waiting)} of {len(METHODS.names()) - 1}: {named}.\n"
     failed = {point.levels["method"]: point.reason for point in whole.results.failed}
     for name, reason in failed.items():
         yield f"`{name}` failed: {reason}\n"
@@ -119,6 +127,28 @@ def page(whole: Aggregate, done: Sequence[Standing]) -> Iterator[str]:
         f"Made by `benchmarks/fair.py` at commit {commit()} on {here['processor']}, {here['cores']} cores, one thread "
         "a run. The same command goes on where it stopped."
     )
+
+
+def marked(placed: tuple[int, Standing]) -> GainMark:
+    """Where a method stands in the picture."""
+    place, standing = placed
+    assert standing.E is not None and standing.F is not None, "the study has a target and sources"
+    method = METHODS.find(standing.recipe["method"])
+    across, up = standing.F.interval(), standing.E.interval()
+    return GainMark(
+        name=standing.name,
+        number=place,
+        paradigm=method.card.paradigm,
+        x=standing.F.value,
+        y=standing.E.value,
+        x_interval=across,
+        y_interval=up,
+    )
+
+
+def near(mark: GainMark) -> bool:
+    """Whether it belongs into the picture, in which the best would otherwise be one heap."""
+    return mark.x > MOST_LOSS and mark.y > LEAST_GAIN
 
 
 def row(whole: Aggregate, standing: Standing, rates: dict[str, str]) -> tuple[Cell, ...]:

@@ -21,6 +21,8 @@ LOOKS = {
 """Paradigm -> colour and marker, as on the page in light."""
 
 MOST_NAMES = 30
+CROWD = 15
+"""Recipes beyond which a name that finds no free place is left out."""
 
 
 def draw_pareto(
@@ -81,7 +83,10 @@ def _bars(axes: Any, mark: GainMark, colour: str) -> None:
 
 
 def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
-    """Write each name beside its point, on the first of eight sides where it hits no other name or point."""
+    """Write each name beside its point, on the first of eight sides where it hits no other name or point.
+
+    Where there are many, the first in the list come first, and what would hit another name is not written.
+    """
     from matplotlib.patheffects import withStroke
 
     halo = withStroke(linewidth=3, foreground="white")
@@ -93,7 +98,8 @@ def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
     sides = corners + edges
     dots = [axes.transData.transform((x, y)) for _, x, y in names]
     taken: list[Any] = []
-    for name, x, y in sorted(names, key=lambda item: -item[2]):
+    crowded = len(names) > CROWD
+    for name, x, y in names if crowded else sorted(names, key=lambda item: -item[2]):
         best: Any = None
         here = axes.transData.transform((x, y))
         others = [dot for dot in dots if abs(dot[0] - here[0]) + abs(dot[1] - here[1]) > 1e-6]
@@ -112,4 +118,7 @@ def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
                 text.remove()
             if hits == 0:
                 break
+        if crowded and any(best[2].overlaps(other) for other in taken):
+            best[1].remove()
+            continue
         taken.append(best[2])
