@@ -30,9 +30,10 @@ from typing import Any
 
 from common import (
     circumstances,
-    common_arguments,
     heading,
     progress,
+    run_script,
+    script_parser,
     spawn,
     split_names,
     split_numbers,
@@ -68,9 +69,7 @@ Point = tuple[int, int, str, int, int]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="corners only")
     parser.add_argument("--questions", type=split_numbers, default=(1, 2, 5, 10), help="default 1,2,5,10")
     parser.add_argument("--image-tokens", type=split_numbers, default=(64, 256, 576, 2304), help="squares")
@@ -79,14 +78,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=split_numbers, default=(2, 8), help="even; default 2,8")
     parser.add_argument("--head", choices=("full", "answers"), default="full", help="of the arm off (default full)")
     parser.add_argument("--keep", type=Path, help="a file with a line a shape; what stands there is not run again")
-    common_arguments(parser, rounds=3, threads=1)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_point(json.loads(options.child))))
-        return
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    run_script(parser, run_point, measure, as_text, rounds=3, threads=1)
 
 
 def points(options: argparse.Namespace) -> list[Point]:

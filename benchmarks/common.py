@@ -31,6 +31,41 @@ def common_arguments(parser: argparse.ArgumentParser, *, rounds: int = 5, thread
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
+def script_parser(text: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the script's docstring."""
+    return argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+
+
+def run_script(
+    parser: argparse.ArgumentParser,
+    child: Callable[[dict[str, Any]], dict[str, Any]],
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    as_text: Callable[[dict[str, Any]], str],
+    *,
+    rounds: int = 5,
+    threads: int = 2,
+) -> None:
+    """What a script does: one task of :func:`spawn` where it is the child, else all, printed as text or as JSON.
+
+    Args:
+        parser: With the script's own arguments.
+        child: Does a task and gives what it measured.
+        measure: Spawns all of them.
+        as_text: The report for people.
+        rounds, threads: Defaults of :func:`common_arguments`.
+    """
+    common_arguments(parser, rounds=rounds, threads=threads)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(child(json.loads(options.child))))
+        return
+    report = measure(options)
+    print(json.dumps(report, indent=1) if options.json else as_text(report))
+
+
 def split_names(text: str) -> tuple[str, ...]:
     """``a,b`` as a tuple."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

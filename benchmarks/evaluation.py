@@ -30,12 +30,13 @@ from typing import Any
 from common import (
     Rounds,
     circumstances,
-    common_arguments,
     heading,
     median,
     play,
     progress,
     ratio,
+    run_script,
+    script_parser,
     spawn,
     split_names,
     spread,
@@ -51,9 +52,7 @@ BASES = ("one", "batch", "big", "options_loop")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     shape_arguments(parser)
     parser.add_argument("--images", type=int, default=4, help="pictures (default 4)")
     parser.add_argument("--questions", type=int, default=6, help="questions a picture (default 6)")
@@ -61,14 +60,7 @@ def main() -> None:
     parser.add_argument("--big", type=int, default=24, help="questions of a large batch (default 24)")
     parser.add_argument("--likelihood", action="store_true", help="the scoring arms, too")
     parser.add_argument("--arms", type=split_names, help="comma-separated; default: all")
-    common_arguments(parser)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_arm(json.loads(options.child))))
-        return
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else to_text(report))
+    run_script(parser, run_arm, measure, to_text)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

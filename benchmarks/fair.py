@@ -6,7 +6,7 @@
 The study is ``fair_methods``: the rate of every method is chosen once on validation parts, training ends when the
 target's validation loss has not improved for two looks, and three seeds train. It takes hours; it may be stopped at
 any moment, and the same command goes on. A method has its row when all its seeds are there. Figures of the verdict come
-from ``scores.json``, steps and the counted memory of the largest step from ``training.json``.
+from ``scores.json``, steps from ``training.json``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from common import commit, machine
 from holdfast.methods.registry import METHODS
 from holdfast.reports.charts.gains import GainMark
 from holdfast.reports.pareto import draw_pareto
+from holdfast.results.costs import MEGABYTE, mean_of
 from holdfast.results.overview import Aggregate, Standing, aggregate
-from holdfast.results.points import Point, read_items, read_results
+from holdfast.results.points import read_items, read_results
 from holdfast.results.ranks import in_words
 from holdfast.results.tables import Cell, Column, ResultTable, rendered
 
@@ -155,31 +156,27 @@ def row(whole: Aggregate, standing: Standing, rates: dict[str, str]) -> tuple[Ce
     """One method."""
     name = standing.recipe["method"]
     points = whole.runs[tuple(standing.recipe.values())]
-    training = [json.loads((point.folder / "training.json").read_text(encoding="utf-8")) for point in points]
+    steps = [json.loads((point.folder / "training.json").read_text(encoding="utf-8"))["steps"] for point in points]
     starts = [point.scores["start"]["F"] for point in points if "start" in point.scores]
+    memory = mean_of(points, "memory")
     falling = any(point.scores.get("still_learning") for point in points)
     return (
         in_words(standing.rank) if standing.rank else None,
         f"[`{name}`](methods.md#{name})",
         rates.get(name),
-        mean(points, "trainable_percent"),
+        mean_of(points, "trainable_percent"),
         standing.E,
         standing.F,
         standing.O,
-        mean(points, "H"),
-        mean(points, "learned"),
-        mean(points, "forgot"),
+        mean_of(points, "H"),
+        mean_of(points, "learned"),
+        mean_of(points, "forgot"),
         *standing.spread,
         statistics.mean(starts) if starts else None,
-        f"{statistics.mean(record['steps'] for record in training):.0f}" + ("+" if falling else ""),
-        mean(points, "seconds"),
-        statistics.mean(record["memory"] for record in training) / 1e6,
+        f"{statistics.mean(steps):.0f}" + ("+" if falling else ""),
+        mean_of(points, "seconds"),
+        None if memory is None else memory / MEGABYTE,
     )
-
-
-def mean(points: Sequence[Point], name: str) -> float:
-    """Over a method's seeds."""
-    return statistics.mean(float(point.scores[name]) for point in points)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,22 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 from dataclasses import replace
 from typing import Any
 
-from common import circumstances, common_arguments, heading, median, play, ratio, spawn, spread, table, workshop
+from common import (
+    circumstances,
+    heading,
+    median,
+    play,
+    ratio,
+    run_script,
+    script_parser,
+    spawn,
+    spread,
+    table,
+    workshop,
+)
 from setting import SPECIAL, Shape, shape_arguments, shape_of
 
 ARMS = ("on", "auto", "padded")
@@ -26,25 +37,21 @@ TOLERANCE = 1e-3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     shape_arguments(parser, tower="tiny", image=112, layers=4, width=256, vocabulary=8_000)
     parser.add_argument("--batch", type=int, default=8, help="pictures a step (default 8)")
     parser.add_argument("--steps", type=int, default=24, help="default 24; auto looks at padding from 20 on")
     parser.add_argument("--median", type=float, default=30, help="words of a question (default 30)")
     parser.add_argument("--spread", type=float, default=1.2, help="deviation of their logarithm (default 1.2)")
-    common_arguments(parser, rounds=3, threads=1)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_arms(json.loads(options.child))))
-        return
+    run_script(parser, run_arms, measure, as_text, rounds=3, threads=1)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Both arms in one process, in turns, and what they come to."""
     names = ("batch", "steps", "median", "spread", "threads", "rounds")
     task = {**{name: getattr(options, name) for name in names}, "shape": vars(shape_of(options))}
     found = spawn(__file__, task, threads=options.threads)
-    report = {**circumstances(options, task), **summarise(found)}
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    return {**circumstances(options, task), **summarise(found)}
 
 
 def run_arms(task: dict[str, Any]) -> dict[str, Any]:

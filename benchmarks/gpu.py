@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 from dataclasses import replace
 from typing import Any
@@ -29,13 +28,14 @@ from typing import Any
 from common import (
     Rounds,
     circumstances,
-    common_arguments,
     heading,
     matrix_rate,
     median,
     play,
     progress,
     ratio,
+    run_script,
+    script_parser,
     spawn,
     split_names,
     spread,
@@ -61,9 +61,7 @@ BASE = "lora:trl"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--methods", type=split_names, default=tuple(METHODS), help=f"default: {','.join(METHODS)}")
     parser.add_argument("--questions", type=int, default=5, help="questions a picture (default 5)")
     parser.add_argument("--images", type=int, default=16, help="pictures of the timed part (default 16)")
@@ -73,15 +71,7 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, default=0.05, help="of the first step's losses (default 0.05)")
     parser.add_argument("--device", default="cuda", help="default cuda")
     parser.add_argument("--tiny", action="store_true", help="a toy instead of 7B")
-    common_arguments(parser)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_arm(json.loads(options.child))))
-        return
-    require(options.device, options.tiny)
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    run_script(parser, run_arm, measure, as_text)
 
 
 def require(device: str, tiny: bool) -> None:
@@ -100,6 +90,7 @@ def require(device: str, tiny: bool) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All rounds and what they come to."""
+    require(options.device, options.tiny)
     unknown = [name for name in options.methods if name not in METHODS]
     if unknown:
         raise SystemExit(f"there is no method '{unknown[0]}' here; known: {', '.join(METHODS)}")

@@ -26,7 +26,6 @@ the first process are not counted).
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import tempfile
@@ -39,10 +38,11 @@ from typing import Any
 from common import (
     MIB,
     circumstances,
-    common_arguments,
     heading,
     play,
     progress,
+    run_script,
+    script_parser,
     spawn,
     split_names,
     split_numbers,
@@ -56,9 +56,7 @@ ARMS = ("ours", "trainer")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--workers", type=split_numbers, default=(0, 1, 2), help="numbers of them (default 0,1,2)")
     parser.add_argument("--step", type=_seconds, default=(0.2, 0.8), help="seconds of the clock (default 0.2,0.8)")
     parser.add_argument("--side", type=split_numbers, default=(336, 1024), help="of the pictures (default 336,1024)")
@@ -66,14 +64,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="pictures in all (default 64)")
     parser.add_argument("--steps", type=int, default=12, help="counted steps a cell (default 12)")
     parser.add_argument("--arms", type=split_names, default=ARMS, help="default ours,trainer")
-    common_arguments(parser, rounds=3, threads=1)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_arm(json.loads(options.child))))
-        return
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    run_script(parser, run_arm, measure, as_text, rounds=3, threads=1)
 
 
 def _seconds(text: str) -> tuple[float, ...]:

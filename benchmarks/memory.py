@@ -18,14 +18,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 from typing import Any
 
 from common import (
     MIB,
     Rounds,
     circumstances,
-    common_arguments,
     forget_highest,
     heading,
     highest,
@@ -34,6 +32,8 @@ from common import (
     progress,
     ratio,
     resident,
+    run_script,
+    script_parser,
     spawn,
     table,
     workshop,
@@ -45,20 +45,11 @@ TOLERANCE = 1e-4
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     shape_arguments(parser, tower="tiny", image=112, layers=4, width=256, vocabulary=151_936)
     parser.add_argument("--questions", type=int, default=5, help="questions a picture, rows of the step (default 5)")
     parser.add_argument("--answer-tokens", type=int, default=0, help="words of each answer; default: 1 to 4")
-    common_arguments(parser, rounds=3)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_arm(json.loads(options.child))))
-        return
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    run_script(parser, run_arm, measure, as_text, rounds=3)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

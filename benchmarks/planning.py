@@ -21,14 +21,12 @@ from __future__ import annotations
 import argparse
 import gc
 import itertools
-import json
 import statistics
 from typing import Any
 
 from common import (
     MIB,
     circumstances,
-    common_arguments,
     forget_highest,
     heading,
     highest,
@@ -36,6 +34,8 @@ from common import (
     play,
     progress,
     resident,
+    run_script,
+    script_parser,
     spawn,
     split_names,
     table,
@@ -59,26 +59,17 @@ STEPS = 4
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     others = tuple(name for name in SHAPES if name != "base")
     parser.add_argument("--shapes", type=split_names, default=others, help=f"default: {','.join(others)}")
-    common_arguments(parser, rounds=3, threads=1)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_arm(json.loads(options.child))))
-        return
-    unknown = [name for name in options.shapes if name not in SHAPES]
-    if unknown:
-        raise SystemExit(f"there is no shape '{unknown[0]}' here; known: {', '.join(SHAPES)}")
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    run_script(parser, run_arm, measure, as_text, rounds=3, threads=1)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All rounds, and each shape's plan over its measurement."""
+    unknown = [name for name in options.shapes if name not in SHAPES]
+    if unknown:
+        raise SystemExit(f"there is no shape '{unknown[0]}' here; known: {', '.join(SHAPES)}")
     arms = ("base", *(name for name in options.shapes if name != "base"))
     task = {"threads": options.threads}
 

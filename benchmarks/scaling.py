@@ -19,19 +19,19 @@ that is no matrix product (norms, softmaxes, the optimizer, Python, decoding pic
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from typing import Any
 
 from common import (
     circumstances,
-    common_arguments,
     heading,
     matrix_rate,
     median,
     play,
     progress,
     ratio,
+    run_script,
+    script_parser,
     spawn,
     split_names,
     split_numbers,
@@ -46,9 +46,7 @@ SWEEPS = ("questions", "image_tokens", "vocabulary", "images")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     shape_arguments(parser, tower="small", layers=4, width=512)
     parser.add_argument("--sweeps", type=split_names, default=SWEEPS, help=f"of {', '.join(SWEEPS)}; default: all")
     parser.add_argument("--questions", type=split_numbers, default=(1, 2, 5, 10), help="values of the sweep")
@@ -59,14 +57,7 @@ def main() -> None:
     parser.add_argument("--images", type=split_numbers, default=(8, 16, 32), help="values of the sweep")
     parser.add_argument("--usual-questions", type=int, default=5, help="where another thing varies (default 5)")
     parser.add_argument("--usual-images", type=int, default=4, help="where another thing varies (default 4)")
-    common_arguments(parser)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_arm(json.loads(options.child))))
-        return
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    run_script(parser, run_arm, measure, as_text)
 
 
 def points(options: argparse.Namespace) -> list[tuple[str, int, dict[str, Any]]]:

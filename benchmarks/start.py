@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import circumstances, common_arguments, heading, median, progress, ratio, spread, table, workshop
+from common import circumstances, heading, median, progress, ratio, run_script, script_parser, spread, table, workshop
 from PIL import Image
 
 from holdfast.data.contents import GAP, cores
@@ -55,20 +55,11 @@ class _ReadyError(Exception):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--items", type=int, default=100_000, help="lines of the data file (default 100000)")
     parser.add_argument("--images", type=int, default=20_000, help="distinct pictures (default 20000)")
     parser.add_argument("--side", type=int, default=336, help="of a picture, in pixels (default 336)")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    common_arguments(parser, rounds=1)
-    options = parser.parse_args()
-    if options.child is not None:
-        print(json.dumps(run_arm(json.loads(options.child))))
-        return
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    run_script(parser, run_arm, measure, as_text, rounds=1)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from common import (
     play,
     progress,
     ratio,
+    script_parser,
     spread,
     table,
     workshop,
@@ -54,9 +55,7 @@ RECIPE = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     parser.add_argument("--items", type=int, default=1000, help="lines of each prediction file (default 1000)")
     parser.add_argument("--long", type=int, default=300_000, help="of those of the long arm (default 300000)")
     common_arguments(parser)

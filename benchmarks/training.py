@@ -28,19 +28,19 @@ rounds of the ratio within a round. Nothing is extrapolated: ``--epochs 10`` run
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
 from common import (
     Rounds,
     circumstances,
-    common_arguments,
     heading,
     median,
     play,
     progress,
     ratio,
+    run_script,
+    script_parser,
     spawn,
     split_names,
     spread,
@@ -56,9 +56,7 @@ CACHING = ("ours", "cache")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     shape_arguments(parser)
     parser.add_argument("--questions", type=int, default=5, help="questions a picture (default 5)")
     parser.add_argument("--images", type=int, default=4, help="pictures of the timed part (default 4)")
@@ -66,16 +64,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="passes, all of them run (default 2)")
     parser.add_argument("--only", choices=("share", "cache"), help="this switch alone against everything off")
     parser.add_argument("--arms", type=split_names, help="comma-separated; default: by the other flags")
-    common_arguments(parser)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(run_arm(json.loads(options.child))))
-        return
-    if options.only == "cache" and "--questions" not in sys.argv:
-        options.questions = 1
-    report = measure(options)
-    print(json.dumps(report, indent=1) if options.json else as_text(report))
+    run_script(parser, run_arm, measure, as_text)
 
 
 def arms_of(options: argparse.Namespace) -> tuple[str, ...]:
@@ -91,6 +80,8 @@ def arms_of(options: argparse.Namespace) -> tuple[str, ...]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All rounds and what they come to."""
+    if options.only == "cache" and "--questions" not in sys.argv:
+        options.questions = 1
     if options.images % options.images_per_batch:
         raise SystemExit("--images must be a multiple of --images-per-batch, so that every step is whole pictures")
     arms = arms_of(options)
