@@ -13,8 +13,8 @@ from holdfast.errors import HoldfastError, within
 from holdfast.methods.contract import Artifact, Batch, Context, Method, ParameterGroup, Seen, Teacher
 from holdfast.methods.fusion.base import Fusion, check_experts
 from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
-from holdfast.methods.several import SEVERAL, Several, parts_of, rates_of
-from holdfast.methods.stabilisers.base import Stabiliser, added
+from holdfast.methods.several import SEVERAL, Several, below, parts_of, rates_of
+from holdfast.methods.stabilisers.base import Stabiliser, total
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
 from holdfast.models.quantised import packed_components
@@ -202,11 +202,11 @@ class Recipe:
 
     def penalty(self, step: int) -> Tensor | None:
         """The sum of the terms that stabilisers and methods add to the loss of a step."""
-        return _sum(part.penalty(step) for part in self._terms())
+        return total(part.penalty(step) for part in self._terms())
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         """The sum of their terms of one batch, summed over its answer tokens."""
-        return _sum(part.batch_penalty(seen) for part in self._terms() if part.wants_logits)
+        return total(part.batch_penalty(seen) for part in self._terms() if part.wants_logits)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -250,9 +250,9 @@ class Recipe:
     def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         """Take up a checkpoint after ``attach``."""
         for component, method in self.active.items():
-            method.load(_below(trainable, component), _below(state, component))
+            method.load(below(trainable, component + "/"), below(state, component + "/"))
         for place, stabiliser in enumerate(self.stabilisers):
-            stabiliser.load(_below(state, f"keep.{place}"))
+            stabiliser.load(below(state, f"keep.{place}/"))
 
     def detach(self) -> list[Artifact]:
         """Restore the base bit for bit; one artifact per tuned component."""
@@ -277,16 +277,6 @@ def _made(recipe: ComponentRecipe, where: str) -> tuple[Method, float]:
         made.append(method)
         rates.append(part.lr if part.lr is not None else method.default_lr)
     return (Several(made, rates) if recipe.then else made[0]), rates[0]
-
-
-def _sum(terms: Iterable[Tensor | None]) -> Tensor | None:
-    found = [term for term in terms if term is not None]
-    return added(found) if found else None
-
-
-def _below(tensors: Mapping[str, Tensor], component: str) -> dict[str, Tensor]:
-    start = component + "/"
-    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def kind_of(artifact: Artifact) -> type[Method]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError, within
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options, ParameterGroup, Seen
 from holdfast.methods.registry import METHODS
-from holdfast.methods.stabilisers.base import added
+from holdfast.methods.stabilisers.base import total
 from holdfast.models.anatomy import AsItStood, Component
 from holdfast.registry import Provider
 from holdfast.values import JSON
@@ -189,10 +189,10 @@ class Several(Method):
         return set[str]().union(*(method.touches() for method in self.methods))
 
     def penalty(self, step: int) -> Tensor | None:
-        return _sum(method.penalty(step) for method in self.methods)
+        return total(method.penalty(step) for method in self.methods)
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
-        return _sum(method.batch_penalty(seen) for method in self.methods if method.wants_logits)
+        return total(method.batch_penalty(seen) for method in self.methods if method.wants_logits)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
@@ -236,7 +236,7 @@ class Several(Method):
 
     def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         for place, method in enumerate(self.methods):
-            method.load(_below(trainable, self.prefix(place)), _below(state, self.prefix(place)))
+            method.load(below(trainable, self.prefix(place)), below(state, self.prefix(place)))
 
     def detach(self) -> Artifact:
         own = {place: self.methods[place].detach() for place in reversed(self._order())}
@@ -269,7 +269,7 @@ def parts_of(artifact: Artifact) -> list[Artifact]:
             artifact.component,
             row["method"],
             row["options"],
-            _below(artifact.tensors, f"{place}.{row['method']}/"),
+            below(artifact.tensors, f"{place}.{row['method']}/"),
             row["metadata"],
             Provider(**row["provider"]),
         )
@@ -300,10 +300,6 @@ def _card(cards: Sequence[Card]) -> Card:
     )
 
 
-def _sum(terms: Iterable[Tensor | None]) -> Tensor | None:
-    found = [term for term in terms if term is not None]
-    return added(found) if found else None
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

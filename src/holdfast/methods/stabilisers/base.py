@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -69,6 +69,12 @@ class Stabiliser:
     def mix(self, examples: Sequence[Example], sources: Sequence[Example], seed: int) -> list[Example]:
         """The training examples, possibly with others among them."""
         return list(examples)
+
+
+def total(terms: Iterable[Tensor | None]) -> Tensor | None:
+    """The sum of the terms that are there, if any is."""
+    found = [term for term in terms if term is not None]
+    return added(found) if found else None
 
 
 def added(terms: Sequence[Tensor]) -> Tensor:
