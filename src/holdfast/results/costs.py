@@ -45,35 +45,38 @@ def cost_table(runs: Runs) -> ResultTable | None:
 
 def divergence_table(runs: Runs) -> ResultTable | None:
     """How far the next tokens on the target are from the base's; None where no run measured it."""
-    names = ("kl_to_base", "kl_reverse", "kl_without_target")
-    rows = tuple((name, *(mean_of(points, one) for one in names)) for name, points in runs.items())
-    if not any(value is not None for row in rows for value in row[1:]):
-        return None
-    columns = (
-        Column("recipe"),
-        Column("base || tuned", digits=3),
-        Column("tuned || base", digits=3),
-        Column("without target", digits=3),
-    )
-    notes = (
+    shown = {
+        "kl_to_base": Column("base || tuned", digits=3),
+        "kl_reverse": Column("tuned || base", digits=3),
+        "kl_without_target": Column("without target", digits=3),
+    }
+    note = (
         "Mean Kullback-Leibler divergence of the next token at the answers of the target's test part, in nats. Without "
-        "target: base || tuned over all tokens but the right one.",
+        "target: base || tuned over all tokens but the right one."
     )
-    return ResultTable("divergence", "How far from the base on the target, mean over runs", columns, rows, notes)
+    return _means("divergence", "How far from the base on the target, mean over runs", shown, runs, note)
 
 
 def caption_table(runs: Runs) -> ResultTable | None:
     """How often captions name what is not there; None where no run has a task that counts it."""
-    names = ("hallucinated_before", "hallucinated", "hallucinated_names")
-    rows = tuple((name, *(mean_of(points, one) for one in names)) for name, points in runs.items())
+    shown = {
+        "hallucinated_before": Column("captions before"),
+        "hallucinated": Column("captions after"),
+        "hallucinated_names": Column("names after"),
+    }
+    note = (
+        "In percent: captions that name something that is not there, of the base and of the tuned model (CHAIRs), and "
+        "how much of what the tuned model names is not there (CHAIRi)."
+    )
+    return _means("captions", "Captions of what is not there, mean over runs", shown, runs, note)
+
+
+def _means(name: str, title: str, shown: Mapping[str, Column], runs: Runs, note: str) -> ResultTable | None:
+    """Numbers among the scores by recipe, each under its column; None where no run has any."""
+    rows = tuple((recipe, *(mean_of(points, one) for one in shown)) for recipe, points in runs.items())
     if not any(value is not None for row in rows for value in row[1:]):
         return None
-    columns = (Column("recipe"), Column("captions before"), Column("captions after"), Column("names after"))
-    notes = (
-        "In percent: captions that name something that is not there, of the base and of the tuned model (CHAIRs), and "
-        "how much of what the tuned model names is not there (CHAIRi).",
-    )
-    return ResultTable("captions", "Captions of what is not there, mean over runs", columns, rows, notes)
+    return ResultTable(name, title, (Column("recipe"), *shown.values()), rows, (note,))
 
 
 def mean_of(points: Sequence[Point], name: str) -> float | None:
