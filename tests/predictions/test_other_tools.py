@@ -189,6 +189,17 @@ def test_completions_are_answers_and_no_ratings(tmp_path: Path) -> None:
     assert (result.score, result.missing) == (50.0, 2)
 
 
+def test_a_judgement_that_cannot_be_read_stays_a_judgement(tmp_path: Path) -> None:
+    """It counts as 0 as in MMHAL-Bench's script; an answer that has the word rating without a number is an answer."""
+    texts = ["I cannot say.", "Explanation: fine.\nRating: 6", "Rating: 3", "rating: 3"]
+    judged = [{"id": f"j{i}", "choices": [{"message": {"content": text}}]} for i, text in enumerate(texts)]
+    for file in (document(tmp_path / "judged.json", judged), lines(tmp_path / "judged.jsonl", *judged)):
+        assert score("mmhal", file).score == (0 + 6 + 3 + 3) / 4
+    gold = lines(tmp_path / "gold.jsonl", *({"id": f"q{i}", "answer": "the star rating"} for i in range(2)))
+    rows = [{"id": f"q{i}", "choices": [{"message": {"content": "the star rating"}}]} for i in range(2)]
+    assert score("exact_match", lines(tmp_path / "said.jsonl", *rows), gold).score == 100.0
+
+
 def test_conversations_as_predictions(tmp_path: Path) -> None:
     said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": [{"type": "text", "text": "cat"}]}]
     file = lines(tmp_path / "p.jsonl", {"id": 1, "generated_text": said, "answer": "cat"})

@@ -17,13 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from holdfast.files import Record
 from holdfast.predictions.columns import Columns
 from holdfast.predictions.file import Guard
 from holdfast.predictions.gold import Gold, plain_gold
 from holdfast.predictions.reading import Ask, Look, Reading
-from holdfast.predictions.record import Prediction
+from holdfast.predictions.record import ROW, Prediction
+
+_COLUMN = "\0row"
+"""A column that no file has."""
 
 
 def _never(name: str, beside: Collection[str], judges: bool) -> bool:
@@ -153,6 +157,23 @@ def reading_of(look: Look, recognised: str, predictions: Iterable[Prediction]) -
         named=guard.task is not None,
         roots=(folder, folder / "images", folder.parent / "images"),
     )
+
+
+def by_row(look: Look, recognised: str, columns: Mapping[str, str], rows: Iterable[Record], **options: Any) -> Reading:
+    """The reading of records without ids: an item is known by its row.
+
+    Args:
+        look: At the file.
+        recognised: In words.
+        columns: Field -> column, of the fields that there are.
+        rows: In their order.
+        options: Of :class:`~holdfast.predictions.columns.Columns`.
+    """
+    reader = Columns({**columns, "id": _COLUMN}, file=look.path, **options)
+    counted = (Record(row.line, {**row.values, _COLUMN: f"{ROW}{at}"}) for at, row in enumerate(rows, start=1))
+    reading = reading_of(look, recognised, reader.predictions(counted))
+    reading.notes.append(f"{look.path.name} has no ids: an item is known by its row.")
+    return reading
 
 
 def stem(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.files import Record
 from holdfast.predictions.columns import as_id, spoken, was_cut
+from holdfast.predictions.completions import message_of, rates
 from holdfast.predictions.layout import Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
@@ -46,8 +47,8 @@ def _answer(body: Mapping[str, Any], item: str, line: int, look: Look) -> Predic
     said: Any = None
     cut = body.get("status") == "incomplete"
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        message = choices[0].get("message")
-        said = spoken([{**message, "role": "assistant"}], "assistant") if isinstance(message, dict) else None
+        message = message_of(body)
+        said = None if message is None else spoken([{**message, "role": "assistant"}], "assistant")
         said = choices[0].get("text") if said is None else said
         cut = was_cut(choices[0])
     elif isinstance(output, list):
@@ -59,11 +60,7 @@ def _answer(body: Mapping[str, Any], item: str, line: int, look: Look) -> Predic
 
 def fits_completions(look: Look) -> bool:
     """Completions with ids, which are not a judge's ratings."""
-    choices = look.first.get("choices")
-    if not look.has("id choices") or not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
-        return False
-    message = choices[0].get("message")
-    return isinstance(message, dict) and "rating" not in str(message.get("content")).lower()
+    return look.has("id choices") and message_of(look.first) is not None and not rates(look.head)
 
 
 def read_completions(look: Look, ask: Ask) -> Reading:

@@ -8,16 +8,14 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.files import Record
 from holdfast.predictions.columns import FIELDS, NAMES, Columns, find_columns
-from holdfast.predictions.layout import Layout, reading_of
+from holdfast.predictions.layout import Layout, by_row, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
-from holdfast.predictions.record import ROW
 
 _INNER = ("results", "predictions")
 _SAID = {*NAMES["prediction"], "answer"}
 _RECORD = {*NAMES["id"], *NAMES["prediction"], *NAMES["references"]}
 _PICTURES = ("image_id", "image")
 """Columns that serve as ids where no other does, and where no picture comes twice."""
-_COLUMN = "\0row"
 
 
 def read_records(look: Look, ask: Ask) -> Reading:
@@ -38,16 +36,12 @@ def _read_rows(look: Look, ask: Ask, keys: Set[str], rows: Iterable[Record], tol
         seen = {str(row.values.get(columns["id"])) for row in kept}
         if len(seen) < len(kept):
             del columns["id"]
-    by_row = "id" not in columns
     shown = ", ".join(f"{name} = {columns[name]}" for name in FIELDS if name in columns)
-    if by_row:
-        columns["id"] = _COLUMN
-        kept = (Record(row.line, {**row.values, _COLUMN: f"{ROW}{at}"}) for at, row in enumerate(kept, start=1))
+    recognised = f"{told} ({shown})"
+    if "id" not in columns:
+        return by_row(look, recognised, columns, kept, scale=ask.scale, options=True)
     reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
-    reading = reading_of(look, f"{told} ({shown})", reader.predictions(kept))
-    if by_row:
-        reading.notes.append(f"{look.path.name} has no ids: an item is known by its row.")
-    return reading
+    return reading_of(look, recognised, reader.predictions(kept))
 
 
 def _columns(keys: Set[str], named: Mapping[str, str], look: Look, ask: Ask) -> dict[str, str]:

@@ -4,14 +4,13 @@ gold beside."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from holdfast.errors import HoldfastError
 from holdfast.files import Record
 from holdfast.predictions.columns import Columns, spoken
-from holdfast.predictions.layout import Layout, reading_of, stem
+from holdfast.predictions.layout import Layout, by_row, reading_of, stem
 from holdfast.predictions.reading import Ask, Look, Reading
-from holdfast.predictions.record import ROW
 
 _IDS = ("question_id", "questionId", "data_id", "index", "id")
 _INTERNVL = {
@@ -69,16 +68,10 @@ def _numbered(look: Look, told: str, columns: Mapping[str, str], rows: Iterable[
             file=look.path,
             remedy="leave --references out, as the file holds its own, or give every record the id of its question",
         )
-    reader = Columns({**columns, "id": named or ROW}, file=look.path, scale=ask.scale)
-    reading = reading_of(look, told, reader.predictions(rows if named else _counted(rows)))
     if named is None:
-        reading.notes.append(f"{look.path.name} has no ids: an item is known by its row.")
-    return reading
-
-
-def _counted(rows: Iterable[Record]) -> Iterator[Record]:
-    for at, row in enumerate(rows, start=1):
-        yield Record(row.line, {**row.values, ROW: f"{ROW}{at}"})
+        return by_row(look, told, columns, rows, scale=ask.scale)
+    reader = Columns({**columns, "id": named}, file=look.path, scale=ask.scale)
+    return reading_of(look, told, reader.predictions(rows))
 
 
 def passes_over(name: str, beside: Collection[str], judges: bool) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.files import Record
 from holdfast.predictions.columns import NAMES, as_id, as_key, as_text, was_cut
+from holdfast.predictions.completions import message_of, rates
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
@@ -29,20 +30,10 @@ def _rows(look: Look, *names: str) -> list[Record]:
     return list(look.rows())
 
 
-def _is_completion(values: Mapping[str, Any]) -> bool:
-    """A chat completion in which a judge gives its rating; others are answers of a model."""
-    choices = values.get("choices")
-    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
-        return False
-    message = choices[0].get("message")
-    return isinstance(message, dict) and "rating" in str(message.get("content")).lower()
-
-
 def fits_mmhal(look: Look) -> bool:
     """Records with a rating or the judge's text, or the list of chat completions that the official script saves."""
-    rows = _rows(look, "responses", "data")[:1] if isinstance(look.content, dict) else look.head
-    first = rows[0].values if rows else {}
-    return _is_completion(first) or not first.keys().isdisjoint(_MARKS.split())
+    rows = _rows(look, "responses", "data") if isinstance(look.content, dict) else look.head
+    return rates(rows) or any(not row.values.keys().isdisjoint(_MARKS.split()) for row in rows[:1])
 
 
 def read_mmhal(look: Look, ask: Ask) -> Reading:
@@ -58,8 +49,9 @@ def _mmhal_item(look: Look, row: Record, at: int) -> Prediction:
     record = row.values
     key = _key(record) or str(at)
     extra: JSON = {"question_type": record.get("question_type")}
-    if _is_completion(record):
-        extra["judgement"] = record["choices"][0]["message"].get("content", "")
+    message = message_of(record)
+    if message is not None:  # one without a rating counts as 0
+        extra["judgement"] = message.get("content", "")
         extra["judge"] = record.get("model", "not stated")
         extra["question_type"] = extra["question_type"] or MMHAL_TYPES[at % len(MMHAL_TYPES)]
         return Prediction(key, "(judged)", extra=extra, line=row.line)
