@@ -260,6 +260,7 @@ def test_pictures_that_are_named_in_the_text(root: Path, tool: str) -> None:
             "the mark <bbox>, whose content stands in 'objects'",
         ),
         ({"messages": ASK, "images": ["0.png"], "label": False}, "marked as not wanted"),
+        ({"messages": ASK, "images": ["0.png"], "response": "cat", "labels": "dog"}, "result of ms-swift's inference"),
         ({"image_path": "0.png", "question": "?", "answer": "a"}, "the item has image_path, question, answer"),
         ({"prompt": "?", "chosen": "a", "rejected": "b", "images": []}, "preferences are not trained on"),
         ({"file_name": "0.png", "text": "a"}, "the item has file_name, text"),

@@ -108,8 +108,7 @@ def conversation_of(record: Values) -> tuple[Form, Dialogue]:
     turns, inside, said = form.read(record)
     images = image_values(record, needed=form is SIMPLE)
     if form is not SIMPLE:
-        if record.get("label") is False:  # as TRL and LLaMA-Factory mark answers for KTO
-            raise HoldfastError("the item's answer is marked as not wanted (label false)", remedy="leave the item out")
+        _refuse_answers_of_a_model(record)
         _refuse_unfilled(record, turns)
         turns, written = images_in_text(turns)
         if written and (inside or images):
@@ -245,6 +244,18 @@ def _refuse_preferences(record: Values) -> None:
         raise HoldfastError(
             "the item has a chosen and a rejected answer, and preferences are not trained on",
             remedy="keep the chosen answer as 'answer' and the prompt as 'question'",
+        )
+
+
+def _refuse_answers_of_a_model(record: Values) -> None:
+    """What a model said is not taken for what it should say."""
+    if record.get("label") is False:  # as TRL and LLaMA-Factory mark answers for KTO
+        raise HoldfastError("the item's answer is marked as not wanted (label false)", remedy="leave the item out")
+    if {"messages", "response", "labels"} <= record.keys():
+        raise HoldfastError(
+            "the item is a result of ms-swift's inference: 'response' and the last message are what a model said, "
+            "'labels' what is right",
+            remedy="train on the data set that it was asked from, or put the labels into the last message",
         )
 
 
