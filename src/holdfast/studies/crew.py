@@ -13,6 +13,7 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from holdfast.data.contents import cores
 from holdfast.errors import HoldfastError
 from holdfast.events import (
     CachingFeatures,
@@ -267,10 +268,5 @@ def _end_with_parent() -> None:
 def share_of_cores(workers: int) -> int:
     """Threads of each worker."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    cores = int(given) if given.isdecimal() and int(given) else cores_here()
-    return max(1, cores // workers)
-
-
-def cores_here() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    of = int(given) if given.isdecimal() and int(given) else cores()
+    return max(1, of // workers)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.data.contents import cores
 from holdfast.models.shipped import SHIPPED
 from holdfast.studies.agenda import Agenda
-from holdfast.studies.crew import Crew, Processes, cores_here, share_of_cores
+from holdfast.studies.crew import Crew, Processes, share_of_cores
 from holdfast.studies.ray_crew import RayCrew
 
 
@@ -25,6 +26,6 @@ def hire(folder: Path, agenda: Agenda, *, engine: str = "local", workers: int | 
     small = all(job.config.get("model", "pocket") in SHIPPED for job in agenda.jobs.values())
     if engine == "ray":
         return RayCrew(folder, workers)
-    size = workers or (cores_here() if small else 1)
+    size = workers or (cores() if small else 1)
     size = max(1, min(size, len(agenda.jobs) + len(agenda.points)))
     return Processes(folder, size, threads=share_of_cores(size))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from holdfast.data.contents import cores
 from holdfast.errors import HoldfastError
 from holdfast.files import beside, read_json, write_json
 from holdfast.pocket.making.plan import BuildPlan, Stage
@@ -58,7 +58,7 @@ def build(
 
     design = find_design(model)
     threads = torch.get_num_threads()
-    torch.set_num_threads(min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2))
+    torch.set_num_threads(min(2, cores()))
     try:
         return _build(out, design, seed, design.plan(quick=quick), report)
     finally:
