@@ -75,6 +75,9 @@ READING = """
 methods that do not begin as the base. **steps**: a seed's mean; with `+` where a seed's loss still fell at the last
 step. **s**: a seed's training with evaluation, on a machine that did other work. **MB**: counted memory of the largest
 step.
+
+A rate of 0.0001 or 0.1 is an edge of the grid, and a better one may lie beyond it. The search ends where both neighbours
+are worse, and a measure with two tops may have a better one elsewhere. The [log](log.md) says what came of that.
 """
 
 
