@@ -76,8 +76,9 @@ methods that do not begin as the base. **steps**: a seed's mean; with `+` where 
 step. **s**: a seed's training with evaluation, on a machine that did other work. **MB**: counted memory of the largest
 step.
 
-A rate of 0.0001 or 0.1 is an edge of the grid, and a better one may lie beyond it. The search ends where both neighbours
-are worse, and a measure with two tops may have a better one elsewhere. The [log](log.md) says what came of that.
+A rate of 0.0001 or 0.1 is an edge of the grid, and a better one may lie beyond it. The search ends where both
+neighbours are worse, and a measure with two tops may have a better one elsewhere. The [log](log.md) explains what
+collapses.
 """
 
 
