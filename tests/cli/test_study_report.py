@@ -35,7 +35,7 @@ def test_the_terminal_shows_recipes_factors_and_claims(folder: Path, capsys: pyt
     said = capsys.readouterr().out
     assert "24 of 24 points are finished" in said and "adapter / tuned" in said
     assert "What each factor does to E, on average" in said and "connector: tuned less frozen" in said
-    assert "H2 is not tested here: it needs an axis target with seen." in " ".join(said.split())
+    assert "Claim h2 is not tested here: it needs an axis target with seen." in " ".join(said.split())
 
 
 def test_markdown_goes_to_a_file_and_csv_and_latex_to_a_folder(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from holdfast.config.loading import load_config
+from holdfast.config.loading import dump_config, load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.results.advice import read_wish
+from holdfast.studies import auto
 from holdfast.studies.auto import METHODS, RecipeSearch
 
 pytest.importorskip("optuna")
@@ -94,6 +97,41 @@ def test_an_interrupted_search_loses_no_trial(tmp_path: Path, stops: tuple[int, 
     assert [steps for _, steps in again.seen] == [0]  # nothing but the base is looked at
     more = search(tmp_path, Landscape(), trials=15).run()
     assert more.trials == 15
+
+
+@pytest.mark.parametrize("keep", ["F >= -2", "F >= -3"])
+def test_a_search_that_older_code_named_goes_on_in_its_own_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    """Older code named by a digest of every setting that it knew: a digest of today's settings is another."""
+
+    class Keeping(Landscape):
+        def __call__(self, config: RunConfig, folder: Path) -> Mapping[str, Any]:
+            found = super().__call__(config, folder)
+            (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+            return found
+
+    with monkeypatch.context() as older:
+        older.setattr(auto, "_digest", lambda text: hashlib.md5(text.encode()).hexdigest()[:16])
+        search(tmp_path, Keeping(), trials=6).run()
+    names = {folder.name for folder in (tmp_path / "trials").iterdir()}
+    again = Keeping()
+    if keep == "F >= -3":  # the values in its journal are not those of this bound
+        with pytest.raises(HoldfastError, match="another recipe or bound"):
+            search(tmp_path, again, keep=keep, trials=6).run()
+        return
+    assert search(tmp_path, again, keep=keep, trials=6).run().trials == 6
+    assert [name in names for name, _ in again.seen] == [True] and len(names) == len(
+        list((tmp_path / "trials").iterdir())
+    )
+
+
+def test_a_trial_is_named_by_what_differs_from_the_defaults(tmp_path: Path) -> None:
+    measure = Landscape()
+    search(tmp_path, measure, trials=1).run()
+    plain = {"tune": {"llm": {"method": "lora", "r": 1}}, "target": {"data": "pocket:digits"}, "train": {"steps": 0}}
+    plain["sources"] = [{"data": "pocket:color"}, {"data": "pocket:count"}]  # type: ignore[assignment]
+    assert measure.seen[0][0] == hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def test_the_own_recipe_is_tried_first_with_its_options(tmp_path: Path) -> None:

@@ -421,7 +421,7 @@ def claims_section(trials: Sequence[ClaimTrial]) -> StudySection:
         part = trial.weakest
         shown = None if part is None else in_unit(part.value, part.interval, part.unit)
         rows.append((trial.claim.name, trial.ruling, shown, trial.p_holm if part else None, trial.claim.sentence))
-        lines.append(f"{trial.claim.sentence} {trial.sentence[0].upper()}{trial.sentence[1:]}")
+        lines.append(f"{trial.claim.sentence} Claim {trial.sentence}")
         lines.append(f"Published ({trial.claim.paper}, {trial.claim.where}): {trial.claim.published}")
         if trial.claim.differs:
             lines.append(f"Differs: {trial.claim.differs}")

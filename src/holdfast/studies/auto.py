@@ -10,13 +10,15 @@ journal of the search and every trial stand on disk: the same command goes on wh
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from holdfast.config.loading import dump_config, load_config
+from holdfast.config.loading import dump_config, load_config, plain_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.results.advice import Wish
@@ -135,6 +137,7 @@ class RecipeSearch:
         self.config, self.wish, self.out = config, wish, out
         self.measure, self.trials, self.told = measure, trials, told
         self.before: Mapping[str, Any] = {}
+        self._folders: dict[str, Path] | None = None
 
     def run(self) -> Outcomes:
         """Go on until all trials are done.
@@ -166,7 +169,7 @@ class RecipeSearch:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.out.mkdir(parents=True, exist_ok=True)
         storage = JournalStorage(JournalFileBackend(str(self.out / JOURNAL)))
-        own = hashlib.sha256(f"{dump_config(self.config)}{self.wish}".encode()).hexdigest()[:16]
+        own = _digest(f"{_named(self.config)}{self.wish}")
         search = optuna.create_study(
             study_name="recipes",
             storage=storage,
@@ -174,7 +177,7 @@ class RecipeSearch:
             load_if_exists=True,
             pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3),
         )
-        if search.user_attrs.setdefault("recipe", own) != own:
+        if search.user_attrs.get("recipe", own) != own and not self._as_older_code_named(search):
             raise HoldfastError(
                 "the search here is of another recipe or bound", file=self.out, remedy="choose another --out"
             )
@@ -182,6 +185,18 @@ class RecipeSearch:
         # A sampler that begins anew after a stop would propose the same again.
         search.sampler = optuna.samplers.TPESampler(seed=self.config.seed + len(search.trials), n_startup_trials=8)
         return search
+
+    def _as_older_code_named(self, search: Search) -> bool:
+        """Whether it is this recipe's search under this bound, named by code that knew fewer settings.
+
+        That code took a digest of every setting, defaults too, which says nothing once there are more of them.
+        """
+        if search.user_attrs["recipe"] == _digest(f"{dump_config(self.config)}{self.wish}"):
+            return True
+        whole = [trial for trial in _done(search) if trial.value is not None and "gain" in trial.user_attrs]
+        values = [(trial.value, self._value(trial.user_attrs["gain"], trial.user_attrs["change"])) for trial in whole]
+        started = _trial(self._base()) in self._known()
+        return started and bool(whole) and all(abs(then - now) < 1e-9 for then, now in values)
 
     def _take_up(self, search: Search) -> None:
         """Put what was interrupted in front of the queue, and the person's own recipe first of all."""
@@ -209,7 +224,7 @@ class RecipeSearch:
             for rung, share in RUNGS:
                 config = self.recipe(method, rate, keep, share)
                 gain, change = self._changes(self._measured(config))
-                value = gain if self.wish.short(change) == 0 else BELOW - self.wish.short(change)
+                value = self._value(gain, change)
                 proposal.report(value, rung)
                 for name, figure in (("gain", gain), ("change", change), ("share", share)):
                     proposal.set_user_attr(name, figure)
@@ -221,6 +236,11 @@ class RecipeSearch:
             proposal.set_user_attr("reason", error.problem)
             raise TrialPruned from error
         return value
+
+    def _value(self, gain: float, change: float) -> float:
+        """What the search looks at: the gain, or by how much the bound is missed."""
+        short = self.wish.short(change)
+        return gain if short == 0 else BELOW - short
 
     def recipe(self, method: str, rate: float, keep: str, share: float = 1.0) -> RunConfig:
         """The configuration of a trial that trains for a share of the whole.
@@ -253,12 +273,21 @@ class RecipeSearch:
         return load_config(raw)
 
     def _measured(self, config: RunConfig) -> Mapping[str, Any]:
-        key = hashlib.sha256(dump_config(config).encode()).hexdigest()[:16]
-        folder = self.out / "trials" / key
+        name = _trial(config)
+        folder = self._known().get(name) or self.out / "trials" / _digest(name)
         found = self.measure(config, folder)
         for name in ("artifact", "checkpoint"):  # what was measured is not trained again, and weights are large
             shutil.rmtree(folder / name, ignore_errors=True)
         return found
+
+    def _known(self) -> Mapping[str, Path]:
+        """Folders of trials by what they hold, whatever older code called them."""
+        if self._folders is None:
+            self._folders = {}
+            for file in sorted((self.out / "trials").glob("*/config.yaml")):
+                with suppress(HoldfastError):  # cut short: that trial is done anew
+                    self._folders[_trial(load_config(file))] = file.parent
+        return self._folders
 
     def _changes(self, after: Mapping[str, Any]) -> tuple[float, float]:
         before = cast("Mapping[str, float]", self.before["sources"])
@@ -281,6 +310,20 @@ class RecipeSearch:
         kept = "" if params["keep"] == "none" else f" and {params['keep']}"
         words = f"{params['method']} at a rate of {config.tune.llm.lr:g}{kept}"
         return Finding(config, float(facts["gain"]), float(facts["change"]), words)
+
+
+def _named(config: RunConfig) -> str:
+    """A configuration by what it sets otherwise than by default, so that a setting that comes later changes no name."""
+    return json.dumps(plain_config(config), sort_keys=True)
+
+
+def _trial(config: RunConfig) -> str:
+    """The same without the model, which all trials of a search share and a run writes down by its whole path."""
+    return _named(config.model_copy(update={"model": "pocket"}))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _done(search: Search) -> Sequence[Any]:
