@@ -12,6 +12,7 @@ import torch
 
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
+from holdfast.models.configuration import why_not_alone
 from holdfast.models.loading import Loaded, load_model
 from holdfast.models.processing import load_processor
 from tests.support.processors import KITS, save
@@ -218,6 +219,77 @@ def test_pieces_are_found_in_what_a_processor_wrote() -> None:
     assert aligned("a<i>b", "<i>", "a[x]b</s>") is None, "something was written behind the last piece"
     assert aligned("ab<i>c", "<i>", "a b[x]c") is None, "a piece was changed"
     assert aligned("ab", "", "<s>ab") == [{"span": (0, 0), "new_span": (0, 3)}]
+
+
+@pytest.mark.parametrize("family", KITS)
+def test_the_tokens_that_stand_for_pictures_are_known(load: Any, family: str) -> None:
+    """Ovis2's processor writes another token than the mark it reads; rows are cut and shared by these."""
+    chat = load(family).chat
+    assert chat.tokenizer.convert_tokens_to_ids(KITS[family].fill) in chat.image_token_ids()
+
+
+def test_pictures_behind_rows_without_any(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With torchvision, Mllama's processor asks the first row for a picture and leaves out rows behind the last one."""
+    chat = load("mllama").chat
+    batches = ((TEXT, ONE), (ONE, TEXT), (TEXT, TWO_IMAGES, TEXT, ONE, TEXT))
+    expected = [chat.encode(rows, with_answers=True) for rows in batches]
+    original = chat.processor._process_images
+
+    def strict(images: Any, **options: Any) -> Any:
+        assert images[0]
+        while not images[-1]:
+            images = images[:-1]
+        return original(images, **options)
+
+    monkeypatch.setattr(chat.processor, "_process_images", strict)
+    for rows, wanted in zip(batches, expected, strict=True):
+        found = chat.encode(rows, with_answers=True)
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+@pytest.mark.parametrize("family", ["blip-2", "instructblip", "kosmos-2", "idefics", "kosmos-2.5", "mllama", "llava"])
+def test_which_models_take_text_alone(family: str) -> None:
+    from tests.support.families import build
+
+    model, ids = build(family), torch.tensor([[1, 50, 60, 70]])
+    takes = why_not_alone(model) is None
+    try:
+        with torch.no_grad():
+            model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except (TypeError, ValueError):
+        assert not takes
+    else:
+        assert takes
+
+
+def test_text_alone_is_refused_where_the_model_needs_pixels(tmp_path: Path) -> None:
+    from transformers import Blip2Processor, BlipImageProcessorPil
+
+    from tests.support.families import build
+    from tests.support.tiny import tokenizer
+
+    build("blip-2").save_pretrained(tmp_path)
+    Blip2Processor(BlipImageProcessorPil(), tokenizer(), num_query_tokens=3).save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(ROLES, encoding="utf-8")
+    chat = load_model(str(tmp_path), device="cpu").chat
+    with pytest.raises(
+        HoldfastError, match=r"item text: the item has no picture, and Blip2For.* nothing without pixels"
+    ):
+        chat.encode([TEXT], with_answers=True)
+
+
+def test_a_captioner_is_refused_before_it_is_trained(tmp_path: Path) -> None:
+    from transformers import BlipImageProcessorPil, BlipProcessor
+
+    from tests.support.families import build
+    from tests.support.tiny import tokenizer
+
+    build("blip").save_pretrained(tmp_path)
+    BlipProcessor(BlipImageProcessorPil(), tokenizer()).save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(ROLES, encoding="utf-8")
+    with pytest.raises(HoldfastError, match="is a captioner"):
+        load_model(str(tmp_path), device="cpu")
 
 
 class _Slow:

@@ -32,6 +32,8 @@ class ChatProcessor:
         self.image_mark = mark if isinstance(mark, str) else ""
         self.template = ChatTemplate(choose_template(processor, self.tokenizer), self.tokenizer, self.image_mark)
         self._silent = False
+        self.alone: str | None = None
+        """Why the model takes no item without a picture, where its forward cannot do without; whoever loads it says."""
 
     @property
     def end_ids(self) -> list[int]:
@@ -47,12 +49,15 @@ class ChatProcessor:
     def image_token_ids(self) -> set[int]:
         """Ids of the tokens that stand for image features.
 
-        Gemma3's processor calls the mark that opens an image its image token; the tokenizer knows the real one.
+        Gemma3's processor calls the mark that opens an image its image token; the tokenizer knows the real one. Ovis2's
+        writes another token than the mark that it reads.
         """
         ids = (
             list(getattr(self.processor, "image_token_ids", None) or []) if self.processor is not self.tokenizer else []
         )
         ids += [getattr(owner, "image_token_id", None) for owner in (self.processor, self.tokenizer)]
+        if self._is("Ovis2"):
+            ids.append(self.tokenizer.convert_tokens_to_ids("<IMG_ATOM>"))
         return {int(value) for value in ids if value is not None}
 
     def render(self, example: Example, *, with_answer: bool) -> Rendered:
@@ -103,6 +108,7 @@ class ChatProcessor:
             HoldfastError: As :meth:`encode`. With ``known``, a processor that reads more from images than their texts
                 may raise anything.
         """
+        self._check_pictures(examples)
         rendered = [self.render(example, with_answer=with_answers) for example in examples]
         texts = [item.text for item in rendered]
         bos = self.tokenizer.bos_token
@@ -133,6 +139,15 @@ class ChatProcessor:
         if max_length is not None and data["input_ids"].shape[1] > max_length:
             data = self._truncate(data, examples, max_length)
         return data, expansions(replaced, [len(example.images) for example in examples])
+
+    def _check_pictures(self, examples: Sequence[Example]) -> None:
+        bare = next((example for example in examples if not example.images), None)
+        if self.alone is not None and bare is not None:
+            raise HoldfastError(
+                f"the item has no picture, and {self.alone}",
+                item=bare.id,
+                remedy="use a model that takes text alone, such as LLaVA or Qwen-VL",
+            )
 
     def _check_marks(self, texts: Sequence[str], examples: Sequence[Example]) -> None:
         mark = self.image_mark
@@ -172,19 +187,45 @@ class ChatProcessor:
             return dict(self.tokenizer(texts, **options))
         if self._is("PaliGemma"):
             return self._expand(texts, images, options)
+        if self._is("Mllama") and any(images[row] and not images[row - 1] for row in range(1, len(images))):
+            return self._pictures_first(texts, images, options)
         given: list[Any] = images
         if self._is("GotOcr2"):  # takes images of rows for pages of one document
             given = [image for row in images for image in row]
         if not self._silent:
             with listening(self.processor) as heard:
-                data = dict(self.processor(text=list(texts), images=given, **options))
+                data = self._whole(self.processor(text=list(texts), images=given, **options), len(texts))
             if heard and heard[-1][0] == texts:
                 return data | {"text_replacement_offsets": heard[-1][1]}
             self._silent = True
         with overhearing(self.processor) as written:
-            data = dict(self.processor(text=list(texts), images=given, **options | {"return_offsets_mapping": True}))
+            more = options | {"return_offsets_mapping": True}
+            data = self._whole(self.processor(text=list(texts), images=given, **more), len(texts))
         self._check_order(data.get("offset_mapping"))
         return data | {"text_replacement_offsets": self._aligned(texts, written)}
+
+    def _whole(self, made: Any, rows: int) -> Keywords:
+        """What the processor made; with torchvision, Mllama's leaves rows without pictures out behind the last one."""
+        data = dict(made)
+        for key in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask") if self._is("Mllama") else ():
+            empty = torch.zeros(rows - len(data[key]), *data[key].shape[1:], dtype=data[key].dtype)
+            if key == "aspect_ratio_mask":
+                empty[..., 0] = 1  # as where pictures are padded to as many as another row has
+            data[key] = torch.cat([data[key], empty])
+        return data
+
+    def _pictures_first(self, texts: list[str], images: list[list[Any]], options: Keywords) -> Keywords:
+        """The rows with pictures in front of the others, and what comes of them in the order that was asked for.
+
+        With torchvision, Mllama's processor asks the first row for a picture.
+        """
+        order = sorted(range(len(texts)), key=lambda row: not images[row])
+        data = self._process([texts[row] for row in order], [images[row] for row in order], options)
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return {
+            key: value[back] if isinstance(value, torch.Tensor) else [value[row] for row in back]
+            for key, value in data.items()
+        }
 
     def _aligned(self, texts: list[str], written: list[list[str]]) -> list[list[Keywords]]:
         """What :func:`listening` would have heard, from the texts that the tokenizer was given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from holdfast.models.size import check_size
 _PUT_ASIDE = ("gemma3", "kimi_k25", "muse_glimmer", "muse_spark", "paligemma")
 """Families that put another token in the place of image tokens before they look up embeddings, so that the image
 token needs no row of its own (transformers 5.23)."""
+
+_NEVER_ALONE = ("idefics", "kosmos-2")
+"""Families whose forward does not run without pixels, although its signature would let it (transformers 5.23)."""
 
 _IMAGE_TOKENS = ("image_token_id", "image_token_index")
 
@@ -53,6 +57,29 @@ def read_config(
     check_size(config, name, width=width, memory=memory, bits=bits)
     _check_feature_layer(config, name)
     return config
+
+
+def why_not_alone(model: Any) -> str | None:
+    """Why a model takes no item without a picture; None where it does, as far as can be told without running it."""
+    pixels = inspect.signature(model.forward).parameters.get("pixel_values")
+    wanted = pixels is not None and pixels.default is inspect.Parameter.empty
+    if not wanted and model.config.model_type not in _NEVER_ALONE:
+        return None
+    return f"{type(model).__name__} computes nothing without pixels"
+
+
+def check_generate(model: Any, name: str) -> None:
+    """Refuse a model whose answers nobody could ask for, before it is trained.
+
+    Raises:
+        HoldfastError: It is BLIP, whose ``generate`` names its end token itself.
+    """
+    if model.config.model_type == "blip":
+        raise HoldfastError(
+            f"model '{name}' is a captioner ({type(model).__name__}) whose generate ends where it likes, not where an "
+            "answer does",
+            remedy="choose a model that continues a chat by transformers' own generate, such as LLaVA or Qwen-VL",
+        )
 
 
 def check_image_token(model: Any, name: str, used: set[int]) -> None:

@@ -17,7 +17,7 @@ from holdfast.errors import HoldfastError
 from holdfast.files.places import path_of
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
-from holdfast.models.configuration import check_image_token, read_config
+from holdfast.models.configuration import check_generate, check_image_token, read_config, why_not_alone
 from holdfast.models.identity import joined, model_identity, setup_parts
 from holdfast.models.processing import load_processor
 from holdfast.models.quantised import check_stored, keep_still, packing, stored_components
@@ -128,6 +128,8 @@ def load_model(
             )
         chat = ChatProcessor(load_processor(place, trust_remote_code=trust_remote_code))
         check_image_token(model, name, chat.image_token_ids())
+        check_generate(model, name)
+        chat.alone = why_not_alone(model)
     except HoldfastError:
         raise
     except Exception as error:  # whatever the code of transformers meets in a damaged file; tokenizers raise bare ones

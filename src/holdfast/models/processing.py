@@ -60,7 +60,7 @@ def _without_video(place: str, *, trust_remote_code: bool) -> Any:
     ProcessorMixin.check_argument_for_proper_class = without_video
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
-        settings["chat_template"] = settings.get("chat_template") or tokenizer.chat_template
+        settings["chat_template"] = stored.get("chat_template") or tokenizer.chat_template
         image_processor = AutoImageProcessor.from_pretrained(place, backend="pil")
         missing = {name: None for name in ("video_processor", "feature_extractor") if name in _arguments(kind)}
         return kind(image_processor=image_processor, tokenizer=tokenizer, **missing, **settings)

@@ -51,6 +51,8 @@ def choose_template(processor: Any, tokenizer: Any) -> str:
         HoldfastError: There is none, or there are several and none is the default.
     """
     found = getattr(processor, "chat_template", None) or getattr(tokenizer, "chat_template", None)
+    if isinstance(found, list | tuple):  # as chat_template.json may hold several; tokenizers read theirs themselves
+        found = {entry["name"]: entry["template"] for entry in found}
     if isinstance(found, dict):
         named = {str(name): str(text) for name, text in found.items()}
         if "default" not in named and len(named) != 1:
