@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk, changed, records, write_lines
+from tests.support.desk import Desk, changed, picture, records, write_lines
 
 
 def bomb(file: Path, width: int = 60_000, height: int = 60_000) -> None:
@@ -187,6 +187,11 @@ def test_check_of_good_data(desk: Desk) -> None:
     said = desk.run("data", "check", desk.data)
     assert said.code == 0
     assert "12 good examples on 12 images, 0 problems" in said.out
+    assert "fewer than 6 images can show no change" in said.out  # a tenth of twelve
+    for index in range(12, 200):
+        picture(desk.folder / f"{index}.png", index)
+    write_lines(desk.data, records(200))
+    assert desk.run("data", "check", desk.data).out.count("\n") == 1  # of two hundred that is enough
     desk.run("data", "check", desk.folder / "none.jsonl").refused("does not exist")
 
 

@@ -60,7 +60,26 @@ def test_the_summary_and_its_only_task_say_the_same() -> None:
         assert (E.interval, E.claim.p_holm) == (task.interval, task.p_holm)
         whole, one = comparison.sentences()[:2]
         assert whole.startswith("Gained") == one.startswith("Gained") == (task.verdict == "gained")
-        assert ("no clear change on the target" in whole) == one.startswith("No clear change")
+        assert ("no clear change on the target" in whole.lower()) == one.startswith("No clear change")
+
+
+def test_items_too_few_for_any_change_are_named() -> None:
+    """All of five one way have p = 2 / 2**5 = 0.0625, all of six 0.031."""
+    five, six = (compared(digits=(ones(0, n), ones(n, 0))) for n in (5, 6))
+    assert "Too few: 5 items can show no change, it takes at least 6." in five.sentences()[0]
+    assert five.tasks["digits"].verdict == "no clear change" and six.tasks["digits"].verdict == "gained"
+    assert "Too few" not in six.sentences()[0]
+    strict = compare({"a": side("a", ones(0, 6), varied(6))}, {"a": side("a", ones(6, 0), varied(6))}, confidence=0.99)
+    assert "at least 8" in strict.sentences()[0]
+
+
+def test_what_has_no_base_to_be_a_share_of_is_a_dash() -> None:
+    """The target scored 0 before, so E is no percentage of it."""
+    console = Console(file=io.StringIO(), width=80)
+    print_comparison(console, compared(digits=(ones(0, 40), ones(30, 10)), a=(ones(60, 0), ones(50, 10))))
+    lines = console.file.getvalue().splitlines()
+    (E,) = [line.split() for line in lines if line.startswith("E  ")]
+    assert "-%" not in E and "-" in E
 
 
 def test_holm_runs_over_every_claim_of_the_page() -> None:

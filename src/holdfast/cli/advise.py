@@ -34,8 +34,8 @@ def advise(
 ) -> None:
     """Name the recipes that gain most at what loss, under your bounds, and write the one to take.
 
-    Without a recipe that keeps to them nothing is written; the exit code is then 1,
-    and the recipe that comes nearest is named.
+    Without a recipe that keeps to them nothing is written; the exit code is
+    then 1, and the recipe that comes nearest is named.
     """
     from holdfast.results.advice import advise as choose
     from holdfast.results.advice import front_table, read_wish, sources_of

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holdfast.data.examples import Example
 
 app = typer.Typer(no_args_is_help=True, help="Check your examples; turn official downloads into examples.")
 
@@ -73,8 +78,30 @@ def check(
         images = len({example.image_key for example in reading.examples})
         recognised = f" Recognised: {forms}." if forms else ""
         print(f"{good} good examples on {images} images, {len(problems)} problems in {file}.{recognised}")
+        if not problems and not is_set(file, Path()) and (told := _test_part(reading.examples, root or named.parent)):
+            print(told)
     if problems:
         raise SystemExit(2)
+
+
+LEAST = 6
+"""Test pictures with which a change can be clear at 0.05: ``2 / 2**6`` is below it, ``2 / 2**5`` is not."""
+
+
+def _test_part(examples: Sequence[Example], root: Path) -> str:
+    """What to know of a file that a recipe would divide into a test part too small to show anything."""
+    from holdfast.config.schema import TaskSpec
+    from holdfast.tasks.task import split_by_image
+
+    shares = TaskSpec.model_fields
+    parts = split_by_image(examples, shares["validation"].default, shares["test"].default, root=root)
+    train, validation, test = (len({example.image_key for example in part}) for part in parts)
+    if test >= LEAST:
+        return ""
+    return (
+        f"A target is divided 80/10/10 by image, here into {train}, {validation} and {test}, and a test on fewer than "
+        f"{LEAST} images can show no change: write target: {{data: FILE, test: 0.4}}, or test: ANOTHER_FILE."
+    )
 
 
 @app.command()
@@ -133,3 +160,6 @@ def tasks(
             metric = card.metric if len(f"{card.metric}:{card.variant}") > 22 else f"{card.metric}:{card.variant}"
             score = f"{card.scores[0].score:g} {card.scores[0].model}" if card.scores else "-"
             print(f"{card.name:<19} {metric:<22} {roles.peft_mllm.role:<11} {roles.keeping_yourself.role:<11} {score}")
+        print("The numbers are two papers on arXiv, and below them stands whether the paper tunes")
+        print("for a task (target) or watches what becomes of it (source). holdfast data tasks")
+        print("NAME shows a card, holdfast data prepare NAME makes examples of the download.")

@@ -17,7 +17,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="seed of every recipe", min=0)] = 0,
     items: Annotated[int | None, typer.Option(help="test items a task; default: the study's", min=1)] = None,
 ) -> None:
-    """Tune the pocket model on real scanned digits with every paradigm, and show what was kept and lost."""
+    """Tune the pocket model on real scanned digits with twelve recipes, and show what was kept and lost."""
     from holdfast.cli.terminal import Terminal, console
     from holdfast.reports.run_report import write_study_report
     from holdfast.reports.tables import recipe_table

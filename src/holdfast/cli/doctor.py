@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+TRACKERS = ("wandb", "mlflow")
+"""Trackers whose packages Holdfast does not bring."""
+
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
     """Look at Python, torch, the GPU, optional packages, memory and disk."""
@@ -63,14 +66,12 @@ def examine() -> tuple[dict[str, str], list[str]]:
     facts["same bits twice"] = ("yes, " if same.same else "no: ") + same.why
     if not same.same and not torch.cuda.is_available():
         advice.append(f"Two equal runs may differ in their last bits here: {same.why}.")
-    for module, what in {
-        "torchvision": "video slots of processors (images work without it)",
-        "wandb": "the wandb tracker",
-        "mlflow": "the mlflow tracker",
-    }.items():
+    for module in ("torchvision", *TRACKERS):
         facts[module] = "yes" if find_spec(module) else "no"
-        if find_spec(module) is None:
-            advice.append(f"Without {module} you miss {what}.")
+    if facts["torchvision"] == "no":
+        advice.append("Without torchvision a few families are refused (Mistral 3, Llama 4, LFM2-VL, Cohere's, Kimi).")
+    if missing := [module for module in TRACKERS if facts[module] == "no"]:
+        advice.append(f"Not installed, so not to be had under train.trackers: {', '.join(missing)}.")
     advice += [f"Broken: {fault}." for fault in [*broken(), *METRICS.broken(), *broken_tasks()]]
     if os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive":
         advice.append("Set OMP_WAIT_POLICY=passive where several processes share the cores.")

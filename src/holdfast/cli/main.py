@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": (
         "holdfast.cli.demo:demo",
-        "Tune the pocket model on real digits with all paradigms and compare.",
+        "Tune a small shipped model on real scanned digits with twelve recipes and compare.",
     ),
     "tune": ("holdfast.cli.tune:tune", "Tune a model as a configuration says; the same command resumes."),
     "study": (

@@ -55,7 +55,8 @@ def methods(
             console.print(f"\n[bold]{title}[/]")
             for absent in group:
                 console.print(f"{absent.name} ({absent.family}): {absent.reason}.", highlight=False)
-    console.print("[dim]Papers are arXiv numbers. holdfast methods NAME shows options, formula and an example.[/]")
+    console.print("[dim]Papers: arXiv. merge: folds into plain weights. by: whose code it is.[/]")
+    console.print("[dim]holdfast methods NAME shows options, formula and an example.[/]")
 
 
 def _table(entries: list[Description]) -> None:

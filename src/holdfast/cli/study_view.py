@@ -137,7 +137,7 @@ def show_library(rows: Sequence[Shipped]) -> None:
         counts = ", ".join(f"{row.scale} {len(row.study.cells)}".strip() for row in scales)
         console.print(f"[bold]{name:<{width}}[/]  {escape(scales[0].study.title)}", soft_wrap=True)
         console.print(f"[dim]{'':<{width}}  points: {counts}{_and_more(scales[0])}[/]", soft_wrap=True)
-    console.print("[dim]holdfast study run STUDY --scale SCALE; --dry-run says first what that takes.[/]")
+    console.print("[dim]A point is one run. holdfast study run STUDY --scale SCALE; --dry-run says what that takes.[/]")
 
 
 def _and_more(row: Shipped) -> str:

@@ -25,9 +25,10 @@ def tune(
 ) -> None:
     """Tune a model, evaluate it against its base, and write the run folder.
 
-    The same command goes on where an interrupted one stopped, with whatever number of processes. With --auto it
-    tries recipes on the validation parts by successive halving instead, and writes the one that gains most while the
-    sources lose no more than --keep allows.
+    The same command goes on where an interrupted one stopped, with whatever
+    number of processes. With --auto it tries recipes on the validation parts
+    instead, many for a few steps and the best of them for all, and writes the
+    one that gains most while the sources lose no more than --keep allows.
     """
     from holdfast import api, ranks
     from holdfast.cli.terminal import Terminal, console

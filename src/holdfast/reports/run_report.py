@@ -16,7 +16,7 @@ from holdfast.runs.still_learning import RULE
 from holdfast.verdict.compare import compare
 
 EXPLAIN = (
-    "E: mean gain on the target. F: mean change on the sources, negative when the model forgets. O = E + F. "
+    "E: mean change on the target. F: mean change on the sources, negative when the model forgets. O = E + F. "
     "H: harmonic mean of target and source score after tuning. learned / forgot: items that turned right / wrong, over "
     "all tasks. s: seconds of training. Scores are in points."
 )

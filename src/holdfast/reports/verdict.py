@@ -124,7 +124,7 @@ def summary_table(comparison: Comparison) -> Table | None:
         if left_out:
             about = f"{about} ({counted - left_out} of {counted})"
         table.add_row(
-            letter, show(raw.value), _spread(raw, letter), f"{show(ratio.value)}%", _spread(ratio, letter), about
+            letter, show(raw.value), _spread(raw, letter), _percent(show(ratio.value)), _spread(ratio, letter), about
         )
     return table
 
@@ -174,6 +174,10 @@ def _spread(estimate: Estimate, letter: str) -> str:
         return "-"
     show = points if letter == "H" else signed
     return " to ".join(show(limit) for limit in estimate.interval)
+
+
+def _percent(text: str) -> str:
+    return text if text == "-" else f"{text}%"
 
 
 def _signed(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from holdfast.verdict.records import Comparison, Estimate, Interval, TaskComparison
@@ -50,6 +51,8 @@ def _overall(comparison: Comparison) -> str:
         _part(summary.F, _where(comparison.sources, summary.left_out.get("F", ()), kind), comparison),
     ]
     text = " and ".join(part for part in parts if part)
+    if text.startswith("shows "):  # a sentence without a subject begins with what it names
+        text = text.replace("shows ", "")
     told = [text[:1].upper() + text[1:] + "."] if text else []
     return " ".join([*told, *undefined(comparison)])
 
@@ -90,9 +93,7 @@ def _part(estimate: Estimate, where: str, comparison: Comparison) -> str:
 
 def task_sentence(task: TaskComparison, comparison: Comparison) -> str:
     """One task in one or two sentences."""
-    if task.unchanged:
-        return f"Nothing changed on {task.name} ({task.n:,} items)."
-    text = _change_sentence(task, comparison)
+    text = _change_sentence(task, comparison) + _too_few(task, comparison)
     if task.role == "source" and task.cannot_fall is not None:
         return f"{text} It cannot show forgetting: {task.cannot_fall}; F is without it."
     if task.role == "target" and task.cannot_rise is not None:
@@ -102,10 +103,13 @@ def task_sentence(task: TaskComparison, comparison: Comparison) -> str:
 
 def _change_sentence(task: TaskComparison, comparison: Comparison) -> str:
     level = f"{comparison.confidence:.0%}"
+    if task.unchanged:
+        return f"Nothing changed on {task.name} ({task.n:,} {_plural('item', task.n)})."
     if task.improved == 0 and task.worsened == 0:
         changed = task.answers_changed
         return (
-            f"No score changed on {task.name} ({task.n:,} items), though {changed:,} {_plural('answer', changed)} did."
+            f"No score changed on {task.name} ({task.n:,} {_plural('item', task.n)}), though {changed:,} "
+            f"{_plural('answer', changed)} did."
         )
     flips = _flips(task)
     if task.verdict == "no clear change":
@@ -124,6 +128,15 @@ def _change_sentence(task: TaskComparison, comparison: Comparison) -> str:
     if split is not None and split.format_share is not None:
         text += f", {part_in_words(split.format_share)} answer format"
     return f"{text}{flips}."
+
+
+def _too_few(task: TaskComparison, comparison: Comparison) -> str:
+    """What to know where even all units turning one way, ``p = 2 / 2**units``, would be no clear change."""
+    least = math.floor(1 - math.log2(1 - comparison.confidence)) + 1
+    if task.clusters >= least:
+        return ""
+    unit = _plural("item" if task.clusters == task.n else "image", task.clusters)
+    return f" Too few: {task.clusters} {unit} can show no change, it takes at least {least}."
 
 
 def _p_name(comparison: Comparison) -> str:

@@ -42,7 +42,7 @@ class RecipeRow:
 
 
 COLUMNS = (
-    ("E", "mean gain on the targets, points"),
+    ("E", "mean change on the targets, points"),
     ("F", "mean change on the sources, points; negative is forgetting"),
     ("O", "E + F"),
     ("H", "harmonic mean of target and source score after tuning"),
