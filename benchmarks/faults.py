@@ -5,10 +5,13 @@ which share the base's answers; on one run folder, where one may work and the ot
 cache. Kills: a run is killed at a random moment (one in four by SIGTERM), the same command is given again until it
 ends, and what it leaves is compared byte for byte with a run that nobody disturbed. Studies: one with two workers, a
 choice on validation data and fusions of one training is killed again and again, its workers with it or they alone, and
-every point, every choice and the record are compared with those of a study that nobody disturbed.
+every point, every choice and the record are compared with those of a study that nobody disturbed. Full disks: a run on
+a disk too small for it (a tmpfs, which only root may mount) must stop in a sentence, and the same command must end in
+the same bytes once the disk has grown.
 
-    python benchmarks/faults.py                          # 50 rounds of each overlap, 200 kills: about an hour
+    python benchmarks/faults.py                  # 50 rounds of each overlap, 200 kills: about two hours of a core
     python benchmarks/faults.py --rounds 0 --kills 0 --studies 30      # studies alone
+    python benchmarks/faults.py --rounds 0 --kills 0 --studies 0 --disks 50
     python benchmarks/faults.py --rounds 2 --kills 5     # a look
 
 Processes are forked after the libraries are there, so a round takes seconds. Everything is drawn from ``--seed``; when
@@ -64,6 +67,9 @@ select:
 """
 KINDS = ("folders", "folder", "cache")
 CACHES = ("off", "on")
+FULL = "the disk is full"
+PAGE = 4096
+"""A tmpfs is that coarse."""
 
 
 def start(words: list[str], said: Path) -> int:
@@ -273,11 +279,55 @@ class Bench:
             count["the same bytes"] += 1
         shutil.rmtree(place, ignore_errors=True)
 
+    def disk(self, number: int) -> None:
+        """One run on a disk that is too small for it, and that grows each time the run has said so."""
+        cache = self.random.choice(self.caches)
+        expected, elsewhere = self.reference(cache), os.environ["HOLDFAST_CACHE"]
+        whole = sum(file.stat().st_size for file in (self.folder / f"reference-{cache}").rglob("*") if file.is_file())
+        place, said = self.folder / f"disk-{number}", self.folder / "said-disk"
+        count = self.counts.setdefault("disks", Counter())
+        said.unlink(missing_ok=True)
+        place.mkdir()
+        size = self.random.randint(1, max(2, whole // PAGE))
+        if mount(place, size):
+            count["not permitted to mount"] += 1
+            return
+        os.environ["HOLDFAST_CACHE"] = str(place / "cache")
+        try:
+            run = place / "run"
+            while code := ended(start(self.command(run, cache), said)):
+                text = said.read_text(encoding="utf-8")
+                said.unlink()
+                last = text.strip().rpartition("\n")[2]
+                if code != 2 or "Traceback" in text or not last.startswith("holdfast: ") or FULL not in last:
+                    self.fault(f"disk {number} of {size} pages: exit code {code}: {text[-300:]!r}")
+                    count["wrong"] += 1
+                    return
+                count["refused in a sentence"] += 1
+                size += self.random.randint(1, size + whole // PAGE)
+                mount(place, size, again=True)
+            if left(run) != expected:
+                self.fault(f"disk {number} differs from an undisturbed run")
+                count["different"] += 1
+            else:
+                count["the same bytes"] += 1
+            count["left unfinished"] += len(litter(place))
+        finally:
+            os.environ["HOLDFAST_CACHE"] = elsewhere
+            subprocess.run(["umount", str(place)], check=True)
+
     def run_study(self, out: Path, *more: str) -> subprocess.Popen[bytes]:
         """The command as a person gives it."""
         words = ["study", "run", str(self.folder / "study.yaml"), "--out", str(out), "--workers", "2", *more]
         with (self.folder / "said-study").open("ab") as sink:
             return subprocess.Popen([sys.executable, "-m", "holdfast", *words], stdout=sink, stderr=sink)
+
+
+def mount(place: Path, pages: int, *, again: bool = False) -> int:
+    """A disk of that size at ``place``, or the one there with another size; 0 where it was permitted."""
+    options = f"{'remount,' if again else ''}size={pages * PAGE}"
+    words = ["mount", *([] if again else ["-t", "tmpfs", "tmpfs"]), "-o", options, str(place)]
+    return subprocess.run(words, stderr=subprocess.DEVNULL).returncode
 
 
 def children(process: int) -> list[int]:
@@ -296,6 +346,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8, help="started together (default 8)")
     parser.add_argument("--kills", type=int, default=200, help="runs that are killed (default 200)")
     parser.add_argument("--studies", type=int, default=10, help="studies that are killed (default 10)")
+    parser.add_argument("--disks", type=int, default=0, help="runs on disks that are too small (default 0; root only)")
     parser.add_argument("--times", type=int, default=3, help="that such a run is killed at most (default 3)")
     parser.add_argument("--caches", default=",".join(CACHES), help="runs that are killed: feature cache off, on")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of overlaps")
@@ -321,6 +372,7 @@ def main() -> None:
             work += [(bench.overlap, (kind, number)) for kind in given.kinds.split(",") if kind]
         work += [(bench.kill, (number,)) for number in range(given.kills)]
         work += [(bench.study, (number,)) for number in range(given.studies)]
+        work += [(bench.disk, (number,)) for number in range(given.disks)]
         for do, arguments in work:
             do(*arguments)
             if not given.json:
@@ -332,6 +384,7 @@ def main() -> None:
         "processes": given.processes,
         "kills": given.kills,
         "studies": given.studies,
+        "disks": given.disks,
         "seed": given.seed,
         "commit": commit(),
         "seconds": round(time.monotonic() - begun, 1),

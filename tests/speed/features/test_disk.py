@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from holdfast.models.loading import Loaded
-from holdfast.speed.features import files
+from holdfast.speed.features import eviction, files
 from holdfast.speed.features.cache import FeatureCache
+from holdfast.speed.features.eviction import LEFT_FREE
 from holdfast.speed.features.folder import SUFFIX, clear, groups, stored
 from tests.support.features import BOTH, CAP, ONE, TALL, TWO, example, folder_of, load, pixels
 
@@ -181,6 +183,24 @@ def test_a_small_cap_stops_the_filling_and_says_so(loaded: Loaded, tmp_path: Pat
     assert sorted(before) == sorted(file.path for file in stored(tmp_path / "small")), "nothing is swapped in circles"
     opened(loaded, tmp_path / "none", cap=0).check([ONE, TWO])
     assert stored(tmp_path / "none") == []
+
+
+def test_the_disk_is_left_some_room_for_the_run(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(loaded, tmp_path / "probe").fill(MANY[:1])
+    size = stored(tmp_path / "probe")[0].size
+
+    def left(folder: Path) -> SimpleNamespace:
+        """A disk of half a gigabyte and of three and a half files."""
+        return SimpleNamespace(free=LEFT_FREE + 3 * size + size // 2 - sum(file.size for file in stored(folder)))
+
+    monkeypatch.setattr(eviction.shutil, "disk_usage", left)
+    cache = opened(loaded, tmp_path / "near", cap=CAP)
+    cache.fill(MANY)
+    assert len(stored(tmp_path / "near")) == 3
+    assert cache.note is not None and "has less than 0.5 GB left" in cache.note
+    assert cache.missing(MANY) == MANY[3:]
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(loaded: Loaded, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from holdfast.models.loading import Loaded
 from holdfast.speed.decision import NotPossible
 from holdfast.speed.features import files
 from holdfast.speed.features.digests import group, image_set
-from holdfast.speed.features.eviction import Eviction
+from holdfast.speed.features.eviction import LEFT_FREE, Eviction
 from holdfast.speed.features.extract import Extractor, Stage
 from holdfast.speed.features.folder import LOCK, SUFFIX, GroupCard, Verification, remove, sweep, touch
 from holdfast.speed.features.images import CachedImages
@@ -100,7 +100,7 @@ class FeatureCache:
     def fill(self, examples: Sequence[Example], *, advance: Callable[[int], None] | None = None) -> None:
         """Compute and store what is missing, each image set by itself. May be interrupted: what is done stays.
 
-        Where the cap would need features of this very run to go, or the disk is full, filling stops and
+        Where the cap would need features of this very run to go, or the disk is nearly full, filling stops and
         :attr:`note` says so; the rest is to be computed as it is used.
 
         Args:
@@ -197,10 +197,7 @@ class FeatureCache:
             # One process at a time counts, makes room and writes, so that two together do not outgrow the cap.
             with locked(self._folder / LOCK, what="the feature cache", wait=lambda holder: None, named=False):
                 if not self._eviction.make(len(content)):
-                    self.note = (
-                        f"The feature cache is full: {self._cap / 1e9:g} GB do not hold all images of this run. "
-                        "The rest is computed at every use; raise the cap to keep them."
-                    )
+                    self.note = self._no_room()
                     return False
                 self._card().write(self._group)
                 files.write(path, content)
@@ -208,6 +205,17 @@ class FeatureCache:
             self.note = f"The feature cache {self._folder} has no more room ({error.problem}); the rest is computed."
             return False
         return True
+
+    def _no_room(self) -> str:
+        if self._eviction.short_of_disk:
+            return (
+                f"The disk of the feature cache {self._folder} has less than {LEFT_FREE / 1e9:g} GB left; they stay "
+                "free for the run. The rest is computed at every use; make room to keep it."
+            )
+        return (
+            f"The feature cache is full: {self._cap / 1e9:g} GB do not hold all images of this run. "
+            "The rest is computed at every use; raise the cap to keep them."
+        )
 
     def _card(self) -> GroupCard:
         import transformers
