@@ -11,7 +11,7 @@ from holdfast.errors import HoldfastError
 from holdfast.metrics.registry import get_metric
 from holdfast.scoring.benchmarks import find_benchmark
 from holdfast.scoring.judge import metric_of
-from holdfast.tasks.cards import all_cards, card_file, card_names, find_card, read_card
+from holdfast.tasks.cards import all_cards, card_file, card_names, card_text, find_card, read_card
 from holdfast.tasks.page import BEGIN, END, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +96,34 @@ def test_mistakes_in_a_card(tmp_path: Path) -> None:
     assert "line 2" in told("name: pope\n  version: 1\n")
     with pytest.raises(HoldfastError, match="Did you mean 'pope'"):
         find_card("popee")
+
+
+def test_a_card_that_is_like_another_says_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "pope.yaml").write_text(card_file("pope").read_text(encoding="utf-8"), encoding="utf-8")
+    file = tmp_path / "popular.yaml"
+    own = "name: popular\nlike: pope\nversion: 3\ntitle: The popular split\norigin: {licence: MIT}\n"
+
+    def told(changed: str) -> str:
+        file.write_text(changed, encoding="utf-8")
+        with pytest.raises(HoldfastError) as error:
+            read_card(file)
+        return str(error.value)
+
+    file.write_text(own, encoding="utf-8")
+    pope, popular = find_card("pope"), read_card(file)
+    assert (popular.prompt, popular.metric, popular.splits) == (pope.prompt, pope.metric, pope.splits)
+    assert popular.origin == pope.origin.model_copy(update={"licence": "MIT"})
+    assert pope.scores and pope.notes and not popular.scores and not popular.notes  # figures are of one card
+    assert popular.roles.keeping_yourself.role == "absent"
+    assert "no card popp.yaml to be like" in told(own.replace("like: pope", "like: popp"))
+    assert "no card ../pope.yaml to be like" in told(own.replace("like: pope", "like: ../pope"))
+    assert "is like another card itself" in told(own.replace("like: pope", "like: popular"))
+
+
+def test_the_text_of_a_card_needs_no_other_card(tmp_path: Path) -> None:
+    for card in all_cards():
+        (tmp_path / "card.yaml").write_text(card_text(card.name), encoding="utf-8")
+        assert read_card(tmp_path / "card.yaml") == card
 
 
 def test_the_page_is_current() -> None:

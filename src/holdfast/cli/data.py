@@ -143,7 +143,7 @@ def tasks(
     """List the task cards: metric, role in the two studies, published scores."""
     import json
 
-    from holdfast.tasks.cards import all_cards, card_file, find_card
+    from holdfast.tasks.cards import all_cards, card_text, find_card
     from holdfast.tasks.page import markdown as page
 
     cards = [find_card(name)] if name else list(all_cards())
@@ -152,7 +152,7 @@ def tasks(
     elif markdown:
         print(page(), end="")
     elif name:
-        print(card_file(name).read_text(encoding="utf-8"), end="")
+        print(card_text(name), end="")
     else:
         print(f"{'task':<19} {'metric':<22} {'2406.05130':<11} {'2503.04543':<11} published")
         for card in cards:

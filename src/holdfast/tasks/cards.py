@@ -1,4 +1,7 @@
-"""Task cards: what a benchmark asks, how it is scored, where its files come from. One YAML a task, in its folder."""
+"""Task cards: what a benchmark asks, how it is scored, where its files come from. One YAML a task, in its folder.
+
+A card that is ``like`` another of its folder says only what differs; see :data:`ALONE` for what it does not take over.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from holdfast.config.documents import read_mapping
@@ -17,9 +21,12 @@ from holdfast.config.schema import ConfigSection
 from holdfast.errors import HoldfastError, nearest
 from holdfast.registry import Broken, Offer, Provider, offers, ours
 from holdfast.tasks.prompts import check_template
+from holdfast.values import JSON
 
 FOLDER = Path(__file__).parent
 PARTS = ("train", "validation", "test")
+ALONE = ("options", "roles", "scores", "notes")
+"""What is true of one card alone, and not of those that are like it."""
 
 
 def _listed(value: Any) -> Any:
@@ -49,15 +56,15 @@ class Origin(ConfigSection):
 class Role(ConfigSection):
     """What a study used the task for."""
 
-    role: Literal["target", "source", "absent"]
+    role: Literal["target", "source", "absent"] = "absent"
     note: str = ""
 
 
 class Roles(ConfigSection):
     """The task in the two studies that Holdfast reproduces."""
 
-    peft_mllm: Role = Field(description="arXiv 2406.05130")
-    keeping_yourself: Role = Field(description="arXiv 2503.04543")
+    peft_mllm: Role = Field(default=Role(), description="arXiv 2406.05130")
+    keeping_yourself: Role = Field(default=Role(), description="arXiv 2503.04543")
 
 
 class KnownScore(ConfigSection):
@@ -84,7 +91,7 @@ class TaskCard(ConfigSection):
         metric, variant: Names in the registry of metrics.
         max_new_tokens: Longest answer.
         origin: The official files.
-        roles: In the two studies.
+        roles: In the two studies; absent where it does not say.
         scores: Published figures.
         notes: What a reader of a score has to know.
     """
@@ -100,7 +107,7 @@ class TaskCard(ConfigSection):
     variant: str
     max_new_tokens: int = Field(gt=0)
     origin: Origin
-    roles: Roles
+    roles: Roles = Roles()
     scores: tuple[KnownScore, ...] = ()
     notes: str = ""
 
@@ -209,6 +216,14 @@ def card_file(name: str) -> Path:
     return home_of(name).card
 
 
+def card_text(name: str) -> str:
+    """The card of that name as YAML that needs no other card beside it; raises as :func:`find_card` does."""
+    file = card_file(name)
+    if "like" not in read_mapping(file):
+        return file.read_text(encoding="utf-8")
+    return yaml.safe_dump(_whole(file), sort_keys=False, allow_unicode=True, width=120)
+
+
 def download_of(card: TaskCard) -> Callable[..., Any]:
     """What reads the official files: ``read`` or a function of that name in a ``download`` module.
 
@@ -240,7 +255,7 @@ def read_card(file: Path) -> TaskCard:
     Raises:
         HoldfastError: Bad YAML, an unknown or missing key, or a value out of range.
     """
-    raw = read_mapping(file)
+    raw = _whole(file)
     try:
         return TaskCard.model_validate(raw)
     except ValidationError as error:
@@ -255,3 +270,21 @@ def read_card(file: Path) -> TaskCard:
             raise HoldfastError(f"'{place}' is missing", file=file, remedy="add it") from error
         message = str(first["msg"]).removeprefix("Value error, ")
         raise HoldfastError(f"'{place}': {message}", file=file, remedy="change the value") from error
+
+
+def _whole(file: Path) -> JSON:
+    """What a card says, and what the card that it is like says in its stead; of ``origin`` key by key."""
+    own = read_mapping(file)
+    if "like" not in own:
+        return own
+    name = own.pop("like")
+    beside = file.parent / f"{name}.yaml"
+    if beside.parent != file.parent or not beside.is_file():
+        raise HoldfastError(f"there is no card {name}.yaml to be like", file=file, remedy="name one of its folder")
+    other = read_mapping(beside)
+    if "like" in other:
+        raise HoldfastError(f"{name}.yaml is like another card itself", file=file, remedy="name that one")
+    shared = {key: value for key, value in other.items() if key not in ALONE}
+    origins = [card.get("origin") for card in (other, own)]
+    merged = {"origin": origins[0] | origins[1]} if all(isinstance(one, dict) for one in origins) else {}
+    return shared | own | merged

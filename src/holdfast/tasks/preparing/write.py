@@ -17,8 +17,8 @@ import numpy as np
 
 from holdfast.data.images import resolve_inside
 from holdfast.errors import HoldfastError
-from holdfast.files import folder_beside, write_json, write_lines
-from holdfast.tasks.cards import PARTS, TaskCard, card_file, download_of
+from holdfast.files import folder_beside, write_json, write_lines, write_text
+from holdfast.tasks.cards import PARTS, TaskCard, card_text, download_of
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
 
@@ -181,7 +181,7 @@ def _write(
         **drawn,
     }
     write_json(folder / RECORD, record)
-    shutil.copyfile(card_file(source.card.name), folder / CARD)
+    write_text(folder / CARD, card_text(source.card.name))
     return Prepared(out, counts, len(written), 0)
 
 
