@@ -29,6 +29,9 @@ GAP = 3_000_000_000
 MOST = 2_000_000
 """Files remembered (some 200 bytes each); then the half that was looked at longest ago is forgotten."""
 
+_PART = 500
+"""Values in one question to the memory."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, changed INTEGER,
     inode INTEGER, device INTEGER, seen INTEGER, digest BLOB) WITHOUT ROWID;
@@ -173,14 +176,8 @@ def remember(read: Iterable[tuple[Path, tuple[Stamp, bytes]]]) -> None:
 
 def sound_pictures(found: Iterable[bytes], rules: str) -> set[bytes]:
     """Those of the digests whose pictures were decoded whole before, under the same rules."""
-    sound: set[bytes] = set()
-    with _memory() as memory:
-        if memory is not None:
-            for part in _parts(list(found)):
-                marks = ",".join("?" * len(part))
-                query = f"SELECT digest FROM pictures WHERE rules = ? AND digest IN ({marks})"
-                sound.update(bytes(row[0]) for row in memory.execute(query, (rules, *part)))
-    return sound
+    query = "SELECT digest FROM pictures WHERE rules = ? AND digest IN"
+    return {bytes(digest) for (digest,) in _found(query, found, rules)}
 
 
 def remember_pictures(sound: Mapping[bytes, Size], rules: str) -> None:
@@ -194,14 +191,9 @@ def remember_pictures(sound: Mapping[bytes, Size], rules: str) -> None:
 
 def sizes_of_pictures(found: Iterable[bytes]) -> dict[bytes, Size]:
     """How large those of these pictures are that were decoded before."""
-    sizes: dict[bytes, Size] = {}
-    with _memory() as memory:
-        if memory is not None:
-            for part in _parts(list(found)):
-                marks = ",".join("?" * len(part))
-                for digest, width, height in memory.execute(f"SELECT * FROM sizes WHERE digest IN ({marks})", part):
-                    sizes[bytes(digest)] = (width, height)
-    return sizes
+    return {
+        bytes(digest): (width, height) for digest, width, height in _found("SELECT * FROM sizes WHERE digest IN", found)
+    }
 
 
 @dataclass(frozen=True)
@@ -259,22 +251,26 @@ def cores() -> int:
 
 def _recalled(paths: Sequence[Path]) -> dict[Path, tuple[Stamp, bytes]]:
     names = {os.fspath(path): path for path in paths}
-    found: dict[Path, tuple[Stamp, bytes]] = {}
-    if not names:  # opening the memory takes longer than looking at a file
-        return found
-    with _memory() as memory:
-        if memory is not None:
-            for part in _parts(list(names)):
-                marks = ",".join("?" * len(part))
-                for name, *facts, digest in memory.execute(f"SELECT * FROM files WHERE path IN ({marks})", part):
-                    found[names[name]] = (_unsigned(facts), bytes(digest))
+    rows = _found("SELECT * FROM files WHERE path IN", names)
+    return {names[name]: (_unsigned(facts), bytes(digest)) for name, *facts, digest in rows}
+
+
+def _found(query: str, values: Iterable[Any], *before: Any) -> list[tuple[Any, ...]]:
+    """The rows of the memory that a query finds for any of some values.
+
+    Args:
+        query: As far as its last ``IN``.
+        values: What stands behind that; asked for a few hundred at a time.
+        before: What the query has in front of that.
+    """
+    rest, found = iter(values), []
+    part = list(islice(rest, _PART))
+    if part:  # opening the memory takes longer than looking at a file
+        with _memory() as memory:
+            while memory is not None and part:
+                found += memory.execute(f"{query} ({','.join('?' * len(part))})", (*before, *part)).fetchall()
+                part = list(islice(rest, _PART))
     return found
-
-
-def _parts(values: Sequence[Any], size: int = 500) -> Iterator[list[Any]]:
-    rest = iter(values)
-    while part := list(islice(rest, size)):
-        yield part
 
 
 def _signed(stamp: Stamp) -> tuple[int, ...]:

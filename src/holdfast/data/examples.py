@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +84,22 @@ class Example:
                 answer = {"type": "text", "text": turn.answers[0]}
                 messages.append({"role": "assistant", "content": [answer]})
         return messages
+
+
+class Examples(Sequence[Example]):
+    """Examples none of which is looked at before it is asked for; a slice of them is a tuple."""
+
+    @abstractmethod
+    def at(self, place: int) -> Example:
+        """The example at a place, counted from 0."""
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Example, ...]: ...
+    def __getitem__(self, index: int | slice) -> Example | tuple[Example, ...]:
+        places = range(len(self))[index]  # raises IndexError and counts from the end as a list does
+        return self.at(places) if isinstance(places, int) else tuple(map(self.at, places))
 
 
 def image_key(images: tuple[ImageSource, ...]) -> str:

@@ -29,6 +29,8 @@ from holdfast.data.marks import images_in_text, in_marked_order, named_images
 from holdfast.errors import HoldfastError
 
 Values = Mapping[str, Any]
+Parts = tuple[tuple[Turn, ...], list[Any], str]
+"""The turns of a record, its images in the text, and its system prompt."""
 
 ROLES = {
     "human": "user",
@@ -75,7 +77,7 @@ class Form:
     name: str
     needs: frozenset[str]
     fields: frozenset[str]
-    read: Callable[[Values], tuple[tuple[Turn, ...], list[Any], str]]
+    read: Callable[[Values], Parts]
 
 
 def form_of(record: Values) -> Form:
@@ -175,7 +177,7 @@ def answer_text(value: Any, name: str = "answer") -> str:
     return text
 
 
-def _simple(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
+def _simple(record: Values) -> Parts:
     question = record.get("question")
     if question is None:
         _refuse_preferences(record)
@@ -200,26 +202,18 @@ def _simple(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
     return (Turn(question, tuple([answer_text(value) for value in answers])),), [], ""
 
 
-def _conversations(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
-    return _turns(record["conversations"], "conversations")
-
-
-def _messages(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
-    return _turns(record["messages"], "messages")
-
-
-def _query(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
+def _query(record: Values) -> Parts:
     return (*_history(record), _pair(record["query"], record["response"], "query", "response")), [], ""
 
 
-def _instruction(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
+def _instruction(record: Values) -> Parts:
     more = _text_or_nothing(record.get("input"), "input")
     asked = _text_or_nothing(record["instruction"], "instruction")
     question = "\n".join(part for part in (asked, more) if part)
     return (*_history(record), _pair(question, record["output"], "instruction", "output")), [], ""
 
 
-def _prompt(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
+def _prompt(record: Values) -> Parts:
     prompt, completion = record["prompt"], record["completion"]
     if isinstance(prompt, str) and isinstance(completion, str):
         return (_pair(prompt, completion, "prompt", "completion"),), [], ""
@@ -228,7 +222,7 @@ def _prompt(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
     raise HoldfastError("'prompt' and 'completion' are neither both text nor both messages")
 
 
-def _texts(record: Values) -> tuple[tuple[Turn, ...], list[Any], str]:
+def _texts(record: Values) -> Parts:
     texts = record["texts"]
     if not isinstance(texts, list | tuple) or not texts or not all(isinstance(one, Mapping) for one in texts):
         raise HoldfastError("field 'texts' is not a list of objects with 'user' and 'assistant'")
@@ -293,7 +287,7 @@ def _history(record: Values) -> tuple[Turn, ...]:
     return tuple(_pair(question, answer, "history", "history") for question, answer in history)
 
 
-def _turns(turns: Any, field: str) -> tuple[tuple[Turn, ...], list[Any], str]:
+def _turns(turns: Any, field: str) -> Parts:
     """Turns of a conversation in either spelling.
 
     A greeting before the first question is left out, as LLaVA's own training code does.
@@ -389,8 +383,8 @@ def _form(name: str, needs: Iterable[str], more: Iterable[str], read: Any) -> Fo
 
 SIMPLE = _form("question and answer", ("question", "answer"), ("answers", "conversations"), _simple)
 FORMS = (
-    _form("conversations", ("conversations",), (), _conversations),
-    _form("messages", ("messages",), (), _messages),
+    _form("conversations", ("conversations",), (), lambda record: _turns(record["conversations"], "conversations")),
+    _form("messages", ("messages",), (), lambda record: _turns(record["messages"], "messages")),
     _form("query and response", ("query", "response"), ("history",), _query),
     _form("instruction and output", ("instruction", "output"), ("input", "history"), _instruction),
     _form("prompt and completion", ("prompt", "completion"), (), _prompt),

@@ -77,20 +77,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> JSON:
     return made
 
 
-_QUICK = {
-    nan: json.JSONDecoder(parse_float=_real, parse_int=_whole, parse_constant=_nan_is_none if nan else _refuse)
-    for nan in (False, True)
-}
-_CAREFUL = {
-    nan: json.JSONDecoder(
-        object_pairs_hook=_unique,
-        parse_float=_real,
-        parse_int=_whole,
-        parse_constant=_nan_is_none if nan else _refuse,
-    )
-    for nan in (False, True)
-}
+def _decoder(nan_is_none: bool, **hooks: Any) -> json.JSONDecoder:
+    constant = _nan_is_none if nan_is_none else _refuse
+    return json.JSONDecoder(parse_float=_real, parse_int=_whole, parse_constant=constant, **hooks)
 
+
+_QUICK = {nan: _decoder(nan) for nan in (False, True)}
+_CAREFUL = {nan: _decoder(nan, object_pairs_hook=_unique) for nan in (False, True)}
 _LENIENT = json.JSONDecoder(parse_int=float)
 """Finds the end of an entry that cannot be used."""
 

@@ -257,19 +257,14 @@ def _json_lines(lines: Iterable[tuple[int, str]], file: Path, nan: bool) -> Iter
         try:
             value = json_text.whole_value(text, nan_is_none=nan)
         except Mistake as mistake:
+            what, remedy = "the line is not valid JSON: " if mistake.broken else "", _remedy(mistake, "line")
+            told = HoldfastError(what + mistake.problem, item=mistake.item, remedy=remedy)
             if mistake.broken and not text.endswith("\n"):
-                yield (
-                    line,
-                    HoldfastError(
-                        "the last line is cut off, so the file was not written to its end",
-                        remedy="let what writes it finish, or delete that line",
-                    ),
-                )
-            else:
-                what = "the line is not valid JSON: " if mistake.broken else ""
-                yield line, HoldfastError(what + mistake.problem, item=mistake.item, remedy=_remedy(mistake, "line"))
-            continue
-        yield line, _object(value, "the line")
+                cut = "the last line is cut off, so the file was not written to its end"
+                told = HoldfastError(cut, remedy="let what writes it finish, or delete that line")
+            yield line, told
+        else:
+            yield line, _object(value, "the line")
     if not seen:
         raise HoldfastError("the file is empty", file=file, remedy="check that what writes it has run")
 

@@ -50,6 +50,8 @@ class ItemMetric(ABC):
     name: ClassVar[str]
     variants: ClassVar[tuple[str, ...]] = ("default",)
     graded: bool = False
+    graded_variants: ClassVar[tuple[str, ...]] = ()
+    """Variants that are graded where the others are not."""
     top: float = 1.0
     hallucinations: ClassVar[bool] = False
     """Whether the details count captions (``CHAIRs``) and names (``CHAIRi``) of what is not there."""
@@ -61,6 +63,7 @@ class ItemMetric(ABC):
                 f"the metric {self.name} has no variant '{self.variant}'",
                 remedy=nearest(self.variant, self.variants),
             )
+        self.graded = self.graded or self.variant in self.graded_variants
 
     @abstractmethod
     def judge(self, item: Prediction, text: str) -> ItemScore:

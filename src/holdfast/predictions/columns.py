@@ -111,6 +111,18 @@ def find_columns(
     return found
 
 
+def first_columns(wanted: Mapping[str, Iterable[str]], keys: Set[str], *, scores: bool) -> dict[str, str]:
+    """Field -> the first of its columns in a tool's table that is there.
+
+    Args:
+        wanted: Field -> names of its column, the one that counts first.
+        keys: Columns of the first record.
+        scores: Whether the tool's own scores are taken.
+    """
+    found = {field: next((name for name in names if name in keys), "") for field, names in wanted.items()}
+    return {field: name for field, name in found.items() if name and (scores or field != "score")}
+
+
 def named_columns(keys: Set[str], named: Mapping[str, str], path: Path) -> dict[str, str]:
     """What the user said of the columns, checked."""
     for field, column in named.items():
@@ -320,6 +332,11 @@ def as_words(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def first_line(prompt: str) -> str:
+    """The question without what the prompt adds before and below."""
+    return prompt.removeprefix("<image>").strip().split("\n")[0].strip()
 
 
 def as_key(value: Any) -> str:

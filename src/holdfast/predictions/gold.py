@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,30 @@ class Gold:
     items: Mapping[str, Prediction]
     said: Sequence[Prediction] | None = None
     missing_is_wrong: bool = False
+
+
+GoldReader = Callable[[Path, Sequence[Prediction], Ask], Gold]
+
+
+def gold_in(
+    *names: str, items: Callable[[Path], Iterable[Prediction] | None], missing_is_wrong: bool = False
+) -> GoldReader:
+    """What reads official references of one file, whose items bear the ids of the predictions.
+
+    Args:
+        names: Of the file in the folder that a user names, see :func:`inside`.
+        items: The file's items; ``None`` where it is none of the official ones, and its references are plain.
+        missing_is_wrong: See :class:`Gold`.
+    """
+
+    def read_gold(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
+        file = inside(place, *names)
+        found = items(file)
+        if found is None:
+            return plain_gold(file, said, ask)
+        return Gold(file, gold_of(file, found), missing_is_wrong=missing_is_wrong)
+
+    return read_gold
 
 
 def gold_of(file: Path, items: Iterable[Prediction]) -> dict[str, Prediction]:

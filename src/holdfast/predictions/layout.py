@@ -14,7 +14,7 @@ A file in the right folder is found; there is no list to edit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from holdfast.files import Record
 from holdfast.predictions.columns import Columns
 from holdfast.predictions.file import Guard
-from holdfast.predictions.gold import Gold, plain_gold
+from holdfast.predictions.gold import GoldReader, plain_gold
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import ROW, Prediction
 
@@ -65,9 +65,6 @@ class FolderLayout:
     name: str
     fits: Callable[[Path], bool]
     read: Callable[[Path, Ask], Reading]
-
-
-GoldReader = Callable[[Path, Sequence[Prediction], Ask], Gold]
 
 
 @dataclass(frozen=True)

@@ -285,6 +285,7 @@ def _whole(file: Path) -> JSON:
     if "like" in other:
         raise HoldfastError(f"{name}.yaml is like another card itself", file=file, remedy="name that one")
     shared = {key: value for key, value in other.items() if key not in ALONE}
-    origins = [card.get("origin") for card in (other, own)]
-    merged = {"origin": origins[0] | origins[1]} if all(isinstance(one, dict) for one in origins) else {}
-    return shared | own | merged
+    mine, theirs = own.get("origin"), other.get("origin")
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        own["origin"] = theirs | mine
+    return shared | own

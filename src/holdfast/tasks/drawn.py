@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Literal, overload
+from typing import Literal
 
-from holdfast.data.examples import Example, Turn, image_key
+from holdfast.data.examples import Example, Examples, Turn, image_key
 
 Part = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
-class PocketExamples(Sequence[Example]):
+class PocketExamples(Examples):
     """The first ``most`` examples of one part of a pocket task."""
 
     task: str
@@ -43,39 +43,28 @@ class PocketExamples(Sequence[Example]):
         there = available(self.task, self.part)
         return self.most if there is None else min(self.most, there)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Example, ...]: ...
-    def __getitem__(self, index: int | slice) -> Example | tuple[Example, ...]:
-        return self.examples[index]
+    def at(self, place: int) -> Example:
+        return self.examples[place]
 
     def __iter__(self) -> Iterator[Example]:
         return iter(self.examples)
 
 
 @dataclass(frozen=True)
-class Joined(Sequence[Example]):
-    """Several sequences as one, none of which is looked at before its examples are."""
+class Joined(Examples):
+    """Several sequences as one."""
 
     parts: tuple[Sequence[Example], ...]
 
     def __len__(self) -> int:
         return sum(len(part) for part in self.parts)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Example, ...]: ...
-    def __getitem__(self, index: int | slice) -> Example | tuple[Example, ...]:
-        if isinstance(index, slice):
-            return tuple(self)[index]
-        rest = range(len(self))[index]  # raises IndexError and counts from the end as a list does
+    def at(self, place: int) -> Example:
         for part in self.parts:
-            if rest < len(part):
-                return part[rest]
-            rest -= len(part)
-        raise IndexError(index)
+            if place < len(part):
+                return part[place]
+            place -= len(part)
+        raise IndexError(place)
 
     def __iter__(self) -> Iterator[Example]:
         return chain.from_iterable(self.parts)

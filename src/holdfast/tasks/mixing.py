@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
 
-from holdfast.data.examples import Example
+from holdfast.data.examples import Example, Examples
 
 
-class Weighted(Sequence[Example]):
+class Weighted(Examples):
     """The examples of a data set, each ``weight`` times: whole times all of them, and of the rest a share drawn once.
 
-    ``weight: 2.5`` is every example twice and half of them a third time; ``weight: 0.2`` is a fifth of them. Nothing is
-    looked at before it is asked for.
+    ``weight: 2.5`` is every example twice and half of them a third time; ``weight: 0.2`` is a fifth of them.
     """
 
     def __init__(self, examples: Sequence[Example], weight: float, seed: int) -> None:
@@ -26,14 +24,8 @@ class Weighted(Sequence[Example]):
     def __len__(self) -> int:
         return len(self._places)
 
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Example, ...]: ...
-    def __getitem__(self, index: int | slice) -> Example | tuple[Example, ...]:
-        if isinstance(index, slice):
-            return tuple(self._examples[int(place)] for place in self._places[index])
-        return self._examples[int(self._places[index])]
+    def at(self, place: int) -> Example:
+        return self._examples[int(self._places[place])]
 
 
 def weighted(examples: Sequence[Example], weight: float, seed: int) -> Sequence[Example]:

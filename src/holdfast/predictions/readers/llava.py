@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from holdfast.predictions.columns import Columns
+from holdfast.predictions.columns import Columns, first_line
 from holdfast.predictions.layout import Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 
@@ -24,11 +24,6 @@ def read(look: Look, ask: Ask) -> Reading:
     if len({row.id for row in rows}) < len(rows):
         rows = [replace(row, id=f"{row.id} | {first_line(row.question)}", image=row.id) for row in rows]
     return reading_of(look, "LLaVA answer file", rows)
-
-
-def first_line(prompt: str) -> str:
-    """The question without what the prompt adds before and below."""
-    return prompt.removeprefix("<image>").strip().split("\n")[0].strip()
 
 
 LAYOUTS = (Layout("LLaVA answer file", fits, read),)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast.files import Record
-from holdfast.predictions.columns import Columns
+from holdfast.predictions.columns import Columns, first_columns
 from holdfast.predictions.layout import Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 
 _FIELDS = {
+    "id": ("id",),
     "prediction": ("predictions", "pred", "prediction"),
     "references": ("references", "answer", "answers"),
     "score": ("correct",),
@@ -40,11 +41,7 @@ def fits(look: Look) -> bool:
 def read(look: Look, ask: Ask) -> Reading:
     """Items by number, with what the evaluator recorded of them."""
     rows = [Record(1, {"id": key, **value}) for key, value in _details(look).items()]
-    columns = {"id": "id"}
-    for field, names in _FIELDS.items():
-        found = next((name for name in names if name in rows[0].values), None)
-        if found is not None and not (field == "score" and ask.judges):
-            columns[field] = found
+    columns = first_columns(_FIELDS, rows[0].values.keys(), scores=not ask.judges)
     reader = Columns(columns, file=look.path, scale=ask.scale)
     told = "OpenCompass details" + (f", scored by '{columns['score']}'" if "score" in columns else ", without scores")
     return reading_of(look, told, reader.predictions(rows))

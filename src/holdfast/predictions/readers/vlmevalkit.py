@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from holdfast.files import Record
-from holdfast.predictions.columns import Columns, as_index
+from holdfast.predictions.columns import Columns, as_index, first_columns
 from holdfast.predictions.layout import Layout, reading_of, stem
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
@@ -22,6 +22,8 @@ _WORKINGS = re.compile(r"_(?:results|detailed_results|extract|\w+_extract|\w*van
 """Tables made on the way to the totals, of what the raw one holds."""
 _TABLES = (".xlsx", ".tsv", ".csv", ".json", ".jsonl")
 _COLUMNS = {
+    "id": ("index",),
+    "prediction": ("prediction",),
     "score": ("hit", "score"),
     "image": ("image_path", "image_url", "image_id", "image"),
     "question": ("question",),
@@ -37,11 +39,7 @@ def fits(look: Look) -> bool:
 
 def read(look: Look, ask: Ask) -> Reading:
     """A table; without ``hit`` (or ``score``) the items are unscored."""
-    columns = {"id": "index", "prediction": "prediction"}
-    for name, candidates in _COLUMNS.items():
-        found = next((column for column in candidates if column in look.keys), None)
-        if found is not None and not (name == "score" and ask.judges):
-            columns[name] = found
+    columns = first_columns(_COLUMNS, look.keys, scores=not ask.judges)
     reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
     told = "VLMEvalKit table" + (f", scored by '{columns['score']}'" if "score" in columns else ", without scores")
     reading = reading_of(look, told, _together(list(reader.predictions(map(_answered, look.rows())))))

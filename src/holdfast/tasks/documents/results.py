@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.files import Record
 from holdfast.predictions.columns import OTHERS, Columns, as_id, as_key, as_list
-from holdfast.predictions.gold import Gold, gold_of, inside
+from holdfast.predictions.gold import gold_in
 from holdfast.predictions.layout import Benchmark, Layout, reading_of, rows_layout
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
@@ -17,13 +16,8 @@ from holdfast.tasks.preparing.source import Fields, read_records
 _ANSWERS = ("answers", "valid_answers", "label", "answer")
 
 
-def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
-    """``{data: [{questionId, answers}]}``, or ChartQA's list, whose records are known by image and question."""
-    file = inside(place, "*val*.json*", "*test*.json*", "*.json*")
-    return Gold(file, gold_of(file, map(_item, read_records(file, None, "data"))))
-
-
 def _item(record: Fields) -> Prediction:
+    """A record of ``{data: [{questionId, answers}]}``, or of ChartQA's list, which is known by image and question."""
     key = _key(record.values)
     if key is None:
         raise record.fault("a reference has neither an id nor image and question")
@@ -76,6 +70,8 @@ BENCHMARK = Benchmark(
         "stvqa": "anls",
     },
     layouts=(SUBMISSION, CHARTS),
-    gold=references,
+    gold=gold_in(
+        *("*val*.json*", "*test*.json*", "*.json*"), items=lambda file: map(_item, read_records(file, None, "data"))
+    ),
     also_for=("anls", "relaxed_accuracy", "stvqa_accuracy"),
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from holdfast.tasks.hallusionbench.metric import PLACE
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source, read_records
 
-PLACE = ("category", "subcategory", "set_id", "figure_id", "question_id")
 ANSWERS = {"0": "No", "1": "Yes"}
 
 

@@ -12,7 +12,7 @@ from holdfast.tasks.hallusionbench.diagnosis import diagnosis
 from holdfast.values import JSON
 
 WRONG, RIGHT, UNCLEAR = 0, 1, 2
-_FIELDS = ("category", "subcategory", "set_id", "figure_id", "question_id")
+PLACE = ("category", "subcategory", "set_id", "figure_id", "question_id")
 
 
 def place(item: Prediction) -> Mapping[str, str]:
@@ -24,14 +24,14 @@ def place(item: Prediction) -> Mapping[str, str]:
         HoldfastError: Neither does.
     """
     extra = item.extra
-    found = {name: extra.get(name) for name in _FIELDS}
+    found = {name: extra.get(name) for name in PLACE}
     found["subcategory"] = found["subcategory"] or extra.get("l2_category") or extra.get("l2-category")
     parts = item.id.split("_")
     if len(parts) >= 5:
         numbers = parts[3:6] if len(parts) > 5 else parts[2:]
         told = dict(zip(("set_id", "figure_id", "question_id"), numbers, strict=True))
         found |= {name: value for name, value in told.items() if found[name] is None}
-    absent = [name for name in _FIELDS if found[name] is None]
+    absent = [name for name in PLACE if found[name] is None]
     if absent:
         raise HoldfastError(f"the question has no {absent[0]}", item=item.id)
     return {name: str(value) for name, value in found.items()}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.files import Record, records
 from holdfast.predictions.columns import as_id, as_text
-from holdfast.predictions.gold import Gold, gold_of, inside
+from holdfast.predictions.gold import gold_in
 from holdfast.predictions.layout import Benchmark, items_layout
-from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
+from holdfast.tasks.hallusionbench.metric import PLACE
 
-PLACE = ("category", "subcategory", "set_id", "figure_id", "question_id")
 _SAID, _CHECK = "model_prediction", "gpt4v_output_gpt_check"
 
 
@@ -37,14 +35,8 @@ def _item(row: Record, file: Path) -> Prediction:
     )
 
 
-def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
-    """``HallusionBench.json``."""
-    file = inside(place, "HallusionBench.json")
-    return Gold(file, gold_of(file, (_item(row, file) for row in records(file))))
-
-
 BENCHMARK = Benchmark(
     metrics={"hallusionbench": "hallusionbench"},
     layouts=(items_layout("HallusionBench results", " ".join((*PLACE, _SAID)), _item, "hallusionbench"),),
-    gold=references,
+    gold=gold_in("HallusionBench.json", items=lambda file: (_item(row, file) for row in records(file))),
 )

@@ -16,7 +16,7 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     """Items by pid, the question being the query that the official files put to a model without examples."""
     file = source.file(f"{split}.json", f"data/{split}.json")
     inside = source.folder("images", "data/images").removesuffix("images")
-    for key, record in read_objects(file).items():
+    for key, record in read_objects(file, nan_is_none=True).items():
         if record.get("answer") is None:
             continue
         choices = tuple(map(str, record.get("choices") or ()))

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from holdfast.errors import HoldfastError
-from holdfast.files import read_json
 from holdfast.predictions.columns import as_list, as_text
-from holdfast.predictions.gold import Gold, gold_of, inside
+from holdfast.predictions.gold import gold_in
 from holdfast.predictions.layout import Benchmark, Layout, known_by, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
 from holdfast.tasks.mathvista.metric import TABLES
+from holdfast.tasks.preparing.source import Fields, objects_in, read_objects
 
 _NEEDS = {"pid", "question_type", "answer_type"}
 _SAID = ("response", "extraction")
@@ -27,47 +22,33 @@ def fits(look: Look) -> bool:
 
 def read(look: Look, ask: Ask) -> Reading:
     """Problems by pid. What GPT-4 extracted is read in; it is never asked. Numbers may be NaN, which is nothing."""
-    return known_by("mathvista", reading_of(look, "MathVista output", _items(look.content, look.path)))
+    items = map(_item, objects_in(look.content, look.path).values())
+    return known_by("mathvista", reading_of(look, "MathVista output", items))
 
 
-def _items(content: Mapping[str, Any], file: Path) -> list[Prediction]:
-    made = []
-    for key, values in content.items():
-        if not isinstance(values, dict):
-            raise HoldfastError("the problem is no JSON object", file=file, item=key)
-        metadata = values["metadata"] if isinstance(values.get("metadata"), dict) else {}
-        extra = {name: values.get(name, metadata.get(name)) for name in (*TABLES, "precision", "extraction")}
-        # A model without a response of its own, such as a guess, has an extraction only.
-        said = next((values[name] for name in _SAID if values.get(name) is not None), None)
-        made.append(
-            Prediction(
-                key,
-                as_text(said, "response", file, None, key),
-                as_list(values.get("answer"), "answer", file, None, key)
-                if isinstance(values.get("answer"), list)
-                else ()
-                if values.get("answer") is None
-                else (str(values["answer"]),),
-                question=str(values.get("question", "")),
-                image=str(values.get("image", "")),
-                choices=as_list(values.get("choices"), "choices", file, None, key),
-                extra={name: value for name, value in extra.items() if value is not None},
-            )
-        )
-    return made
-
-
-def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
-    """``testmini.json``."""
-    file = inside(place, "testmini.json", "data/testmini.json")
-    content = read_json(file, nan_is_none=True)
-    if not isinstance(content, dict):
-        raise HoldfastError("the references are no problems by pid", file=file)
-    return Gold(file, gold_of(file, _items(content, file)))
+def _item(record: Fields) -> Prediction:
+    file, key, answer = record.file, record.item, record.get("answer")
+    metadata = record.get("metadata") if isinstance(record.get("metadata"), dict) else {}
+    extra = {name: record.get(name, metadata.get(name)) for name in (*TABLES, "precision", "extraction")}
+    # A model without a response of its own, such as a guess, has an extraction only.
+    said = next((record.get(name) for name in _SAID if record.get(name) is not None), None)
+    answers = answer if answer is None or isinstance(answer, list) else [str(answer)]
+    return Prediction(
+        key,
+        as_text(said, "response", file, None, key),
+        as_list(answers, "answer", file, None, key),
+        question=record.words("question"),
+        image=record.words("image"),
+        choices=as_list(record.get("choices"), "choices", file, None, key),
+        extra={name: value for name, value in extra.items() if value is not None},
+    )
 
 
 BENCHMARK = Benchmark(
     metrics={"mathvista": "mathvista"},
     layouts=(Layout("MathVista output", fits, read, nan=True),),
-    gold=references,
+    gold=gold_in(
+        *("testmini.json", "data/testmini.json"),
+        items=lambda file: map(_item, read_objects(file, nan_is_none=True).values()),
+    ),
 )

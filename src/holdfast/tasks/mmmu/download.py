@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from holdfast.tasks.mmmu.metric import subject_of_id
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
-from holdfast.tasks.preparing.table import TableRow, choice_draft, pictured, table_rows
+from holdfast.tasks.preparing.table import TableRow, choice_draft, open_draft, table_rows
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
@@ -25,8 +25,7 @@ def read(source: Source, split: str) -> Iterator[Draft]:
             "subject": subject_of_id(row.cell("id")) or row.cell("category") or None,
         }
         if is_open:
-            answers = _listed(row)
-            yield pictured(row, row.cell("question"), answers, (), {**extra, "split": split})
+            yield open_draft(row, _listed(row), {**extra, "split": split})
         else:
             yield choice_draft(row, extra)
 

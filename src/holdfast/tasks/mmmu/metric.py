@@ -76,10 +76,7 @@ class MMMU(ItemMetric):
         "vlmevalkit": vlmevalkit,
     }
     variants = tuple(rules)
-
-    def __init__(self, variant: str | None = None) -> None:
-        super().__init__(variant)
-        self.graded = self.variant == "guesses"
+    graded_variants = ("guesses",)
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
         if is_open(item):

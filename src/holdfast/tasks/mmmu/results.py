@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.files import Record, read_json, records
 from holdfast.predictions.columns import as_id, as_list, as_text
-from holdfast.predictions.gold import Gold, gold_of, inside, plain_gold
+from holdfast.predictions.gold import gold_in
 from holdfast.predictions.layout import Benchmark, FolderLayout, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
@@ -58,13 +58,12 @@ def _item(row: Record, file: Path) -> Prediction:
     )
 
 
-def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
-    """``answer_dict_val.json``, gold and type by id; or plain references."""
-    file = inside(place, "answer_dict_val.json", "*.tsv")
+def _answers(file: Path) -> Iterator[Prediction] | None:
+    """``answer_dict_val.json``, gold and type by id."""
     content = read_json(file) if file.suffix == ".json" else None
     if not isinstance(content, dict) or not all(isinstance(row, dict) for row in content.values()):
-        return plain_gold(file, said, ask)
-    return Gold(file, gold_of(file, (_answer(file, key, row) for key, row in content.items())))
+        return None
+    return (_answer(file, key, row) for key, row in content.items())
 
 
 def _answer(file: Path, key: str, row: JSON) -> Prediction:
@@ -78,5 +77,5 @@ BENCHMARK = Benchmark(
     metrics={"mmmu": "mmmu"},
     layouts=(Layout("MMMU output", fits, read),),
     folders=(FolderLayout("MMMU outputs", fits_folder, read_folder),),
-    gold=references,
+    gold=gold_in("answer_dict_val.json", "*.tsv", items=_answers),
 )

@@ -29,10 +29,7 @@ class MMVet(ItemMetric):
 
     name = "mmvet"
     variants = ("judged", "mentions")
-
-    def __init__(self, variant: str | None = None) -> None:
-        super().__init__(variant)
-        self.graded = self.variant == "judged"
+    graded_variants = ("judged",)
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
         if self.variant == "mentions":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.files import Record, records
 from holdfast.predictions.columns import as_id, as_list, as_text
-from holdfast.predictions.gold import Gold, gold_of, inside
+from holdfast.predictions.gold import gold_in
 from holdfast.predictions.layout import Benchmark, items_layout
-from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
 
 _COLUMNS = "dataset_name type question answers image_path"
@@ -33,14 +31,12 @@ def _item(row: Record, file: Path) -> Prediction:
     )
 
 
-def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
-    """``OCRBench.json``. An unanswered question counts as wrong, as in the official script."""
-    file = inside(place, "OCRBench.json", "OCRBench/OCRBench.json")
-    return Gold(file, gold_of(file, (_item(row, file) for row in records(file))), missing_is_wrong=True)
-
-
 BENCHMARK = Benchmark(
     metrics={"ocrbench": "ocrbench"},
     layouts=(items_layout("OCRBench results", _COLUMNS, _item, "ocrbench"),),
-    gold=references,
+    gold=gold_in(
+        *("OCRBench.json", "OCRBench/OCRBench.json"),
+        items=lambda file: (_item(row, file) for row in records(file)),
+        missing_is_wrong=True,  # as in the official script
+    ),
 )

@@ -52,10 +52,7 @@ class PathVQA(ItemMetric):
 
     name = "pathvqa"
     variants = ("exact", "f1")
-
-    def __init__(self, variant: str | None = None) -> None:
-        super().__init__(variant)
-        self.graded = self.variant == "f1"
+    graded_variants = ("f1",)
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
         if not item.references:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from holdfast.errors import HoldfastError
 from holdfast.files import Record, records
-from holdfast.predictions.columns import OTHERS, Columns, as_index
+from holdfast.predictions.columns import OTHERS, Columns, as_index, first_line
 from holdfast.predictions.gold import Gold, gold_of
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
@@ -78,11 +78,6 @@ def _questions(place: Path) -> dict[str, Record]:
     folder = place.parent if place.is_file() else place
     file = folder / "llava_pope_test.jsonl"
     return {str(row.values.get("question_id")): row for row in records(file)} if file.is_file() else {}
-
-
-def first_line(text: str) -> str:
-    """The question without the prompt that follows it."""
-    return text.removeprefix("<image>").strip().split("\n")[0].strip()
 
 
 def _by_id(

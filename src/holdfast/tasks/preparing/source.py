@@ -170,13 +170,21 @@ def read_records(file: Path, *under: str | None, named: str | None = None) -> li
     return found if named is None else [record.named(record.text(named)) for record in found]
 
 
-def read_objects(file: Path) -> dict[str, Fields]:
+def read_objects(file: Path, *, nan_is_none: bool = False) -> dict[str, Fields]:
     """A JSON object of objects by id.
+
+    Args:
+        file: The file.
+        nan_is_none: Read NaN as missing.
 
     Raises:
         HoldfastError: Any other content.
     """
-    content = files.read_json(file)
+    return objects_in(files.read_json(file, nan_is_none=nan_is_none), file)
+
+
+def objects_in(content: Any, file: Path) -> dict[str, Fields]:
+    """As :func:`read_objects`, of what a file holds."""
     if not isinstance(content, dict):
         raise HoldfastError("the file is not one JSON object by id", file=file, remedy="is it another file?")
     for key, record in content.items():

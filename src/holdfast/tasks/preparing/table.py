@@ -19,7 +19,7 @@ from holdfast.errors import HoldfastError
 from holdfast.files import records
 from holdfast.predictions.columns import cell_text, options_in
 from holdfast.tasks.preparing.draft import Draft
-from holdfast.tasks.preparing.source import Fields
+from holdfast.tasks.preparing.source import Fields, Source
 
 _LONGEST_INDEX = 64
 """What is longer cannot be an index but a picture; so the tables' own tool tells them apart."""
@@ -91,6 +91,11 @@ def table_rows(file: Path) -> Iterator[TableRow]:
         yield TableRow(file, values, line, index, table)
 
 
+def read_table(source: Source, split: str) -> Iterator[Draft]:
+    """Questions of single choice by index, of the table that is called as the split."""
+    return map(choice_draft, table_rows(source.file(f"{split}.tsv")))
+
+
 def choice_draft(row: TableRow, extra: Mapping[str, Any] | None = None) -> Draft:
     """A question of single choice as an item, answered by its letter; of several pictures the further ones beside."""
     return with_pictures(choice(row, extra), row)
@@ -111,11 +116,9 @@ def choice(row: TableRow, extra: Mapping[str, Any] | None = None) -> Draft:
     return Draft(row.item, row.cell("question"), (ascii_uppercase[place],), None, choices, fields)
 
 
-def pictured(
-    row: TableRow, question: str, answers: tuple[str, ...], choices: tuple[str, ...], extra: Mapping[str, Any]
-) -> Draft:
-    """An item with the pictures of its row."""
-    return with_pictures(Draft(row.item, question, answers, None, choices, extra), row)
+def open_draft(row: TableRow, answers: tuple[str, ...], extra: Mapping[str, Any]) -> Draft:
+    """A question without options as an item."""
+    return with_pictures(Draft(row.item, row.cell("question"), answers, None, extra=extra), row)
 
 
 def with_pictures(draft: Draft, row: TableRow) -> Draft:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
-from holdfast.tasks.preparing.table import choice_draft, pictured, table_rows
+from holdfast.tasks.preparing.table import choice_draft, open_draft, table_rows
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
@@ -15,5 +15,4 @@ def read(source: Source, split: str) -> Iterator[Draft]:
         if row.choices():
             yield choice_draft(row)
         else:
-            extra = {"category": row.cell("category") or None}
-            yield pictured(row, row.cell("question"), (row.cell("answer"),), (), extra)
+            yield open_draft(row, (row.cell("answer"),), {"category": row.cell("category") or None})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source, read_records
-from holdfast.tasks.preparing.table import choice_draft, table_rows
+from holdfast.tasks.preparing.table import read_table
 from holdfast.tasks.seedbench.metric import DIMENSIONS, LAST_OF_IMAGES
 
 LETTERS = "ABCD"
@@ -16,8 +16,7 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     """Items by ``question_id``, or by index where the table is what is there; questions about videos are left out."""
     file = source.file("SEED-Bench.json", f"{split}.tsv")
     if file.name.startswith(split):
-        for row in table_rows(file):
-            yield choice_draft(row)
+        yield from read_table(source, split)
         return
     images = source.folder("SEED-Bench-image", "seed_bench_image", ".")
     for record in read_records(file, "questions", named="question_id"):

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from holdfast.files import read
 from holdfast.predictions.columns import as_key
-from holdfast.predictions.gold import Gold, gold_of, inside, plain_gold
+from holdfast.predictions.gold import gold_in
 from holdfast.predictions.layout import Benchmark
-from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import Prediction
 from holdfast.tasks.preparing.source import Fields, read_records
 
 _CHOICES = ("choice_a", "choice_b", "choice_c", "choice_d")
 
 
-def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
-    """``SEED-Bench.json``, or plain references such as VLMEvalKit's table; the image of a question is its cluster."""
-    file = inside(place, "SEED-Bench*.json", "SEEDBench*.tsv")
+def _questions(file: Path) -> Iterator[Prediction] | None:
+    """``SEED-Bench.json``, and no table such as VLMEvalKit's; the image of a question is its cluster."""
     if isinstance(read(file), list):
-        return plain_gold(file, said, ask)
-    return Gold(file, gold_of(file, map(_question, read_records(file, "questions", named="question_id"))))
+        return None
+    return map(_question, read_records(file, "questions", named="question_id"))
 
 
 def _question(record: Fields) -> Prediction:
@@ -36,5 +34,7 @@ def _question(record: Fields) -> Prediction:
 
 
 BENCHMARK = Benchmark(
-    metrics={"seedbench": "seedbench", "seedbench_img": "seedbench"}, gold=references, also_for=("seedbench",)
+    metrics={"seedbench": "seedbench", "seedbench_img": "seedbench"},
+    gold=gold_in("SEED-Bench*.json", "SEEDBench*.tsv", items=_questions),
+    also_for=("seedbench",),
 )
