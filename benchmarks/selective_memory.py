@@ -15,7 +15,6 @@ which other processes on the same cores disturb less.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import json
 import os
@@ -23,12 +22,12 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
+
+from common import MIB, forget_highest, highest, resident
 
 ARMS = ("full", "lora", "random_mask", "gradient_mask")
 TARGETS = {"memory_over_lora": 1.25, "memory_over_full": 0.4, "time_over_full": 1.1}
-MIB = 1 << 20
 
 
 def main() -> None:
@@ -80,8 +79,8 @@ def run_arm(options: argparse.Namespace) -> dict[str, Any]:
     model, batch = build(options)
     warm_up(model, batch)
     gc.collect()
-    resident = _resident()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = resident()
+    forget_highest()
     parameters, step = prepare(options, model, batch)
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
     clock, processor = [], []
@@ -93,7 +92,7 @@ def run_arm(options: argparse.Namespace) -> dict[str, Any]:
         processor.append(time.process_time() - used)
     values = sum(parameter.numel() for parameter in parameters)
     if options.measure == "memory":
-        return {"values": values, "peak": _highest() - resident}
+        return {"values": values, "peak": highest() - before}
     return {"values": values, "clock": statistics.median(clock[2:]), "processor": statistics.median(processor[2:])}
 
 
@@ -184,22 +183,6 @@ def warm_up(model: Any, batch: dict[str, Any]) -> None:
     optimizer = torch.optim.AdamW(small.parameters())
     small(torch.randn(4, 8)).sum().backward()
     optimizer.step()
-
-
-def _resident() -> int:
-    ctypes.CDLL(None).malloc_trim(0)
-    return _status("VmRSS")
-
-
-def _highest() -> int:
-    return _status("VmHWM")
-
-
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("this benchmark reads /proc/self/status, which Linux has")
 
 
 def summarise(

@@ -303,7 +303,11 @@ def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
     if isinstance(value, str):
         if len(value) > _SHORT and is_base64_picture(value):
             return DataURI(f"data:image/unknown;base64,{''.join(value.split())}", "base64 picture")
-        return _data_uri(value) if value.startswith("data:") or is_data_uri(value) else resolve(value)
+        if is_data_uri(value):
+            return DataURI(value)
+        if value.startswith("data:"):
+            raise HoldfastError("the data URI is no base64 image", remedy="write data:image/png;base64,...")
+        return resolve(value)
     if isinstance(value, StoredImage):
         return value
     if isinstance(value, Mapping):  # as Hugging Face's data sets write images
@@ -316,12 +320,6 @@ def _source(value: Any, resolve: Callable[[str], Path]) -> ImageSource:
     if isinstance(value, str):
         return _source(value, resolve)
     raise HoldfastError("field 'image' is neither a path nor a list of paths")
-
-
-def _data_uri(text: str) -> DataURI:
-    if not is_data_uri(text):
-        raise HoldfastError("the data URI is no base64 image", remedy="write data:image/png;base64,...")
-    return DataURI(text)
 
 
 def _place(name: str, resolve: Callable[[str], Path]) -> Path:

@@ -92,15 +92,8 @@ def read(path: str | Path, *, nan_is_none: bool = False) -> JSON | list[Record]:
     """
     file = Path(path)
     with reading(file), open_content(file) as stream:
-        form = _form(stream, file)
-        if form == "json":
-            value = _value_or_lines(as_text(all_of(stream, file), file), file, nan_is_none)
-            if isinstance(value, dict):
-                return value
-            entries = value
-        else:
-            entries = _entries(stream, form, file, nan_is_none)
-        return list(_strict(entries, file))
+        found = _content(stream, file, nan_is_none)
+        return found if isinstance(found, dict) else list(_strict(found, file))
 
 
 def read_json(path: str | Path, *, nan_is_none: bool = False) -> Any:
@@ -174,10 +167,13 @@ def scan(path: str | Path, *, nan_is_none: bool = False) -> Iterator[Entry]:
     """
     file = Path(path)
     with reading(file), open_content(file) as stream:
-        yield from _entries(stream, _form(stream, file), file, nan_is_none)
+        found = _content(stream, file, nan_is_none)
+        yield from [(1, found)] if isinstance(found, dict) else found
 
 
-def _entries(stream: io.BufferedReader, form: Form, file: Path, nan: bool) -> Iterator[Entry]:
+def _content(stream: io.BufferedReader, file: Path, nan: bool) -> JSON | Iterator[Entry]:
+    """The JSON object that fills a file, or its records."""
+    form = _form(stream, file)
     if form == "jsonl":
         return _json_lines(decoded(stream, file), file, nan)
     if form in ("csv", "tsv"):
@@ -186,8 +182,7 @@ def _entries(stream: io.BufferedReader, form: Form, file: Path, nan: bool) -> It
         return tables.sheet(tables.seekable(stream), file)
     if form == "text":
         raise HoldfastError("this is plain text, and records are needed here", file=file)
-    value = _value_or_lines(as_text(all_of(stream, file), file), file, nan)
-    return iter([(1, value)]) if isinstance(value, dict) else value
+    return _value_or_lines(as_text(all_of(stream, file), file), file, nan)
 
 
 def _form(stream: io.BufferedReader, file: Path) -> Form:

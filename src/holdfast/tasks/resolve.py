@@ -134,9 +134,7 @@ def _from_files(
     def read(name: str) -> tuple[Example, ...]:
         file = base / path_of(name)
         reading = read_examples(file, root=root, columns=spec.columns, advance=advance)
-        _refuse(reading, file, skip_bad)
-        skipped.extend(reading.problems)
-        return reading.examples
+        return _good(reading, file, skip_bad, skipped)
 
     examples = read(spec.data)
     train, validation, test = _divided(examples, spec, root=root or (base / path_of(spec.data)).parent)
@@ -157,9 +155,7 @@ def _from_set(
 
     def read(split: str) -> tuple[Example, ...]:
         reading = opened.read(split, columns=spec.columns, root=root, advance=advance)
-        _refuse(reading, Path(opened.name), skip_bad)
-        skipped.extend(reading.problems)
-        return reading.examples
+        return _good(reading, Path(opened.name), skip_bad, skipped)
 
     trained = opened.split(spec.split)
     held_out = {part: _held_out(spec, part, opened, trained) for part in ("validation", "test")}
@@ -193,14 +189,13 @@ def _divided(
     return split_by_image(examples, float(validation), float(test), root=root)
 
 
-def _refuse(reading: ExamplesRead, file: Path, skip_bad: bool) -> None:
-    if not reading.problems:
-        return
-    if not reading.examples:
+def _good(reading: ExamplesRead, file: Path, skip_bad: bool, skipped: list[HoldfastError]) -> tuple[Example, ...]:
+    """The examples of a file; what is wrong with the others is refused, or added to ``skipped``."""
+    if reading.problems and not reading.examples:
         raise HoldfastError(
             f"every item is bad; the first: {reading.problems[0]}", file=file, remedy="run holdfast data check on it"
         )
-    if not skip_bad:
+    if reading.problems and not skip_bad:
         first, count = reading.problems[0], len(reading.problems)
         more = f" ({count - 1} more; see holdfast data check {file})" if count > 1 else ""
         raise HoldfastError(
@@ -210,3 +205,5 @@ def _refuse(reading: ExamplesRead, file: Path, skip_bad: bool) -> None:
             item=first.item,
             remedy=f"{first.remedy or 'mend it'}, or leave bad items out with --skip-bad",
         )
+    skipped += reading.problems
+    return reading.examples

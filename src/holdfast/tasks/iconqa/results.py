@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,8 @@ def read(look: Look, ask: Ask) -> Reading:
         raise HoldfastError(f"the file has no predictions for {wanted}", file=look.path)
     tasks: dict[str, list[Prediction]] = {}
     for subtask in [wanted] if wanted else content:
-        answers = content[subtask].get("results", content[subtask])
         name = f"iconqa_{subtask}" if ask.task is None else ask.task
-        tasks.setdefault(name, []).extend(_indexed(look, (Record(1, {"id": k, "said": v}) for k, v in answers.items())))
+        tasks.setdefault(name, []).extend(_indexed(look, _by_id(content[subtask])))
     return Reading(str(look.path), f"IconQA results, {', '.join(content)}", tasks)
 
 
@@ -56,8 +55,7 @@ def fits_numbers(look: Look) -> bool:
 def read_numbers(look: Look, ask: Ask) -> Reading:
     """Indices of choices, which must not be mistaken for the text of another one."""
     if isinstance(look.content, dict):
-        answers = look.content.get("results", look.content)
-        rows = [Record(1, {"id": key, "said": value}) for key, value in answers.items()]
+        rows = _by_id(look.content)
     else:
         key = next((name for name in ("question_id", "id", "pid") if name in look.keys), "id")
         said = next((name for name in ("prediction", "answer", "text", "pred") if name in look.keys), "prediction")
@@ -65,7 +63,12 @@ def read_numbers(look: Look, ask: Ask) -> Reading:
     return Reading(str(look.path), "IconQA results", {str(ask.task): _indexed(look, rows)})
 
 
-def _indexed(look: Look, rows: Any) -> list[Prediction]:
+def _by_id(answers: Mapping[str, Any]) -> list[Record]:
+    """Answers by problem, which may stand under ``results``."""
+    return [Record(1, {"id": key, "said": said}) for key, said in answers.get("results", answers).items()]
+
+
+def _indexed(look: Look, rows: Iterable[Record]) -> list[Prediction]:
     columns = Columns({"id": "id", "prediction": "said"}, file=look.path)
     return [
         replace(columns.prediction(row), extra={_INDEX: row.values["said"]})

@@ -9,7 +9,7 @@ from math import fsum
 from holdfast.errors import HoldfastError, nearest
 from holdfast.metrics.base import ItemMetric, points, verdict
 from holdfast.predictions.record import ItemScore, Prediction
-from holdfast.tasks.pope.metric import lenient_parse
+from holdfast.tasks.pope.metric import label_of, lenient_parse
 from holdfast.values import JSON
 
 PERCEPTION = (
@@ -50,10 +50,7 @@ class MME(ItemMetric):
     variants = ("total", "perception", "cognition")
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
-        label = item.references[0].strip().lower() if item.references else ""
-        if label not in ("yes", "no"):
-            raise HoldfastError(f"the label is {label!r}, not yes or no", item=item.id)
-        said = parse(text)
+        label, said = label_of(item), parse(text)
         return verdict(item, float(said == label), said, float(lenient_parse(text) == label))
 
     def total(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> float:

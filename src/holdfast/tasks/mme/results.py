@@ -45,7 +45,7 @@ def read_folder(path: Path, ask: Ask) -> Reading:
     known = [file for file in texts if file.stem in SUBTASKS]
     if not known:
         raise HoldfastError("there is no MME subtask file here", file=path, remedy=nearest(texts[0].stem, SUBTASKS))
-    return _reading([file for file in known if _has_columns(file) or file.stem in SUBTASKS], path, ask)
+    return _reading(known, path, ask)
 
 
 def _texts(path: Path) -> list[Path]:

@@ -83,7 +83,7 @@ class POPE(ItemMetric):
         return replace(result, items=tuple(verdicts)) if covers else result
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
-        label = _label(item)
+        label = label_of(item)
         said = official_parse(text) if self.variant == "official" else strict_parse(text)
         loose = lenient_parse(text)
         understood = said if loose is not None else None
@@ -94,7 +94,7 @@ class POPE(ItemMetric):
         """(split, label, prediction) an item; what could not be read counts as the wrong answer."""
         rows = []
         for item, each in zip(items, verdicts, strict=True):
-            label = _label(item)
+            label = label_of(item)
             wrong: Answer = "no" if label == "yes" else "yes"
             rows.append((splits_of(item)[0], label, label if each.score else wrong))
         return rows
@@ -116,7 +116,12 @@ class POPE(ItemMetric):
         return {**tables, "mean_f1": mean, "pooled": pooled, "yes_ratio": pooled["yes_ratio"]}
 
 
-def _label(item: Prediction) -> Answer:
+def label_of(item: Prediction) -> Answer:
+    """The item's reference.
+
+    Raises:
+        HoldfastError: It is neither yes nor no.
+    """
     label = item.references[0].strip().lower() if item.references else ""
     if label == "yes":
         return "yes"

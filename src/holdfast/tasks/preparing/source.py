@@ -53,8 +53,12 @@ class Source:
 
     def missing(self, what: str, *, item: str | None = None) -> HoldfastError:
         """The error for an absent file, with the tree that is expected."""
-        tree = "; ".join(self.card.origin.tree)
-        return HoldfastError(f"{what} is missing", file=self.root, item=item, remedy=f"expected there: {tree}")
+        return HoldfastError(f"{what} is missing", file=self.root, item=item, remedy=self.expected)
+
+    @property
+    def expected(self) -> str:
+        """The tree that should be there, in words."""
+        return f"expected there: {'; '.join(self.card.origin.tree)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,10 @@ def _checked(source: Source, splits: Sequence[str]) -> list[Draft]:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, AttributeError) and not isinstance(error.obj, JSON_VALUES):
                 raise  # a fault of ours, not of the file
-            tree = "; ".join(source.card.origin.tree)
             raise HoldfastError(
                 f"a file of the split {split} is not in the layout of {source.card.name} ({error})",
                 file=source.root,
-                remedy=f"expected there: {tree}",
+                remedy=source.expected,
             ) from error
     return list(found.values())
 
