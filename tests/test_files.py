@@ -486,3 +486,9 @@ def test_memory_stays_with_the_line(tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert sum(1 for _ in files.records(file)) == 50_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rows.jsonl")
+    with pytest.raises(HoldfastError, match="this is a pipe"):
+        files.form_of(tmp_path / "rows.jsonl")

@@ -352,3 +352,56 @@ def test_pictures_in_messages_of_other_interfaces(root: Path) -> None:
         asked = {"role": "user", "content": [part, {"type": "text", "text": "?"}]}
         (picture_,) = one(root, {"messages": [asked, ASK[1]]}).images
         assert np.array_equal(np.asarray(open_image(picture_)), expected)
+
+
+@pytest.mark.parametrize("cell", ["['two' 'three']", "('two', 'three')", " ['two', 'three'] ", "['two'\n 'three']"])
+def test_lists_as_python_and_numpy_write_them(root: Path, cell: str) -> None:
+    file = root / "lists.csv"
+    file.write_text(f'image,question,answer\n0.png,?,"{cell}"\n', encoding="utf-8")
+    (example,) = read_examples(file).examples
+    assert example.answers == ("two", "three")
+
+
+@pytest.mark.parametrize("cell", ["(1, 2)", "[1, 2]", "('two')", "()", "{1}"])
+def test_points_boxes_and_brackets_are_one_answer(root: Path, cell: str) -> None:
+    file = root / "points.csv"
+    file.write_text(f'image,question,answer\n0.png,?,"{cell}"\n', encoding="utf-8")
+    (example,) = read_examples(file).examples
+    assert example.answers == (cell,)
+
+
+@pytest.mark.parametrize("cell", ["nan", "NaN", "['two', nan]", '[""two"", NaN]'])
+def test_what_pandas_writes_for_nothing_is_no_answer(root: Path, cell: str) -> None:
+    file = root / "nothing.csv"
+    file.write_text(f'image,question,answer\n0.png,?,"{cell}"\n0.png,?,two\n', encoding="utf-8")
+    read = read_examples(file)
+    assert [example.answers for example in read.examples] == [("two",)]
+    assert read.problems[0].line == 2 and "answer" in read.problems[0].problem
+
+
+@pytest.mark.parametrize("name", ["system_prompt", "system_message", "meta_instruction"])
+def test_system_prompts_under_other_names(root: Path, name: str) -> None:
+    row = {"image": "0.png", "question": "?", "answer": "two", name: "Be brief."}
+    assert one(root, row).system == "Be brief."
+    assert "two system prompts" in problem(root, row | {"system": "Be long."})
+
+
+@pytest.mark.parametrize(("asks", "says"), [("Human", "Assistant"), ("USER", "bot"), ("human", "chatgpt")])
+def test_roles_in_other_words(root: Path, asks: str, says: str) -> None:
+    turns = [{"from": asks, "value": "<image>?"}, {"from": says, "value": "two"}]
+    for name in ("conversations", "conversation"):
+        assert one(root, {"image": "0.png", name: turns}).turns[0].answers == ("two",)
+
+
+def test_pairs_as_xtuner_keeps_them(root: Path) -> None:
+    pairs = [{"system": "Be brief.", "input": "<image>?", "output": "two"}, {"input": "Sure?", "output": "yes"}]
+    example = one(root, {"image": "0.png", "conversation": pairs})
+    assert [(turn.question, turn.answers) for turn in example.turns] == [("<image>?", ("two",)), ("Sure?", ("yes",))]
+    assert example.system == "Be brief."
+    late = [pairs[1], pairs[0]]
+    assert "system prompt" in problem(root, {"image": "0.png", "conversation": late})
+
+
+def test_a_field_called_conversation_beside_a_question_is_carried_along(root: Path) -> None:
+    example = one(root, {"image": "0.png", "question": "?", "answer": "two", "conversation": "c7"})
+    assert example.extra == {"conversation": "c7"}

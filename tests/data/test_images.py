@@ -85,18 +85,65 @@ def test_float_grey_is_scaled_to_its_own_range(tmp_path: Path) -> None:
     assert opened(Image.fromarray(values), tmp_path / "a.tiff")[0, :, 0].tolist() == [0, 128, 255]
 
 
-def test_sixteen_bit_colour(tmp_path: Path) -> None:
+def test_shares_of_one_are_scaled_to_the_range_they_use(tmp_path: Path) -> None:
+    # 12 bits divided by what 16 hold, as scikit-image's img_as_float does
+    values = np.array([[0.0, 2048, 4095]], dtype=np.float32) / np.float32(65535)
+    assert opened(Image.fromarray(values), tmp_path / "a.tiff")[0, :, 0].tolist() == [0, 128, 255]
+    flat = Image.fromarray(np.full((1, 1), 0.5, dtype=np.float32))
+    assert opened(flat, tmp_path / "b.tiff")[0, 0, 0] == 128
+
+
+def test_holes_are_black_and_infinities_the_ends(tmp_path: Path) -> None:
+    values = np.array([[np.nan, 100, 300, 500, np.inf, -np.inf]], dtype=np.float32)
+    assert opened(Image.fromarray(values), tmp_path / "a.tiff")[0, :, 0].tolist() == [0, 0, 128, 255, 255, 0]
+    Image.fromarray(values[:, :1]).save(tmp_path / "b.tiff")
+    with pytest.raises(HoldfastError, match="no finite value"):
+        open_image(tmp_path / "b.tiff")
+
+
+def sixteen_bits(kind: int, *values: int) -> bytes:
+    """A PNG of one row with 16 bits a value; kind 2 is RGB, 4 grey with alpha, 6 RGB with alpha."""
     import struct
     import zlib
 
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    row = b"\x00" + struct.pack(">HHH", 65535, 32768, 257)
-    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
-    (tmp_path / "a.png").write_bytes(content)
-    assert np.asarray(open_image(tmp_path / "a.png"))[0, 0].tolist() == [255, 128, 1]
+    header = struct.pack(">IIBBBBB", len(values) // {2: 3, 4: 2, 6: 4}[kind], 1, 16, kind, 0, 0, 0)
+    row = zlib.compress(b"\x00" + struct.pack(f">{len(values)}H", *values))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", row) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "right"),
+    [
+        (2, (65535, 32768, 257), [[255, 128, 1]]),
+        (2, (0, 2048, 4095, 1024, 0, 1), [[0, 128, 255], [64, 0, 0]]),  # 12 bits
+        (2, (0, 1, 255), [[0, 1, 255]]),  # bytes in a wide container
+        (4, (0, 65535, 2048, 65535, 4095, 65535), [[0] * 3, [128] * 3, [255] * 3]),
+        (4, (4095, 0, 0, 65535), [[255] * 3, [0] * 3]),  # transparent: white shows
+        (6, (0, 2048, 4095, 65535), [[0, 128, 255]]),
+    ],
+)
+def test_sixteen_bit_colour(tmp_path: Path, kind: int, values: tuple[int, ...], right: list[list[int]]) -> None:
+    (tmp_path / "a.png").write_bytes(sixteen_bits(kind, *values))
+    assert np.asarray(open_image(tmp_path / "a.png"))[0].tolist() == right
+    assert decode(tmp_path / "a.png") == (len(right), 1)
+
+
+def test_twelve_bits_of_colour_in_tiff(tmp_path: Path) -> None:
+    import struct
+
+    def entry(tag: int, kind: int, count: int, value: int) -> bytes:
+        return struct.pack("<HHII", tag, kind, count, value)
+
+    tags = [(256, 3, 1, 1), (257, 3, 1, 1), (258, 3, 3, 128), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 134)]
+    tags += [(277, 3, 1, 3), (278, 3, 1, 1), (279, 4, 1, 6)]
+    directory = struct.pack("<H", len(tags)) + b"".join(entry(*tag) for tag in tags) + struct.pack("<I", 0)
+    content = b"II*\x00" + struct.pack("<I", 8) + directory
+    content += bytes(128 - len(content)) + struct.pack("<HHH", 16, 16, 16) + struct.pack("<HHH", 0, 2048, 4095)
+    (tmp_path / "a.tif").write_bytes(content)
+    assert np.asarray(open_image(tmp_path / "a.tif"))[0, 0].tolist() == [0, 128, 255]
 
 
 def quarters() -> Image.Image:

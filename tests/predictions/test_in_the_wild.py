@@ -83,7 +83,13 @@ def test_two_golds_do_not_stop_recorded_scores(tmp_path: Path) -> None:
 # lists, words and cells
 
 
-@pytest.mark.parametrize("cell", ["['b', 'a']", '["b", "a"]', "['b', \"a\"]"])
+WRITTEN_LISTS = [
+    *("['b', 'a']", '["b", "a"]', "['b', \"a\"]", " ['b', 'a'] ", "('b', 'a')", "{'b', 'a'}"),
+    *("['b' 'a']", "['b'\n \"a\"]", "array(['b', 'a'], dtype=object)"),  # as NumPy writes them
+]
+
+
+@pytest.mark.parametrize("cell", WRITTEN_LISTS)
 @pytest.mark.parametrize("name", ["p.tsv", "p.csv", "p.jsonl"])
 def test_lists_written_as_text_are_several_references(tmp_path: Path, cell: str, name: str) -> None:
     row = {"id": "1", "prediction": "a", "references": cell}
@@ -93,10 +99,24 @@ def test_lists_written_as_text_are_several_references(tmp_path: Path, cell: str,
 
 
 def test_a_text_in_brackets_and_a_bomb_stay_text(tmp_path: Path) -> None:
-    for text in ("[not a list", "[1 + 1]", "[" * 5000 + "]" * 5000, "[a, b]"):
+    for text in ("[not a list", "[1 + 1]", "[" * 5000 + "]" * 5000, "[a, b]", "(1, 2)", "('a')", "()", "{1}"):
         file = lines(tmp_path / "p.jsonl", {"id": "1", "prediction": text, "reference": text})
         (row,) = next(iter(read(file).tasks.values()))
         assert row.references == (text,)
+
+
+@pytest.mark.parametrize("cell", ["['a', nan]", '["a", NaN]'])
+def test_a_list_with_nothing_in_it_is_refused(tmp_path: Path, cell: str) -> None:
+    file = table(tmp_path / "p.csv", {"id": "1", "prediction": "a", "references": cell})
+    with pytest.raises(HoldfastError, match="not a list of texts"):
+        score("exact_match", file)
+
+
+def test_answers_as_squad_keeps_them_and_lists_of_one(tmp_path: Path) -> None:
+    gold = {"text": ["b", "a"], "answer_start": [0, 7]}
+    file = lines(tmp_path / "p.jsonl", {"id": 1, "answers": gold, "prediction": ["a"]})
+    assert score("exact_match", file).score == 100.0
+    assert only(file, metric="exact_match").pairs[0].before.references == ("b", "a")
 
 
 @pytest.mark.parametrize(

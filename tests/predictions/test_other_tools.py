@@ -268,3 +268,11 @@ def test_captions_by_the_names_of_their_files(tmp_path: Path) -> None:
     for called in (name, name.removesuffix(".jpg"), "{}"):
         rows = [{"image_id": called.format(i), "caption": text} for i, text in enumerate(texts)]
         assert score("coco_captions", document(tmp_path / "said.json", rows), gold).score == pytest.approx(1000)
+
+
+def test_captions_in_lists_of_one(tmp_path: Path) -> None:
+    texts = ("a cat on a mat", "a dog in the park", "two birds on a wire")
+    said = document(tmp_path / "said.json", {str(i): [text] for i, text in enumerate(texts)})
+    gold = document(tmp_path / "gold.json", {str(i): [text, f"{text} today"] for i, text in enumerate(texts)})
+    plain = document(tmp_path / "plain.json", {str(i): text for i, text in enumerate(texts)})
+    assert score("coco_captions", said, gold).score == score("coco_captions", plain, gold).score > 100

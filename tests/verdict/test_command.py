@@ -45,6 +45,7 @@ def test_bad_input_is_one_sentence_with_exit_code_2(sides, tmp_path, write, rows
         [*sides, "--target", "u"],
         [*sides, "--column", "score"],
         [*sides, "--metric", "exact_mtch"],
+        [*sides, "--images", str(tmp_path / "nowhere")],
     ):
         out = tmp_path / "never"
         assert run(["compare", *words, "--out", str(out)]) == 2
@@ -52,3 +53,14 @@ def test_bad_input_is_one_sentence_with_exit_code_2(sides, tmp_path, write, rows
         assert captured.err.startswith("holdfast: ") and captured.err.count("\n") == 1
         assert "Traceback" not in captured.err and not captured.out
         assert not out.exists()
+
+
+def test_a_place_where_no_folder_can_be_made(sides, capsys) -> None:
+    assert run(["compare", *sides, "--out", "/proc/nothing"]) == 2
+    assert capsys.readouterr().err.startswith("holdfast: /proc/nothing")
+
+
+def test_a_name_longer_than_any_is_told_briefly(sides, capsys) -> None:
+    assert run(["compare", "y" * 5000, sides[1]]) == 2
+    said = capsys.readouterr().err
+    assert "name" in said and len(said) < 2000

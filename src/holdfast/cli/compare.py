@@ -61,6 +61,9 @@ def compare(
     """
     from holdfast.verdict.compare import compare_runs
 
+    for folder in images or ():
+        if not folder.is_dir():
+            raise HoldfastError("there is no such folder of images", file=folder, remedy="check the path")
     before, after = (base, tuned) if tuned else _run_and_its_base(base)
     runs = compare_runs(
         before,

@@ -48,6 +48,11 @@ _MACHINE = {
     errno.EACCES: "Choose a place that you may read and write.",
     errno.EPERM: "Choose a place that you may read and write.",
     errno.EROFS: "Choose a place that you may read and write.",
+    errno.ENOENT: "Check the path.",
+    errno.EISDIR: "A folder stands where a file is needed; choose another place.",
+    errno.ELOOP: "The links lead back to themselves; name the place itself.",
+    errno.EIO: "The disk or the network failed; check it, then give the same command again.",
+    errno.ESTALE: "The disk or the network failed; check it, then give the same command again.",
     errno.ENOTDIR: "A file stands where a folder is needed; choose another place.",
     errno.EEXIST: "A file stands where a folder is needed; choose another place.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
@@ -100,8 +105,8 @@ def run(words: list[str]) -> int:
     except OSError as error:
         if error.errno not in _MACHINE:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"holdfast: {place}{os.strerror(error.errno)}. {_MACHINE[error.errno]}", file=sys.stderr)
+        told = HoldfastError(os.strerror(error.errno), file=error.filename, remedy=_MACHINE[error.errno])
+        print(f"holdfast: {told}", file=sys.stderr)
         return 2
 
 

@@ -5,6 +5,7 @@ form                    fields
 ======================  ==========================================================================================
 simple                  ``image``, ``question``, ``answer``
 conversations           LLaVA, ShareGPT: ``conversations`` of ``{"from", "value"}`` (or ``role``, ``content``)
+conversation            the same under this name; XTuner, InternLM: of ``{"input", "output", "system"}``
 messages                TRL, LLaMA-Factory, OpenAI: ``messages`` of ``{"role", "content"}``, content as text or parts
 query and response      ms-swift: ``query``, ``response``, ``history``
 instruction and output  Alpaca: ``instruction``, ``input``, ``output``, ``history``
@@ -38,9 +39,16 @@ ROLES = {
     "gpt": "assistant",
     "assistant": "assistant",
     "model": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "chatgpt": "assistant",
+    "bard": "assistant",
+    "bing": "assistant",
     "system": "system",
     "developer": "system",
 }
+SYSTEM = ("system", "system_prompt", "system_message", "meta_instruction")
+"""Fields that tools keep the system prompt in."""
 MEDIA = frozenset(("video", "videos", "audio", "audios"))
 DIALOGUES = ("conversations", "messages", "query", "instruction")
 """Fields by which the forms of training tools are known."""
@@ -92,6 +100,8 @@ def form_of(record: Values) -> Form:
 @lru_cache(maxsize=1000)  # records of one file mostly have the same fields
 def _form_with(fields: tuple[str, ...]) -> Form:
     found = [form for form in FORMS if form.needs.issubset(fields)]
+    if not found and "conversation" in fields and "question" not in fields:
+        return CONVERSATION  # the name is of one form only where nothing else can be read
     if len(found) > 1:
         names = " and as ".join(f"{form.name} ({', '.join(sorted(form.needs))})" for form in found)
         raise HoldfastError(f"the item can be read as {names}", remedy="keep the fields of one form")
@@ -124,10 +134,17 @@ def conversation_of(record: Values) -> tuple[Form, Dialogue]:
         raise HoldfastError(
             "images stand in the messages and in the field 'images'", remedy="keep them in one of the two places"
         )
-    system = _text_or_nothing(record.get("system"), "system")
-    if system and said and system != said:
-        raise HoldfastError("the item has two system prompts: a field and a turn", remedy="keep one of them")
-    return form, Dialogue(turns, tuple(inside or images), system or said)
+    return form, Dialogue(turns, tuple(inside or images), _system_of(record, said))
+
+
+def _system_of(record: Values, said: str) -> str:
+    """The system prompt: a field under any of its names, or what a turn said."""
+    given = {name: text for name in SYSTEM if (text := _text_or_nothing(record.get(name), name))}
+    if said:
+        given["a turn"] = said
+    if len(set(given.values())) > 1:
+        raise HoldfastError(f"the item has two system prompts: {' and '.join(given)}", remedy="keep one of them")
+    return next(iter(given.values()), "")
 
 
 def image_values(record: Values, *, needed: bool = False) -> list[Any]:
@@ -200,6 +217,18 @@ def _simple(record: Values) -> Parts:
     if not answers:
         raise HoldfastError("field 'answer' is an empty list", remedy="add at least one answer")
     return (Turn(question, tuple([answer_text(value) for value in answers])),), [], ""
+
+
+def _conversation(record: Values) -> Parts:
+    turns = record["conversation"]
+    pairs = turns if isinstance(turns, list) else []
+    if not pairs or not all(isinstance(pair, Mapping) and {"input", "output"} <= pair.keys() for pair in pairs):
+        return _turns(turns, "conversation")
+    systems = [text for pair in pairs if (text := _text_or_nothing(pair.get("system"), "system"))]
+    if systems and (len(systems) > 1 or not pairs[0].get("system")):
+        raise HoldfastError("a later pair of 'conversation' has a system prompt of its own", remedy="keep the first")
+    said = tuple(_pair(pair["input"], pair["output"], "input", "output") for pair in pairs)
+    return said, [], systems[0] if systems else ""
 
 
 def _query(record: Values) -> Parts:
@@ -331,9 +360,9 @@ def _turn(turn: Any, where: str) -> tuple[str, str, list[Any]]:
         raise HoldfastError(f"{where} is not an object")
     name = turn.get("from", turn.get("role"))
     content = turn.get("value", turn.get("content"))
-    role = ROLES.get(str(name))
+    role = ROLES.get(str(name).strip().lower())
     if role is None:
-        if str(name) in TOOLS:
+        if str(name).lower() in TOOLS:
             raise HoldfastError(f"{where} is from '{name}'; calls of tools are not trained on")
         raise HoldfastError(f"{where} is from '{name}'", remedy=f"known: {', '.join(ROLES)}")
     for mark, off in (("weight", 0), ("loss", False)):
@@ -382,6 +411,7 @@ def _form(name: str, needs: Iterable[str], more: Iterable[str], read: Any) -> Fo
 
 
 SIMPLE = _form("question and answer", ("question", "answer"), ("answers", "conversations"), _simple)
+CONVERSATION = _form("conversation", ("conversation",), (), _conversation)
 FORMS = (
     _form("conversations", ("conversations",), (), lambda record: _turns(record["conversations"], "conversations")),
     _form("messages", ("messages",), (), lambda record: _turns(record["messages"], "messages")),

@@ -8,14 +8,15 @@ import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
 from holdfast.data.examples import ImageSource
 from holdfast.data.stored import StoredImage
+from holdfast.data.wide import in_its_range, lower_half, scaled
 from holdfast.errors import HoldfastError
 
 MAX_PIXELS = 64_000_000
@@ -92,8 +93,8 @@ def resolving_inside(root: Path) -> Callable[[str], Path]:
 def open_image(source: ImageSource, *, at_least: int | None = None) -> Image.Image:
     """The picture as upright 8-bit RGB.
 
-    EXIF rotation is applied; transparency is laid over white; 16-bit and float greys are scaled to their
-    own range; an animation gives its first frame.
+    EXIF rotation is applied; transparency is laid over white; 16-bit and float pictures are scaled to the
+    range they use; an animation gives its first frame.
 
     Args:
         source: A file, a picture that stands in a record, or pixels.
@@ -148,8 +149,13 @@ def _opened(source: Path | StoredImage, at_least: int | None) -> Iterator[tuple[
                         remedy="scale it down first",
                     )
                 smaller = at_least is not None and image.draft("RGB", (at_least, at_least)) is not None
+                tiles = lower_half(image)
                 image.load()
-                yield image, (width, height) if smaller else image.size
+                size_now = (width, height) if smaller else image.size
+                if tiles is not None:
+                    yield in_its_range(image, tiles, partial(_again, content)), size_now
+                else:
+                    yield image, size_now
     except HoldfastError:
         raise
     except UnidentifiedImageError as error:
@@ -158,6 +164,12 @@ def _opened(source: Path | StoredImage, at_least: int | None) -> Iterator[tuple[
         raise HoldfastError(f"image '{name}' is too large to open", remedy="scale it down first") from error
     except Exception as error:  # on damaged files Pillow's plugins raise whatever their parsing happened to meet
         raise HoldfastError(f"image '{name}' is damaged or truncated ({error})", remedy="replace the file") from error
+
+
+def _again(content: Path | io.BytesIO) -> ImageFile.ImageFile:
+    if isinstance(content, io.BytesIO):
+        content.seek(0)
+    return Image.open(content, formats=FORMATS)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -177,16 +189,7 @@ def size_of(file: Path) -> tuple[int, int]:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode as 8-bit RGB; see :func:`open_image`."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        low, high = float(values.min()), float(values.max())
-        # 8-bit values in a wide container keep their scale. Detectors fill 10, 12 or 14 of 16 bits, and not from zero:
-        # scaled by the container such a picture is nearly black.
-        if low >= 0 and high <= 255:
-            low, high = 0.0, 255.0
-        elif low == high and 0 <= low <= 65535:  # a flat picture uses no range: its brightness is the container's
-            low, high = 0.0, 65535.0
-        grey = np.round((values - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        return scaled(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layered = image.convert("RGBA")
         white = Image.new("RGBA", layered.size, (255, 255, 255, 255))

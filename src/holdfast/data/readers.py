@@ -31,14 +31,18 @@ from holdfast.data.images import resolving_inside
 from holdfast.data.stored import DataURI, Encoded, StoredImage, is_base64_picture, is_data_uri
 from holdfast.data.unfolding import unfolded
 from holdfast.errors import HoldfastError
-from holdfast.files import form_of, parse_written, scan
+from holdfast.files import form_of, parse_list, scan
 from holdfast.importing import growing
 from holdfast.values import JSON
 
 LISTS = frozenset(
-    ("image", "images", "answer", "answers", "choices", "options", "conversations", "messages", "history", "texts")
+    (
+        *("image", "images", "answer", "answers", "choices", "options"),
+        *("conversations", "conversation", "messages", "history", "texts"),
+    )
 )
 """Fields whose cell in a table may hold a list as JSON or Python writes it."""
+_ANSWERS = frozenset(("answer", "answers", "response", "output", "completion"))
 _CELL = 64 << 20
 _SHORT = 64
 """Letters of the index of a row; what is longer is a picture."""
@@ -191,13 +195,23 @@ def _cells(record: Mapping[str, Any]) -> JSON:
     for name, cell in record.items():
         if cell is None or cell == "":
             continue
-        if isinstance(cell, str) and cell.lstrip().startswith("[") and name in LISTS:
-            inner = parse_written(cell.strip(), longest=_CELL)  # it may be a text that begins with a bracket
+        if name in _ANSWERS and cell in ("nan", "NaN"):
+            raise HoldfastError(
+                f"the cell '{name}' is '{cell}', which could be the text or a cell that pandas found empty",
+                remedy="write the answer or leave the item out; in JSON Lines a text is a text",
+            )
+        if isinstance(cell, str) and name in LISTS:
+            inner = parse_list(cell, longest=_CELL)  # it may be a text that begins with a bracket
             # Numbers in brackets are one answer, such as a box.
-            texts = name not in ("answer", "answers") or all(isinstance(one, str) for one in inner or [0])
-            cell = inner if isinstance(inner, list) and texts else cell
+            texts = name not in ("answer", "answers") or _texts_or_nothing(inner or ())
+            cell = inner if inner is not None and texts else cell
         found[name] = cell
     return {"image": None, **found} if "image" in record or "images" in record else found
+
+
+def _texts_or_nothing(values: Sequence[Any]) -> bool:
+    """Whether there is a text, and beside it texts and empty places only, which are then no answers."""
+    return any(isinstance(one, str) for one in values) and all(one is None or isinstance(one, str) for one in values)
 
 
 def _borrowed(record: Mapping[str, Any], pictures: dict[str, str]) -> Mapping[str, Any]:
@@ -272,8 +286,8 @@ def _choices(record: Mapping[str, Any]) -> tuple[str, ...]:
             raise HoldfastError("field 'choices' is not a list of texts")
         return tuple(choices)
     options = record.get("options")
-    if isinstance(options, str) and options.startswith("["):
-        options = parse_written(options, longest=_CELL)  # MMMU keeps its options so
+    if isinstance(options, str):
+        options = parse_list(options, longest=_CELL)  # MMMU keeps its options so
     if isinstance(options, Mapping) and all(name in ascii_uppercase for name in options):
         options = list(options.values())
     if isinstance(options, list | tuple) and options and all(isinstance(option, str) for option in options):

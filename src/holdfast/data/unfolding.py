@@ -7,10 +7,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from holdfast.data.forms import FORMS
+from holdfast.data.forms import CONVERSATION, FORMS
 from holdfast.errors import HoldfastError
 
-_FIELDS = frozenset(("question", "answer", "answers", *(name for form in FORMS for name in form.needs)))
+_FIELDS = frozenset(
+    ("question", "answer", "answers", *(name for form in (*FORMS, CONVERSATION) for name in form.needs))
+)
 """What makes an object a record itself."""
 _LISTS = {"annotation": {"root"}, "file_name": {"formatting", "columns", "tags"}}
 """Field that names a file of items -> what stands beside it, in InternVL's and LLaMA-Factory's lists of data sets."""

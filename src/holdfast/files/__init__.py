@@ -1,9 +1,9 @@
 """The only code that parses what comes from outside, and the only one that writes beside a name and renames.
 
-Reading (:func:`records`, :func:`scan`, :func:`read`, :func:`read_json`, :func:`parse_json`, :func:`parse_written`,
-:func:`read_text`, :func:`text_lines`, :func:`form_of`) is strict: every mistake is one sentence with its line; a key
-that comes twice, NaN, numbers and nesting beyond bounds, half surrogate pairs and compressed files that inflate
-without measure are refused.
+Reading (:func:`records`, :func:`scan`, :func:`read`, :func:`read_json`, :func:`parse_json`, :func:`parse_list`,
+:func:`parse_written`, :func:`read_text`, :func:`text_lines`, :func:`form_of`) is strict: every mistake is one sentence
+with its line; a key that comes twice, NaN, numbers and nesting beyond bounds, half surrogate pairs and compressed files
+that inflate without measure are refused.
 
 Writing (:func:`write_text`, :func:`write_json`, :func:`write_lines`, :func:`write_bytes`, and :func:`beside` and
 :func:`folder_beside` for what a library writes) leaves the whole thing or nothing, and says what the disk refused.
@@ -12,7 +12,18 @@ Writing (:func:`write_text`, :func:`write_json`, :func:`write_lines`, :func:`wri
 
 from holdfast.files.content import read_bytes, read_text, text_lines
 from holdfast.files.locks import claimed, locked
-from holdfast.files.records import Form, Record, form_of, parse_json, parse_written, read, read_json, records, scan
+from holdfast.files.records import (
+    Form,
+    Record,
+    form_of,
+    parse_json,
+    parse_list,
+    parse_written,
+    read,
+    read_json,
+    records,
+    scan,
+)
 from holdfast.files.writing import (
     append_line,
     beside,
@@ -41,6 +52,7 @@ __all__ = [
     "line_of",
     "locked",
     "parse_json",
+    "parse_list",
     "parse_written",
     "read",
     "read_bytes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ _ZIP = b"PK\x03\x04"
 _BRACKETS = 1 << 12
 """Brackets of a text that Python is asked to read."""
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
+_NOTHING = frozenset(("nan", "null", "inf", "infinity"))
+_WRITTEN_TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_NUMPY_LIST = re.compile(rf"\[\s*(?:{_WRITTEN_TEXT.pattern})(?:\s+(?:{_WRITTEN_TEXT.pattern}))+\s*\]", re.DOTALL)
+_NUMPY_ARRAY = re.compile(r"array\((\[.*\])(?:,\s*dtype=[\w<>|']+)?\)", re.DOTALL)
 
 _ELSEWHERE = {
     ".pkl": "a pickle may run code and is never opened; have what wrote it write xlsx, tsv or json",
@@ -55,11 +60,18 @@ def form_of(path: str | Path) -> Form:
     files, POPE JSON Lines into ``.json`` files) and tells a workbook; the name tells tables and text.
 
     Raises:
-        HoldfastError: Missing, empty, unreadable, or of no known form.
+        HoldfastError: Missing, empty, unreadable, a pipe, or of no known form.
     """
     file = Path(path)
-    with reading(file), open_content(file) as stream:
-        return _form(stream, file)
+    with reading(file):
+        if file.is_fifo():  # what is looked at here is gone when it is to be read
+            raise HoldfastError(
+                "this is a pipe, and records are looked at before they are read",
+                file=file,
+                remedy="write it into a file, and name that",
+            )
+        with open_content(file) as stream:
+            return _form(stream, file)
 
 
 def records(path: str | Path, *, nan_is_none: bool = False) -> Iterator[Record]:
@@ -142,7 +154,7 @@ def parse_written(text: str, *, longest: int) -> Any:
         text: What stands in a cell or a field.
         longest: Letters beyond which it is not tried.
     """
-    if len(text) > longest or text.count("[") + text.count("{") > _BRACKETS:
+    if len(text) > longest or text.count("[") + text.count("{") + text.count("(") > _BRACKETS:
         return None
     try:
         return json_text.whole_value(text)
@@ -151,9 +163,44 @@ def parse_written(text: str, *, longest: int) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.literal_eval(text)
+            return ast.literal_eval(_PythonValue().visit(ast.parse(text.strip(), mode="eval")))
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
+
+
+class _PythonValue(ast.NodeTransformer):
+    """What Python and JSON write for nothing becomes ``None``, and a set is a list in its order."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(None) if node.id.lower() in _NOTHING else node
+
+    def visit_Set(self, node: ast.Set) -> ast.expr:
+        return ast.List([self.visit(one) for one in node.elts], ast.Load())
+
+
+def parse_list(text: str, *, longest: int) -> list[Any] | None:
+    """A list written as text by JSON, by Python (a tuple and a set too) or by NumPy (``['a' 'b']``); ``None`` where the
+    text is none. In round and curly brackets only texts are a list: ``(1, 2)`` is a point.
+
+    Args:
+        text: What stands in a cell or a field.
+        longest: Letters beyond which it is not tried.
+    """
+    bare = text.strip()
+    kind = bare[:1] + bare[-1:]
+    if kind not in ("[]", "()", "{}", "a)") or len(bare) > longest:
+        return None
+    if found := _NUMPY_ARRAY.fullmatch(bare):
+        bare, kind = found[1], "[]"
+    elif kind == "a)":
+        return None
+    if _NUMPY_LIST.fullmatch(bare):
+        # To Python these are one text in several pieces.
+        return [ast.literal_eval(one) for one in _WRITTEN_TEXT.findall(bare)]
+    value = parse_written(bare, longest=longest)
+    if not isinstance(value, list | tuple):
+        return None
+    return list(value) if kind == "[]" or (value and all(isinstance(one, str) for one in value)) else None
 
 
 def scan(path: str | Path, *, nan_is_none: bool = False) -> Iterator[Entry]:

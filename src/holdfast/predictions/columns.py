@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
-from holdfast.files import Record, parse_written
+from holdfast.files import Record, parse_list, parse_written
 from holdfast.predictions.record import NOTHING, Prediction
 
 FIELDS = (
@@ -314,6 +314,8 @@ def as_text(value: Any, name: str, file: Path, line: int | None, item: str) -> s
         return str(value)
     if isinstance(value, list) and value and all(isinstance(turn, dict) and "role" in turn for turn in value):
         return spoken(value, "assistant")
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):  # one of n answers, n being 1
+        return value[0]
     raise HoldfastError(f"'{name}' is {type(value).__name__}, not text", file=file, line=line, item=item)
 
 
@@ -357,16 +359,14 @@ def as_list(value: Any, name: str, file: Path, line: int | None, item: str) -> t
     if value is None or value == "":
         return ()
     if isinstance(value, str):
-        if value[0] != "[" or value[-1] != "]":
-            return (value,)
-        inner = parse_written(value, longest=_LIST_LIMIT)
-        if not isinstance(inner, (list, tuple)):
+        inner = parse_list(value, longest=_LIST_LIMIT)
+        if inner is None:
             return (value,)
         value = inner
     elif isinstance(value, (int, float)):
         return (str(value),)
-    elif isinstance(value, dict):
-        value = list(value.values())
+    elif isinstance(value, dict):  # SQuAD keeps the places of its answers beside their texts
+        value = value["text"] if isinstance(value.get("text"), list) else list(value.values())
     if all(entry.__class__ is str for entry in value):
         return tuple(value)
     made = []

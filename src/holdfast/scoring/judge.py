@@ -87,7 +87,7 @@ def with_references(reading: Reading, ask: Ask) -> Reading:
                 raise HoldfastError(
                     f"the task {task} needs its references, and the predictions hold none",
                     file=file,
-                    remedy="add --references FILE",
+                    remedy="add --references FILE, or name the column that holds them: --column references=COLUMN",
                 )
         return reading
     if gold is None:

@@ -63,7 +63,13 @@ def fits_map(look: Look) -> bool:
         return False
     if all(isinstance(value, dict) for value in inner.values()):
         return not _SAID.isdisjoint(next(iter(inner.values())))
-    return all(value is None or isinstance(value, (str, int, float)) for value in inner.values())
+    values = [_alone(value) for value in inner.values()]
+    return all(value is None or isinstance(value, (str, int, float)) for value in values)
+
+
+def _alone(value: Any) -> Any:
+    """The one answer of a list of one, as COCO's caption tools keep what is scored."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def read_map(look: Look, ask: Ask) -> Reading:
@@ -74,7 +80,7 @@ def read_map(look: Look, ask: Ask) -> Reading:
         columns = _columns(frozenset(rows[0].values), {"id": "id", **ask.columns}, look, ask)
         reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
         return reading_of(look, "map of ids to records", reader.predictions(rows))
-    rows = [Record(1, {"id": key, "prediction": value}) for key, value in inner.items()]
+    rows = [Record(1, {"id": key, "prediction": _alone(value)}) for key, value in inner.items()]
     reader = Columns({"id": "id", "prediction": "prediction"}, file=look.path)
     return reading_of(look, "map of ids to answers", reader.predictions(rows))
 
