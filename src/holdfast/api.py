@@ -85,11 +85,16 @@ def tune(
         raise
 
 
-def load(run_or_model: str | Path, *, device: str | None = None) -> Loaded:
+def load(run_or_model: str | Path, *, device: str | None = None, expert: int | None = None) -> Loaded:
     """Load a model (``pocket``, a folder, a Hub id), or a finished run: its base with the artifact on it.
 
+    Args:
+        run_or_model: What to load.
+        device: Default: a GPU if there is one.
+        expert: Of a run whose fusion keeps several experts, which one, from 1; default: the one it was scored with.
+
     Raises:
-        HoldfastError: Nothing there, or the run was trained on other weights.
+        HoldfastError: Nothing there, the run was trained on other weights, or it has no such expert.
     """
     from holdfast.methods.recipe import restore
     from holdfast.models.loading import load_model
@@ -97,8 +102,10 @@ def load(run_or_model: str | Path, *, device: str | None = None) -> Loaded:
     from holdfast.runs.opening import open_run
 
     if not RunFolder(Path(run_or_model)).config.exists():
+        if expert is not None:
+            raise HoldfastError(f"'{run_or_model}' is no run, so it has no experts", remedy="leave the expert out")
         return load_model(str(run_or_model), device=device)
-    opened = open_run(Path(run_or_model), device=device)
+    opened = open_run(Path(run_or_model), device=device, expert=expert)
     restore(opened.base, opened.artifacts)
     opened.base.model.eval()
     return opened.base
@@ -116,6 +123,7 @@ def evaluate(
     root: str | None = None,
     options: Literal["generate", "likelihood"] = "generate",
     speed: Speed | None = None,
+    expert: int | None = None,
     listen: Listener = silence,
 ) -> dict[str, Score]:
     """Predict and score tasks; ``out/predictions/<task>.jsonl`` is appended item by item and resumed.
@@ -131,6 +139,7 @@ def evaluate(
         root: Folder of their images; default: that of each file.
         options: ``likelihood``: of given options the likeliest is the answer; other items are generated.
         speed: Speed-ups, which change no answer; ``evaluation.json`` says which engaged.
+        expert: As for :func:`load`.
         listen: Called with events; default: silence.
 
     Raises:
@@ -139,7 +148,7 @@ def evaluate(
     from holdfast.runs.assess import assess
 
     return assess(
-        load(run_or_model),
+        load(run_or_model, expert=expert),
         tasks,
         Path(out),
         limit=limit,

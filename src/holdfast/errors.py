@@ -99,7 +99,8 @@ def within(*path: str | int) -> Iterator[None]:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A remedy that names the likeliest meant word and otherwise lists them all."""
     options = sorted(known)
-    close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    turned = [option for option in options if sorted(option) == sorted(word)]  # two letters in the other order
+    close = turned or difflib.get_close_matches(word, options, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     return "known: " + ", ".join(options)

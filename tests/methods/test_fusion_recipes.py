@@ -12,6 +12,7 @@ import torch
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact
+from holdfast.methods.experts import choose, names_of
 from holdfast.methods.fusion.fisher import diagonal_fisher
 from holdfast.methods.ledger import fingerprint
 from holdfast.methods.recipe import Recipe, fuse, fuse_all, restore
@@ -201,6 +202,34 @@ def test_runs_of_several_folders_are_fused(tiny_llava: Path, tmp_path: Path) -> 
         bring_experts(recipe(experts=[str(tmp_path)]).fusions, loaded)
     with pytest.raises(HoldfastError, match="takes 1 tuned model, and 2 were given"):
         recipe(method="magnitude")
+
+
+@pytest.mark.parametrize("method", ["emr", "twin_merging"])
+def test_a_run_keeps_every_expert_of_its_fusion(tiny_llava: Path, tmp_path: Path, method: str) -> None:
+    """One artifact in the place of two, from which either is restored."""
+    from holdfast.runs.artifacts import load_artifacts, save_artifacts
+
+    loaded, own = trained(tiny_llava)
+    names = loaded.anatomy.names()
+    base = {name: p.detach().clone() for name, p in names.items()}
+    other = run(tiny_llava, {"llm": TUNE["llm"]}, loaded=loaded, steps=3, seed=1).recipe.detach()
+    fusion = make_fusion(method, {})
+    fusion.experts_from, fusion.others = ["runs/other"], [other]
+    save_artifacts(tmp_path / "a", fuse(loaded, own, fusion, 0), model="m", identity=loaded.identity, ledger={})
+    fused, _ = load_artifacts(tmp_path / "a")
+    assert {artifact.method for artifact in fused} == {"full"} and names_of(fused) == ["this run", "other"]
+    tuned = [
+        {n: t.clone() for artifact in artifacts for n, t in artifact.tensors.items()} for artifacts in (own, other)
+    ]
+    tuned = [{n: each.get(n, base[n]) for n in tuned[0]} for each in tuned]
+    for place in (1, 2):
+        one = {"expert": place} if method == "emr" else {"weights": (float(place == 1), float(place == 2))}
+        wanted = make_fusion(method, one).fuse(base, tuned, torch.Generator())
+        restore(loaded, choose(fused, place))
+        assert all(torch.equal(names[n].detach(), tensor) for n, tensor in wanted.items())
+        with torch.no_grad():
+            for name, parameter in names.items():
+                parameter.copy_(base[name])
 
 
 def test_missing_data_are_refused_before_step_one(tiny_llava: Path) -> None:

@@ -14,7 +14,8 @@ from torch import nn
 
 import holdfast.methods.fusion.base as contract
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Context
+from holdfast.methods.contract import Artifact, Context
+from holdfast.methods.experts import choose, written
 from holdfast.methods.fusion.base import InMemory, pieces
 from holdfast.methods.fusion.threshold import order_statistics
 from holdfast.methods.registry import FUSIONS, make_fusion
@@ -124,6 +125,56 @@ def test_twin_merging_draws_and_rescales() -> None:
     torch.testing.assert_close(whole, tuned["w"])
     with pytest.raises(HoldfastError, match="2 weights for 1 tuned models"):
         make_fusion("twin_merging", {"weights": (0.5, 0.5)}).fuse(base, tuned, torch.Generator())
+
+
+FORMS: list[tuple[str, dict[str, Any]]] = [("emr", {}), ("twin_merging", {"drop": 0.6})]
+
+
+def kept_apart(name: str, options: dict[str, Any], dtype: torch.dtype) -> tuple[Artifact, dict[str, torch.Tensor]]:
+    """What three experts share and have of their own as an artifact, and their base."""
+    base, *tuned = ({n: torch.tensor(v).to(dtype) for n, v in each.items()} for each in (BASE, *EXPERTS))
+    fusion = make_fusion(name, options)
+    tensors = fusion.divide(base, tuned)
+    facts = {"names": ["a", "b", "c"], "weights": list(fusion.weights), "scales": list(fusion.scales)}
+    return Artifact("llm", "full", {}, tensors, {"experts": facts}), base
+
+
+@pytest.mark.parametrize(("name", "options"), FORMS)
+def test_one_artifact_gives_the_weights_of_any_expert(name: str, options: dict[str, Any]) -> None:
+    """Bit for bit those of a fusion that was asked for that expert."""
+    artifact, base = kept_apart(name, options, torch.float32)
+    tuned = [{n: torch.tensor(v).float() for n, v in expert.items()} for expert in EXPERTS]
+    for place in range(3):
+        one = {"expert": place + 1} if name == "emr" else {"weights": tuple(float(place == i) for i in range(3))}
+        wanted = make_fusion(name, {**options, **one}).fuse(base, tuned, torch.Generator())
+        (chosen,) = choose([artifact], place + 1)
+        found = written(chosen, base)
+        assert found.keys() == wanted.keys() and all(torch.equal(found[n], wanted[n]) for n in wanted)
+    default = make_fusion(name, options).fuse(base, tuned, torch.Generator())
+    assert all(torch.equal(tensor, default[n]) for n, tensor in written(artifact, base).items())
+    with pytest.raises(HoldfastError, match=r"no expert 4.*1 \(a\), 2 \(b\), 3 \(c\)"):
+        choose([artifact], 4)
+    with pytest.raises(HoldfastError, match="one set of weights"):
+        choose([Artifact("llm", "full", {}, dict(base))], 1)
+    with pytest.raises(HoldfastError, match="which this model does not have"):
+        written(artifact, {n: torch.zeros(2) for n in base})
+
+
+@pytest.mark.parametrize(("name", "options"), FORMS)
+def test_half_precision_stays_half(name: str, options: dict[str, Any]) -> None:
+    artifact, base = kept_apart(name, options, torch.bfloat16)
+    tuned = [{n: torch.tensor(v).bfloat16() for n, v in expert.items()} for expert in EXPERTS]
+    wanted = make_fusion(name, options).fuse(base, tuned, torch.Generator())
+    for n, tensor in written(artifact, base).items():
+        assert tensor.dtype == artifact.tensors[f"{n}:shared"].dtype == torch.bfloat16
+        assert float((tensor.float() - wanted[n].float()).abs().max()) <= 2**-7 * float(wanted[n].abs().max())
+
+
+def test_masks_take_a_bit_a_weight() -> None:
+    base = {"w": torch.zeros(64, 64)}
+    tuned = [{"w": torch.randn(64, 64, generator=torch.Generator().manual_seed(seed))} for seed in range(8)]
+    stored = make_fusion("emr", {}).divide(base, tuned)
+    assert sum(t.numel() * t.element_size() for t in stored.values()) == 64 * 64 * (4 + 1)
 
 
 def test_order_statistics_of_signed_values(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,16 @@ def test_mask_the_target_leaves_the_answer_out(trained: Trained) -> None:
         rest = [v for v in range(len(p)) if v != y]
         total += divergence(q[rest] / q[rest].sum(), p[rest] / p[rest].sum())
     assert case.term().item() == pytest.approx(0.7 * total, rel=1e-3) and total > 1e-3
+    # Where the base is certain of the answer its other thoughts do not count.
+    sure = sorted(float(q[y]) for q, y in zip(then, targets, strict=True))
+    bound = (sure[-1] + sure[-2]) / 2
+    few = Case(trained, "mask_the_target", strength=0.7, certain=bound)
+    left = 0.0
+    for p, q, y in zip(now, then, targets, strict=True):
+        if q[y] <= bound:
+            rest = [v for v in range(len(p)) if v != y]
+            left += divergence(q[rest] / q[rest].sum(), p[rest] / p[rest].sum())
+    assert few.term().item() == pytest.approx(0.7 * left, rel=1e-3) and left < total
     # Raising the answer alone does not raise the term.
     raised = case.logits.detach().scatter_add(1, case.targets[:, None], torch.full((len(targets), 1), 3.0))
     seen = Seen(case.batch, raised, case.targets, lambda: case.logits.detach(), lambda: case.logits)
@@ -332,6 +342,7 @@ OPTIONS = [
 ]
 OTHER: dict[tuple[str, str], Any] = {
     ("ldifs", "blocks"): [0],
+    ("mask_the_target", "certain"): 1e-6,
     ("token_masking", "threshold"): 310.0,
     ("prograd", "strength"): 0.25,
     ("l1_sp", "strength"): 10.0,

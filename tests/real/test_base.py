@@ -66,7 +66,20 @@ def test_it_sees_shapes() -> None:
     assert sum(right) >= 9, "three kinds of shape, and the connector was taught on 1,600 pictures of them"
 
 
-@pytest.mark.parametrize("method", ["lora", "ia3", "adapter", "prefix", "spider", "hft", "bitfit"])
+ENGINES = {
+    "PEFT": ("lora", "ia3"),
+    "low-rank changes": ("loramoe", "fourierft"),
+    "modules put in": ("adapter", "vpt", "loreft"),
+    "keys and values in front": ("prefix",),
+    "rows in front": ("prompt_tuning",),
+    "sparse entries": ("spider", "fish_mask"),
+    "whole tensors": ("hft", "bitfit"),
+    "projected gradients": ("alphaedit",),
+}
+"""Some methods of every engine."""
+
+
+@pytest.mark.parametrize("method", [method for methods in ENGINES.values() for method in methods])
 def test_a_method_moves_what_its_ledger_says_and_nothing_else(method: str, tmp_path: Path) -> None:
     """The contract of ``tests/methods`` in short, on weights that were trained."""
     loaded, section = fresh(BASE), tune_section(method, lr=1e-3)

@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact
+from holdfast.methods.registry import METHODS
 from holdfast.testing import contract
 from holdfast.testing.bench import Tried, pocket_bench
 from holdfast.testing.plugin import tried_methods
@@ -105,6 +106,32 @@ def test_a_package_without_methods_is_a_sentence() -> None:
         tried_methods([], ["gain"])
     with pytest.raises(pytest.UsageError, match="'gain' is no method of"):
         tried_methods([], ["gain.bound=1"])
+    with pytest.raises(pytest.UsageError, match="'gain' is no method of holdfast"):
+        tried_methods(["holdfast"], [], only=["hft", "gain"])
+
+
+def test_our_own_methods_can_be_tried_at_the_rates_of_their_cards() -> None:
+    half, bias = sorted(
+        tried_methods(["holdfast"], ["hft.ratio=0.25"], only=["hft", "bitfit"], own_rates=True), key=str
+    )[::-1]
+    assert (half.method, half.component, half.options) == ("hft", "llm", {"ratio": 0.25})
+    assert (half.lr, bias.lr) == (METHODS.find("hft").card.default_lr, METHODS.find("bitfit").card.default_lr)
+    everything = {tried.method for tried in tried_methods(["holdfast"], [])}
+    assert {"lora", "spider", "vpt"} <= everything and "frozen" not in everything
+
+
+def test_a_model_of_ones_own_is_asked_for_in_one_word(tmp_path: Path) -> None:
+    asked = "pytest --holdfast-contract holdfast --holdfast-method bitfit -k unknown_option"
+    ran = typed(f"{asked} --holdfast-model {tmp_path}", tmp_path)
+    assert ran.returncode == 4 and "--holdfast-model=FOLDER" in ran.stderr
+    assert not list(tmp_path.iterdir())
+    ran = typed(f"{asked} --holdfast-model={tmp_path / 'nothing'}", tmp_path)
+    assert ran.returncode != 0 and "--holdfast-model: " in ran.stdout
+
+
+def test_where_a_model_has_no_gradient_no_method_is_blamed() -> None:
+    """The pocket's tower is read before its closing norm."""
+    assert [name.rpartition(".")[2] for name in pocket_bench().unreached] == ["post_layernorm"]
 
 
 def test_the_checks_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:

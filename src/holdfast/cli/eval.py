@@ -26,6 +26,9 @@ def evaluate(
             "--share-images/--no-share-images", help="ask questions about one image together; default: where exact"
         ),
     ] = None,
+    expert: Annotated[
+        int | None, typer.Option(help="of a run whose fusion keeps several experts: which one, from 1", min=1)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Predict and score tasks; an interrupted call goes on item by item."""
@@ -50,6 +53,7 @@ def evaluate(
         root=root,
         options=options,
         speed=speed,
+        expert=expert,
     )
     if as_json:
         print(json.dumps({"tasks": {name: score.to_json() for name, score in ask().items()}}, indent=1))

@@ -16,6 +16,9 @@ def export(
         bool,
         typer.Option("--apart", help="with --adapter: what was tuned in full in a file of its own, not in the adapter"),
     ] = False,
+    expert: Annotated[
+        int | None, typer.Option(help="of a run whose fusion keeps several experts: which one, from 1", min=1)
+    ] = None,
     push: Annotated[str | None, typer.Option(help="ORG/NAME: upload it to the Hub, too")] = None,
     public: Annotated[bool, typer.Option("--public", help="with --push: a new repository is not private")] = False,
 ) -> None:
@@ -28,6 +31,8 @@ def export(
 
     if apart and not adapter:
         raise HoldfastError("--apart is for an adapter, and a merged model is one", remedy="add --adapter")
+    if adapter and expert is not None:
+        raise HoldfastError("an adapter is of one run's training, not of an expert", remedy="leave --expert out")
     if public and push is None:
         raise HoldfastError("--public is for what is uploaded", remedy="add --push ORG/NAME")
     if push is not None:
@@ -42,7 +47,7 @@ def export(
             first = f"model.load_state_dict(load_file('{out / CONNECTOR}'), strict=False)"
             console.print(f"Before that, on the base: {first}.", soft_wrap=True)
     else:
-        deviation = export_model(run, out)
+        deviation = export_model(run, out, expert=expert)
         bits = load_config(run / "config.yaml").load.bits
         if bits is not None:
             note = f"The run's base was kept in {bits} bits; the model is the base before that with the change on it."

@@ -34,7 +34,7 @@ def plan(
     import os
 
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from holdfast.config.loading import load_config
+    from holdfast.config.loading import load_config, locate
     from holdfast.errors import HoldfastError, nearest
 
     if sum(given is not None for given in (config, recipe, method)) != 1:
@@ -50,12 +50,17 @@ def plan(
     if devices is not None and card is None:
         raise HoldfastError("--devices says how many, and not which", remedy="add --card, such as --card h100")
     step: Any = {"batch": batch_size, "length": length, "images": images, "answer": answer, "precision": precision}
-    made = make_plan(planned, **step)
     spread = None
-    if card is not None:
-        from holdfast.planning.devices import plan_devices
+    try:
+        made = make_plan(planned, **step)
+        if card is not None:
+            from holdfast.planning.devices import plan_devices
 
-        spread = plan_devices(planned, devices=devices or 1, card=card, share=share, examples=examples, **step)
+            spread = plan_devices(planned, devices=devices or 1, card=card, share=share, examples=examples, **step)
+    except HoldfastError as error:
+        if file is not None and error.key:
+            locate(error, file, set_ or [])
+        raise
     if as_json:
         print(json.dumps(made.to_json() | ({} if spread is None else {"spread": spread.to_json()}), indent=1))
         return

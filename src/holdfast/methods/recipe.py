@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from holdfast.models.loading import Loaded
 from holdfast.models.quantised import packed_components
 from holdfast.registry import ours
 from holdfast.speed.sharing.supports import WHOLE_ROWS
+from holdfast.values import JSON
 
 
 class Recipe:
@@ -332,7 +334,8 @@ def fuse(
     batches: Callable[..., Iterator[Batch]] | None = None,
     loss: Callable[[Batch], Tensor] | None = None,
 ) -> list[Artifact]:
-    """Apply a fusion to what training changed in its components; the result is one dense artifact for each of them.
+    """Apply a fusion to what training changed in its components; the result is one dense artifact for each of them, or
+    one of what its experts share and have of their own (:mod:`holdfast.methods.experts`).
 
     What the fusion's other runs changed in these components is fused with it, expert by expert after this one.
     Artifacts of other components come back as they are, and the fusion sees the model without them.
@@ -361,14 +364,21 @@ def fuse(
     changed = [name for name in names if any(name in tuned for tuned in several)]
     fusion.observe_base(loaded.model, list(several[0]), context)
     before_all = {name: base[name].cpu() for name in changed}
-    fused = fusion.fuse(before_all, [{n: tuned.get(n, base[n]).cpu() for n in changed} for tuned in several], generator)
+    whole = [{n: tuned.get(n, base[n]).cpu() for n in changed} for tuned in several]
+    facts: JSON = {}
+    if fusion.shares and len(whole) > 1:
+        fused = fusion.divide(before_all, whole)
+        called = ["this run", *(Path(place).name for place in fusion.experts_from)]
+        facts["experts"] = {"names": called, "weights": list(fusion.weights), "scales": list(fusion.scales)}
+    else:
+        fused = fusion.fuse(before_all, whole, generator)
     before = {artifact.component: artifact.metadata.get("fused_by") for artifact in artifacts}
     results = apart
     for component in loaded.anatomy:
-        part = {name: tensor for name, tensor in fused.items() if name in component.parameters}
+        part = {name: tensor for name, tensor in fused.items() if name.partition(":")[0] in component.parameters}
         if part:
             said = " and ".join(filter(None, (before.get(component.name), fusion.card.name)))
-            results.append(Artifact(component.name, "full", {}, part, {"fused_by": said}))
+            results.append(Artifact(component.name, "full", {}, part, {"fused_by": said, **facts}))
     return sorted(results, key=lambda artifact: COMPONENTS.index(artifact.component))
 
 

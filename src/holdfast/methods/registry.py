@@ -85,4 +85,7 @@ def check_options(kind: type[Options], options: Mapping[str, Any], owner: str) -
                 key=key,
             ) from error
         message = str(first["msg"]).replace("Input should", "it should").removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch":
+            field = kind.model_fields[key]
+            message = f"it should be written as {' or '.join(map(repr, field.examples or []))} ({field.description})"
         raise HoldfastError(f"{owner}, option '{key}' is {first['input']!r}: {message}", key=key) from error

@@ -62,5 +62,13 @@ def attach_recipe(recipe: Recipe, sketch: Sketch) -> None:
     for position, (component, method) in enumerate(recipe.methods.items()):
         part = sketch.anatomy.component(component)
         if method.card.name != "frozen" and not part.parameters:
-            raise HoldfastError(f"the model has no parameters in component '{component}'", remedy="leave it frozen")
-        method.sketch(part, torch.Generator().manual_seed(position))
+            raise HoldfastError(
+                f"the model has no parameters in component '{component}'",
+                remedy="leave it frozen",
+                key=f"tune.{component}",
+            )
+        try:
+            method.sketch(part, torch.Generator().manual_seed(position))
+        except HoldfastError as error:
+            error.problem, error.key = f"tune.{component}: {error.problem}", ("tune", component, *error.key)
+            raise

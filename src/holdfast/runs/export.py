@@ -17,6 +17,7 @@ from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
 from holdfast.inference.library import end_ids
 from holdfast.methods.contract import Artifact
+from holdfast.methods.experts import names_of
 from holdfast.methods.recipe import kind_of, restore
 from holdfast.methods.selective.dense import Dense
 from holdfast.methods.several import parts_of
@@ -30,20 +31,21 @@ from holdfast.runs.opening import OpenedRun, open_run, run_folder
 from holdfast.values import JSON
 
 
-def export_model(run: Path, out: Path) -> float:
+def export_model(run: Path, out: Path, *, expert: int | None = None) -> float:
     """Write a plain model folder (weights, tokenizer, processor).
 
     A run on a base of four or eight bits is merged into the base before it was quantised; what was learned over the
-    packed weights then stands over others, and the deviation says what that costs.
+    packed weights then stands over others, and the deviation says what that costs. Of a run whose fusion keeps several
+    experts, ``expert`` says which, from 1.
 
     Returns:
         The largest difference of a logit between the written model, loaded again, and the run, on a probe.
 
     Raises:
-        HoldfastError: A method cannot be merged, or ``out`` is not free.
+        HoldfastError: A method cannot be merged, there is no such expert, or ``out`` is not free.
     """
     _free(out)
-    opened = open_run(run)
+    opened = open_run(run, expert=expert)
     loaded, artifacts = opened.base, opened.artifacts
     parts = [part for artifact in artifacts for part in parts_of(artifact)]
     stuck = [part.method for part in parts if not kind_of(part).card.mergeable]
@@ -153,6 +155,12 @@ def export_adapter(run: Path, out: Path, *, apart: bool = False) -> None:
             f"the run holds {what}, which is not one PEFT adapter with or without modules tuned in full",
             file=run,
             remedy="export a merged model instead",
+        )
+    if names_of(whole):
+        raise HoldfastError(
+            f"the fusion of this run keeps {len(names_of(whole))} experts, which no adapter holds",
+            file=run,
+            remedy="export a merged model of one of them: --expert",
         )
     tensors = dict(adapters[0].tensors)
     config: JSON = dict(adapters[0].metadata["peft_config"])

@@ -10,6 +10,7 @@ from holdfast.config.loading import load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact
+from holdfast.methods.experts import choose
 from holdfast.models.loading import Loaded, load_model
 from holdfast.runs.artifacts import check_base, load_artifacts
 from holdfast.runs.folder import RunFolder
@@ -37,14 +38,22 @@ def run_folder(run: Path) -> RunFolder:
     return folder
 
 
-def open_run(run: Path, *, device: str | None = None) -> OpenedRun:
+def open_run(run: Path, *, device: str | None = None, expert: int | None = None) -> OpenedRun:
     """Load a run's base and artifacts.
 
+    Args:
+        run: Its folder.
+        device: Default: a GPU if there is one.
+        expert: Of a run whose fusion keeps several, which one, from 1; default: the one it was scored with.
+
     Raises:
-        HoldfastError: Not a finished run, it is damaged, or its base is not the one it was trained on.
+        HoldfastError: Not a finished run, it is damaged, or its base is not the one it was trained on; there is no such
+            expert.
     """
     folder = run_folder(run)
     artifacts, record = load_artifacts(folder.artifact)
+    if expert is not None:
+        artifacts = choose(artifacts, expert)
     config = load_config(folder.config)
     base = load_model(record["model"], device=device, trust_remote_code=config.trust_remote_code, load=config.load)
     check_base(base, record, folder.artifact)

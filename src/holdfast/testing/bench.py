@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
@@ -33,12 +33,26 @@ class Bench:
         fresh: Gives the untouched model, a copy of its own at every call.
         examples: Of the target; two about each image, so that rows may be shared.
         sources: What must be kept.
+        batch: Examples a step.
     """
 
     name: str
     fresh: Callable[[], Loaded]
     examples: tuple[Example, ...]
     sources: tuple[Example, ...]
+    batch: int = 4
+
+    @cached_property
+    def unreached(self) -> tuple[str, ...]:
+        """Names of modules whose values no gradient of an answer reaches in the model itself, such as the norm behind
+        the layer at which a tower is read.
+        """
+        loaded = self.fresh()
+        loaded.model.requires_grad_(True)
+        batch = loaded.chat.encode(self.examples[:2], with_answers=True)
+        loaded.model(**batch).loss.backward()
+        names = [name for name, values in loaded.anatomy.names().items() if values.grad is None]
+        return tuple(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ def train(
         HoldfastError: The method refuses the model or its options.
     """
     off = {"share_images": "off", "feature_cache": "off"}
-    train = {"steps": 4, "batch_size": 4, "weight_decay": 0.1, **settings}
+    train = {"steps": 4, "batch_size": bench.batch, "weight_decay": 0.1, **settings}
     config = load_config(
         {"tune": tried.section, "keep": list(keep), "train": train, "speed": {**off, **(speed or {})}, "seed": 0}
     )
@@ -117,19 +131,28 @@ def logits(bench: Bench, loaded: Loaded) -> Tensor:
 
 
 @cache
-def _pocket() -> Loaded:
-    return load_model("pocket", device="cpu")
+def _kept(model: str) -> Loaded:
+    return load_model(model, device="cpu")
 
 
-def _copy() -> Loaded:
-    kept = _pocket()
-    model = copy.deepcopy(kept.model)
-    return Loaded(kept.name, model, kept.chat, resolve_anatomy(model))
+def _copy(model: str) -> Loaded:
+    kept = _kept(model)
+    copied = copy.deepcopy(kept.model)
+    return Loaded(kept.name, copied, kept.chat, resolve_anatomy(copied))
+
+
+def pocket_bench() -> Bench:
+    """The model that comes with Holdfast, on scanned digits and coloured things."""
+    return bench_of("pocket")
 
 
 @cache
-def pocket_bench() -> Bench:
-    """The model that comes with Holdfast, on scanned digits and coloured things."""
+def bench_of(model: str) -> Bench:
+    """A model by its folder or name, in float32 on the CPU, on scanned digits and coloured things.
+
+    Raises:
+        HoldfastError: It cannot be loaded.
+    """
     digits, colours = draw("digits", "train", 4), draw("color", "train", 4)
     asked = [
         Example(f"{sample.id}-{turn}", (sample.image,), (Turn(question, (sample.answer,)),), sample.image_id)
@@ -137,4 +160,6 @@ def pocket_bench() -> Bench:
         for turn, question in enumerate((sample.question, f"{sample.question} say it"))
     ]
     kept = [Example(s.id, (s.image,), (Turn(s.question, (s.answer,)),), s.image_id) for s in colours]
-    return Bench("the pocket model", _copy, tuple(asked), tuple(kept))
+    if model == "pocket":
+        return Bench("the pocket model", partial(_copy, model), tuple(asked), tuple(kept))
+    return Bench(model, partial(_copy, model), tuple(asked), tuple(kept), batch=2)

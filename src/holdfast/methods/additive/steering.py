@@ -30,7 +30,10 @@ class LoReftOptions(Options):
     source: ClassVar[str] = "stanfordnlp/pyreft"
     r: int = Field(default=4, gt=0, description="rank")
     positions: str = Field(
-        default="f7+l7", pattern=r"^(all|f\d+|l\d+|f\d+\+l\d+)$", description="first and last tokens, or all"
+        default="f7+l7",
+        pattern=r"^(all|f\d+|l\d+|f\d+\+l\d+)$",
+        examples=["f7+l7", "l7", "all"],
+        description="first and last tokens, or all",
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on what is added, never on the hidden state")
     layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
@@ -164,7 +167,10 @@ class MoresOptions(LoReftOptions):
 
     source: ClassVar[str] = "bibisbar/LLaVA-Steering"
     positions: str = Field(
-        default="f4+l5", pattern=r"^(all|f\d+|l\d+|f\d+\+l\d+)$", description="first and last visual tokens, or all"
+        default="f4+l5",
+        pattern=r"^(all|f\d+|l\d+|f\d+\+l\d+)$",
+        examples=["f4+l5", "l5", "all"],
+        description="first and last visual tokens, or all",
     )
     dropout: float = Field(default=0.05, ge=0, lt=1, description="on what is added, never on the hidden state")
 

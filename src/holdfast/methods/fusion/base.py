@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Options
+from holdfast.methods.experts import packed
 from holdfast.models.anatomy import COMPONENTS
 
 Tensors = Mapping[str, Tensor]
@@ -97,6 +99,9 @@ class Fusion:
     """In a recipe: the folders of other runs whose changes are fused with this one's."""
     others: Sequence[Sequence[Artifact]] = ()
     """In a recipe: what those runs changed."""
+    weights: Sequence[float] = ()
+    scales: Sequence[float] = ()
+    """Of the experts, from :meth:`begin` on, where the fusion :attr:`shares`; see :mod:`holdfast.methods.experts`."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
@@ -113,6 +118,15 @@ class Fusion:
 
     def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:
         """The new values of one piece, float32 and flat. ``generator`` belongs to the piece's tensor."""
+        raise NotImplementedError
+
+    @property
+    def shares(self) -> bool:
+        """Whether several experts can be kept as what they share and what is each one's own."""
+        return False
+
+    def share(self, piece: Piece) -> Tensors:
+        """That of one piece, flat; :func:`holdfast.methods.experts.combined` makes what :meth:`combine` does of it."""
         raise NotImplementedError
 
     def observe_tuned(self, model: nn.Module, base: Tensors, names: Sequence[str], context: Context | None) -> None:
@@ -141,6 +155,29 @@ class Fusion:
             HoldfastError: Too many tuned models for this fusion, or values that are not finite.
         """
         several = [tuned] if isinstance(tuned, Mapping) else list(tuned)
+        names, look = self._opened(base, several)
+        seed = generator.initial_seed()
+        fused = {name: torch.empty_like(base[name], device="cpu").reshape(-1) for name in names}
+        generators = {name: generator_of(seed, name) for name in names}
+        for piece in look():
+            values = self.combine(piece, generators[piece.name])
+            fused[piece.name][piece.begin : piece.begin + len(values)] = values.to(base[piece.name].dtype)
+        return {name: fused[name].view(base[name].shape) for name in names}
+
+    def divide(self, base: Tensors, tuned: Sequence[Tensors]) -> dict[str, Tensor]:
+        """What :meth:`share` finds, as :mod:`holdfast.methods.experts` stores it. Arguments and mistakes are those of
+        :meth:`fuse`.
+        """
+        _, look = self._opened(base, list(tuned))
+        stored: dict[str, Tensor] = {}
+        for name, group in groupby(look(), key=lambda piece: piece.name):
+            found = [self.share(piece) for piece in group]
+            whole = {part: torch.cat([one[part] for one in found], dim=-1) for part in found[0]}
+            stored |= {f"{name}:{part}": tensor for part, tensor in packed(whole, base[name]).items()}
+        return stored
+
+    def _opened(self, base: Tensors, several: list[Tensors]) -> tuple[list[str], Passes]:
+        """Begin; the names of what is fused, and its pieces."""
         check_experts(self, len(several))
         sources = [InMemory(tensors) for tensors in several]
         names = sources[0].names()
@@ -151,15 +188,12 @@ class Fusion:
                         f"'{name}' is not the same tensor in base and tuned model", remedy="fuse models of one base"
                     )
         own = InMemory({name: base[name] for name in names})
-        whole = self.unit == "matrix"
-        self.begin(lambda: pieces(own, sources, whole=whole))
-        seed = generator.initial_seed()
-        fused = {name: torch.empty_like(base[name], device="cpu").reshape(-1) for name in names}
-        generators = {name: generator_of(seed, name) for name in names}
-        for piece in pieces(own, sources, whole=whole):
-            values = self.combine(piece, generators[piece.name])
-            fused[piece.name][piece.begin : piece.begin + len(values)] = values.to(base[piece.name].dtype)
-        return {name: fused[name].view(base[name].shape) for name in names}
+
+        def look() -> Iterator[Piece]:
+            return pieces(own, sources, whole=self.unit == "matrix")
+
+        self.begin(look)
+        return names, look
 
 
 def pieces(base: Weights, tuned: Sequence[Weights], *, whole: bool = False) -> Iterator[Piece]:

@@ -56,7 +56,12 @@ class Cart(Fusion):
 
 def truncated(matrix: Tensor, rank: float) -> Tensor:
     """The best approximation by the ``rank`` share of the singular triplets, at least one."""
+    left, right = triplets(matrix, rank)
+    return left @ right
+
+
+def triplets(matrix: Tensor, rank: float) -> tuple[Tensor, Tensor]:
+    """The same as factors ``[out, k]``, which holds the singular values, and ``[k, in]``."""
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     k = max(1, int(rank * len(values)))
-    result: Tensor = (left[:, :k] * values[:k]) @ right[:k]
-    return result
+    return left[:, :k] * values[:k], right[:k]

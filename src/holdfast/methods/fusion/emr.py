@@ -11,14 +11,15 @@ from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece
+from holdfast.methods.experts import combined
+from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
 
 
 class Chosen(Options):
-    """Whose weights are written."""
+    """Whose weights are used."""
 
     source: ClassVar[str] = "harveyhuang18/EMR_Merging"
-    expert: int = Field(default=1, gt=0, description="the tuned model whose mask and scale are laid on, from 1")
+    expert: int = Field(default=1, gt=0, description="whose mask and scale are laid on where nobody chooses, from 1")
 
 
 class EmrMerging(Fusion):
@@ -26,8 +27,9 @@ class EmrMerging(Fusion):
     ``U = s max_t |D_t|`` over those that agree with it; ``mask_t = [D_t s > 0]`` and
     ``scale_t = sum_tensors mean |D_t| / sum_tensors mean |mask_t U|``.
 
-    What is written are the weights of one task, ``expert``: a result for all of them is ``U``, with a mask of one bit a
-    weight and one number a task. With one expert this gives its own weights back.
+    A recipe with several experts keeps ``U``, and for each a mask of one bit a weight and one number, so that any of
+    them can be loaded, asked and exported; a folder of weights is that of ``expert``. With one expert this gives its
+    own weights back.
     """
 
     card = Card(
@@ -44,27 +46,34 @@ class EmrMerging(Fusion):
     Settings = Chosen
 
     def begin(self, passes: Passes) -> None:
-        own = shared = 0.0
+        sums = torch.zeros(2, 1, dtype=torch.float64)
         for _, group in groupby(passes(), key=lambda piece: piece.name):
-            sums, count = torch.zeros(2, dtype=torch.float64), 0
+            several, count = [], 0
             for piece in group:
-                if self.options.expert > len(piece.tuned):
-                    raise HoldfastError(
-                        f"fusion 'emr' is asked for expert {self.options.expert} of {len(piece.tuned)}",
-                        remedy=f"set expert to 1{'' if len(piece.tuned) == 1 else f' to {len(piece.tuned)}'}",
-                    )
-                parts = (piece.changes[self.options.expert - 1], self._masked(piece))
-                sums += torch.stack([part.abs().sum(dtype=torch.float64) for part in parts])
+                parts = self.share(piece)
+                both = torch.stack([torch.stack(piece.changes), parts["shared"] * parts["masks"]])
+                several.append(both.abs().sum(dim=-1, dtype=torch.float64))
                 count += len(piece.base)
-            own, shared = own + float(sums[0]) / count, shared + float(sums[1]) / count
-        self.scale = own / shared if shared else 1.0
+            sums = sums + torch.stack(several).sum(dim=0) / count  # [own and shared, experts]
+        own, shared = sums.tolist()
+        self.scales = [one / all_ if all_ else 1.0 for one, all_ in zip(own, shared, strict=True)]
+        expert = self.options.expert
+        if expert > len(self.scales):
+            raise HoldfastError(
+                f"fusion 'emr' is asked for expert {expert} of {len(self.scales)}",
+                remedy=f"set expert to 1{'' if len(self.scales) == 1 else f' to {len(self.scales)}'}",
+            )
+        self.weights = [float(place == expert) for place in range(1, len(self.scales) + 1)]
 
     def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:
-        return piece.base + self.scale * self._masked(piece)
+        return combined(piece.base, self.share(piece), self.weights, self.scales)
 
-    def _masked(self, piece: Piece) -> Tensor:
+    @property
+    def shares(self) -> bool:
+        return True
+
+    def share(self, piece: Piece) -> Tensors:
         changes = torch.stack(piece.changes)
         sign = torch.where(changes.mean(dim=0) > 0, 1.0, -1.0)
-        agreeing = changes * sign > 0
-        elected = sign * (changes.abs() * agreeing).amax(dim=0)
-        return elected * agreeing[self.options.expert - 1]
+        masks = changes * sign > 0
+        return {"shared": sign * (changes.abs() * masks).amax(dim=0), "masks": masks}

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Piece
-from holdfast.methods.fusion.cart import truncated
+from holdfast.methods.experts import combined
+from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
+from holdfast.methods.fusion.cart import triplets
 from holdfast.methods.selective.scores import top
 
 
@@ -32,9 +33,10 @@ class Knowledge(Options):
 class TwinMerging(Fusion):
     """``w* = w0 + scaling sum_t (w_t - w0)`` and ``w* + sum_t weight_t thin(w_t - w*)``.
 
-    The paper's router gives the weights anew for every input; weights that are written once take the place of one
-    decision of it, so give the expert of the task at hand the weight 1. SVD keeps ``floor((1 - drop) rank)`` triplets,
-    at least one; draws are rescaled by ``1 / (1 - drop)``.
+    The paper's router gives the weights anew for every input, which one merged model cannot follow; ``weights`` take
+    the place of one decision of it, so give the expert of the task at hand the weight 1. With several experts and
+    ``svd`` a recipe keeps what is shared and each one's factors, so that any of them can be loaded, asked and exported.
+    SVD keeps ``floor((1 - drop) rank)`` triplets, at least one; draws are rescaled by ``1 / (1 - drop)``.
     """
 
     card = Card(
@@ -51,28 +53,47 @@ class TwinMerging(Fusion):
     unit = "matrix"
     Settings = Knowledge
 
-    def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:
-        count = len(piece.tuned)
-        weights = self.options.weights or (1 / count,) * count
-        if len(weights) != count:
+    def begin(self, passes: Passes) -> None:
+        first = next(passes(), None)
+        count = 0 if first is None else len(first.tuned)
+        self.weights = list(self.options.weights or (1 / max(count, 1),) * count)
+        if first is not None and len(self.weights) != count:
             raise HoldfastError(
-                f"fusion 'twin_merging' has {len(weights)} weights for {count} tuned models",
+                f"fusion 'twin_merging' has {len(self.weights)} weights for {count} tuned models",
                 remedy="give one for each, in their order",
             )
-        scaling: float = self.options.scaling
-        shared = piece.base + scaling * torch.stack(piece.changes).sum(dim=0)
-        own = [self._thin(tuned - shared, piece, generator) for tuned in piece.tuned]
-        for weight, vector in zip(weights, own, strict=True):
-            shared = shared + weight * vector
-        return shared
+
+    def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:
+        if self.shares:
+            return combined(piece.base, self.share(piece), self.weights, self.scales)
+        result = piece.base + self._shared(piece)
+        own = [self._thin(tuned - result, piece, generator) for tuned in piece.tuned]
+        for weight, vector in zip(self.weights, own, strict=True):
+            result = result + weight * vector
+        return result
+
+    @property
+    def shares(self) -> bool:
+        return self.options.thin == "svd" and self.options.drop > 0
+
+    def share(self, piece: Piece) -> Tensors:
+        shared = self._shared(piece)
+        own = [tuned - (piece.base + shared) for tuned in piece.tuned]
+        if len(piece.shape) < 2:
+            return {"shared": shared, "own": torch.stack(own)}
+        factors = [triplets(vector.view(piece.shape[0], -1), 1 - float(self.options.drop)) for vector in own]
+        left, right = (torch.stack(several) for several in zip(*factors, strict=True))
+        return {"shared": shared, "left": left, "right": right}
+
+    def _shared(self, piece: Piece) -> Tensor:
+        """The change that all have."""
+        return float(self.options.scaling) * torch.stack(piece.changes).sum(dim=0)
 
     def _thin(self, vector: Tensor, piece: Piece, generator: torch.Generator) -> Tensor:
+        """Without decomposing."""
         density = 1 - float(self.options.drop)
         if len(piece.shape) < 2 or density >= 1 or not bool(vector.any()):
             return vector
-        if self.options.thin == "svd":
-            matrix = vector.view(piece.shape[0], -1)
-            return truncated(matrix, density).reshape(-1)
         if self.options.thin == "bernoulli":
             return vector * (torch.rand(vector.shape, generator=generator) < density) / density
         kept = top(vector.abs(), max(1, int(density * len(vector)))).long()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options
+from holdfast.methods.experts import written
 from holdfast.models.anatomy import Component
 from holdfast.models.kinds import is_norm
 
@@ -112,7 +113,7 @@ class Dense(Method):
 
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.component = component
-        set_dense(component.parameters, artifact.tensors)
+        set_dense(component.parameters, written(artifact, component.parameters))
 
 
 _HALF = (torch.float16, torch.bfloat16)

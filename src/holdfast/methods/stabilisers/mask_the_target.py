@@ -15,17 +15,22 @@ from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off
 
 
 class Preference(Options):
-    """How hard."""
+    """How hard, and where the base says nothing."""
 
-    source: ClassVar[str] = "as distillation's; the paper's own value could not be verified"
-    strength: float = Field(default=0.5, ge=0, description="lambda")
+    source: ClassVar[str] = "arXiv 2605.29498, sections 3.1 and B.6"
+    strength: float = Field(default=1.0, ge=0, description="lambda")
+    certain: float = Field(
+        default=1 - 1e-4, gt=0, le=1, description="of the answer token in the base, above which a place is left out"
+    )
 
 
 class MaskTheTarget(Stabiliser):
     """``strength * KL(base || tuned)`` over the vocabulary without the answer token, both renormalised, so that
-    learning the answer is not opposed; summed over answer tokens and averaged as the answer loss is.
+    learning the answer is not opposed (section 3.1). Where the base gives the answer a probability above ``certain``,
+    what it thinks of all else is left out.
 
-    The direction of the divergence is that of distillation. Costs the base's forward pass a batch.
+    Summed over answer tokens and divided by their number as the answer loss is; the paper divides by those that are not
+    left out, of which it lost less than 0.5 %. Costs the base's forward pass a batch.
     """
 
     card = Card(
@@ -44,8 +49,11 @@ class MaskTheTarget(Stabiliser):
         can_be_switched_off(methods)
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
-        now, then = (self._others(logits, seen.targets) for logits in (seen.logits, seen.base()))
-        return kl_div(now, then, reduction="sum", log_target=True) * float(self.options.strength)
+        base = seen.base()
+        told = base.float().softmax(dim=-1).gather(1, seen.targets[:, None]) <= self.options.certain
+        now, then = (self._others(logits, seen.targets) for logits in (seen.logits, base))
+        apart = kl_div(now, then, reduction="none", log_target=True) * told
+        return apart.sum() * float(self.options.strength)
 
     def _others(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Log-probabilities among the other tokens, ``[tokens, vocabulary - 1]``."""
