@@ -153,6 +153,7 @@ def bench_of(model: str) -> Bench:
     Raises:
         HoldfastError: It cannot be loaded.
     """
+    _kept(model)  # what cannot be loaded is said before the first test
     digits, colours = draw("digits", "train", 4), draw("color", "train", 4)
     asked = [
         Example(f"{sample.id}-{turn}", (sample.image,), (Turn(question, (sample.answer,)),), sample.image_id)
