@@ -74,7 +74,7 @@ class TwinMerging(Fusion):
 
     @property
     def shares(self) -> bool:
-        return self.options.thin == "svd" and self.options.drop > 0
+        return bool(self.options.thin == "svd" and self.options.drop > 0)
 
     def share(self, piece: Piece) -> Tensors:
         shared = self._shared(piece)

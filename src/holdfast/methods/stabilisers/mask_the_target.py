@@ -50,10 +50,10 @@ class MaskTheTarget(Stabiliser):
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         base = seen.base()
-        told = base.float().softmax(dim=-1).gather(1, seen.targets[:, None]) <= self.options.certain
+        told = base.float().softmax(dim=-1).gather(1, seen.targets[:, None]) <= float(self.options.certain)
         now, then = (self._others(logits, seen.targets) for logits in (seen.logits, base))
-        apart = kl_div(now, then, reduction="none", log_target=True) * told
-        return apart.sum() * float(self.options.strength)
+        apart: Tensor = (kl_div(now, then, reduction="none", log_target=True) * told).sum()
+        return apart * float(self.options.strength)
 
     def _others(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Log-probabilities among the other tokens, ``[tokens, vocabulary - 1]``."""
