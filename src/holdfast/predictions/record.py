@@ -16,6 +16,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 ROW = "row "
 """Before the number of a row that stands for the id of a record without one. Two such files are compared only where
 every row asks the same in both."""
+TURN = 1_000_000
+"""Where the options of a question are rotated, turn k of question i has the index i + k million."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,8 @@ from holdfast.files import Record
 from holdfast.predictions.columns import Columns, as_index, first_columns
 from holdfast.predictions.layout import Layout, reading_of, stem
 from holdfast.predictions.reading import Ask, Look, Reading
-from holdfast.predictions.record import Prediction
+from holdfast.predictions.record import TURN, Prediction
 
-TURN = 1_000_000
-"""Where the options of a question are rotated, turn k of question i has the index i + k million."""
 _JUDGED = re.compile(
     r"_(?:(?:openai|exact_matching|gpt|chatgpt|qwen|judge)\w*_)?result$|_(?:openai|gpt|chatgpt)[\w.-]*$|_auxmatch$"
 )

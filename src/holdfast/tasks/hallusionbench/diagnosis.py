@@ -19,10 +19,7 @@ def diagnosis(places: Sequence[Mapping[str, str]], items: Sequence[Prediction]) 
     """
     checks = [str(item.extra.get("check")) for item in items]
     original = {_question(one): check for one, check in zip(places, checks, strict=True) if one["figure_id"] == "0"}
-    if any(
-        item.extra.get("same") is None or _question(one) not in original
-        for one, item in zip(places, items, strict=True)
-    ):
+    if any(item.extra.get("same") is None for item in items) or not original.keys() >= set(map(_question, places)):
         return {}
     causes = Counter(
         _cause(one, check, original[_question(one)], item)

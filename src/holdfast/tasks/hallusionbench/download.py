@@ -14,7 +14,7 @@ ANSWERS = {"0": "No", "1": "Yes"}
 def read(source: Source, split: str) -> Iterator[Draft]:
     """Items by the five fields that tell where a question stands."""
     file = source.file(f"{split}.json")
-    figures = source.folder("hallusion_bench", ".")
+    figures = source.below("hallusion_bench", ".")
     for unnamed in read_records(file, None):
         place = {name: unnamed.text(name) for name in PLACE}
         record = unnamed.named("_".join(place.values()))
@@ -24,5 +24,5 @@ def read(source: Source, split: str) -> Iterator[Draft]:
         extra = {**place, "visual_input": record.text("visual_input")}
         extra["details"] = str(record.get("gt_answer_details") or "")
         name = str(record.get("filename") or "").removeprefix("./")
-        image = None if not name else name if figures == "." else f"{figures}/{name}"
+        image = f"{figures}{name}" if name else None
         yield Draft(record.item, record.text("question"), (ANSWERS[gold],), image, extra=extra)

@@ -12,6 +12,8 @@ from holdfast.tasks.hallusionbench.diagnosis import diagnosis
 from holdfast.values import JSON
 
 WRONG, RIGHT, UNCLEAR = 0, 1, 2
+Rows = Sequence[tuple[Mapping[str, str], float]]
+"""Where each question stands, and its score."""
 PLACE = ("category", "subcategory", "set_id", "figure_id", "question_id")
 
 
@@ -82,62 +84,47 @@ class HallusionBench(ItemMetric):
         return int(given)
 
     def details(self, items: Sequence[Prediction], verdicts: Sequence[ItemScore]) -> JSON:
-        places = [place(item) for item in items]
-        scores = [each.score for each in verdicts]
-        details = self._three(places, scores)
+        rows = [(place(item), each.score) for item, each in zip(items, verdicts, strict=True)]
+        details = self._three(rows)
         details["mean"] = sum(details.values()) / 3
-        details["figures"] = _consistency(self._figures(places, scores).values())
+        details["figures"] = _consistency(self._figures(rows).values())
         judged = sum(self._check(item) is not None for item in items)
         details["judged"] = judged
         for title, name in (("by_category", "category"), ("by_subcategory", "subcategory")):
-            kinds = sorted({one[name] for one in places})
-            details[title] = {kind: self._three(*_only(places, scores, name, kind)) for kind in kinds}
-        edited = [str(item.extra.get("visual_input")) == "2" for item in items]
-        if any(item.extra.get("visual_input") is not None for item in items):
-            for title, wanted in (("easy", False), ("hard", True)):
-                chosen = [n for n, one in enumerate(edited) if one is wanted]
+            kinds = sorted({one[name] for one, _ in rows})
+            details[title] = {kind: self._three([row for row in rows if row[0][name] == kind]) for kind in kinds}
+        figures = [item.extra.get("visual_input") for item in items]
+        if any(figure is not None for figure in figures):
+            for title, edited in (("easy", False), ("hard", True)):
+                chosen = [row for row, figure in zip(rows, figures, strict=True) if (str(figure) == "2") is edited]
                 if chosen:
-                    details[title] = _all_right(self._pairs([places[n] for n in chosen], [scores[n] for n in chosen]))
+                    details[title] = _all_right(self._groups(chosen, "question_id"))
         if judged == len(items):
-            details |= diagnosis(places, items)
+            details |= diagnosis([one for one, _ in rows], items)
         return details
 
-    def _three(self, places: Sequence[Mapping[str, str]], scores: Sequence[float]) -> JSON:
-        figures = self._figures(places, scores)
+    def _three(self, rows: Rows) -> JSON:
+        figures = self._figures(rows)
         return {
-            "aAcc": points(scores),
-            "qAcc": _all_right(self._pairs(places, scores)),
+            "aAcc": points(score for _, score in rows),
+            "qAcc": _all_right(self._groups(rows, "question_id")),
             "fAcc": _all_right(figures) if figures else 0.0,
         }
 
-    def _pairs(self, places: Sequence[Mapping[str, str]], scores: Sequence[float]) -> dict[str, list[float]]:
-        return self._groups(places, scores, "question_id")
+    def _figures(self, rows: Rows) -> dict[str, list[float]]:
+        kept = [row for row in rows if self.variant != "official" or not _without_figure(row[0])]
+        return self._groups(kept, "figure_id")
 
-    def _figures(self, places: Sequence[Mapping[str, str]], scores: Sequence[float]) -> dict[str, list[float]]:
-        if self.variant == "official":
-            kept = [(one, score) for one, score in zip(places, scores, strict=True) if not _without_figure(one)]
-            places, scores = [one for one, _ in kept], [score for _, score in kept]
-        return self._groups(places, scores, "figure_id")
-
-    def _groups(
-        self, places: Sequence[Mapping[str, str]], scores: Sequence[float], last: str
-    ) -> dict[str, list[float]]:
+    def _groups(self, rows: Rows, last: str) -> dict[str, list[float]]:
         names = (*(("category",) if self.variant == "official" else ()), "subcategory", "set_id", last)
         groups: dict[str, list[float]] = {}
-        for one, score in zip(places, scores, strict=True):
+        for one, score in rows:
             groups.setdefault("_".join(one[name] for name in names), []).append(score)
         return groups
 
 
 def _without_figure(one: Mapping[str, str]) -> bool:
     return one["category"] == "VS" and one["figure_id"] == "0"
-
-
-def _only(
-    places: Sequence[Mapping[str, str]], scores: Sequence[float], name: str, value: str
-) -> tuple[list[Mapping[str, str]], list[float]]:
-    chosen = [n for n, one in enumerate(places) if one[name] == value]
-    return [places[n] for n in chosen], [scores[n] for n in chosen]
 
 
 def _all_right(groups: Mapping[str, Sequence[float]]) -> float:

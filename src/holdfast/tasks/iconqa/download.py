@@ -12,13 +12,13 @@ from holdfast.files import read_json
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Fields, Source
 
-BASES = (".", "iconqa", "iconqa_data/iconqa", "data/iconqa")
+BASES = ("", "iconqa/", "iconqa_data/iconqa/", "data/iconqa/")
 
 
 def read(source: Source, split: str) -> Iterator[Draft]:
     """Items of one sub-task of ``train``, ``val`` or ``test``; a choice is answered by its text."""
     subtask = source.card.options["subtask"]
-    folder = source.folder(*(f"{base}/{split}/{subtask}".removeprefix("./") for base in BASES))
+    folder = source.folder(*(f"{base}{split}/{subtask}" for base in BASES))
     base = source.root / folder.removesuffix(f"{split}/{subtask}")
     skills = beside(base / "pid2skills.json")
     files = sorted((source.root / folder).glob("*/data.json"), key=lambda file: _order(file.parent.name))

@@ -8,8 +8,8 @@ from typing import Any
 from holdfast.errors import HoldfastError
 from holdfast.files import Record
 from holdfast.predictions.columns import NAMES, as_id, as_key, as_text, was_cut
-from holdfast.predictions.completions import message_of, rates
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
+from holdfast.predictions.readers.openai import message_of, rates
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
 from holdfast.values import JSON

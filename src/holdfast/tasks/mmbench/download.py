@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from string import ascii_uppercase
 
-from holdfast.tasks.mmbench.metric import ROTATION
+from holdfast.predictions.record import TURN
 from holdfast.tasks.preparing.draft import Draft
 from holdfast.tasks.preparing.source import Source
 from holdfast.tasks.preparing.table import choice_draft, table_rows
@@ -20,10 +20,10 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     for row in rows:
         if not row.item.isdecimal():
             raise row.fault("the index is no whole number")
-    rotated = any(int(row.item) >= ROTATION for row in rows)
+    rotated = any(int(row.item) >= TURN for row in rows)
     for row in rows:
         draft = choice_draft(row)
-        group = str(int(row.item) % ROTATION)
+        group = str(int(row.item) % TURN)
         draft = replace(draft, group=group, image=f"{group}{str(draft.image)[str(draft.image).rindex('.') :]}")
         for turn in range(1 if rotated else len(draft.choices)):
             yield _turned(draft, turn) if turn else draft
@@ -35,5 +35,5 @@ def _turned(draft: Draft, turn: int) -> Draft:
     at = (int(draft.extra["answer_index"]) - turn) % len(choices)
     extra = {**draft.extra, "answer_index": at}
     return replace(
-        draft, id=str(int(draft.id) + turn * ROTATION), answers=(ascii_uppercase[at],), choices=choices, extra=extra
+        draft, id=str(int(draft.id) + turn * TURN), answers=(ascii_uppercase[at],), choices=choices, extra=extra
     )

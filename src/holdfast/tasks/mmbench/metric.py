@@ -9,11 +9,8 @@ from holdfast.errors import HoldfastError
 from holdfast.metrics.base import ItemMetric, add_breakdowns, check_items, points
 from holdfast.metrics.multiple_choice import MultipleChoice
 from holdfast.predictions.columns import as_index
-from holdfast.predictions.record import ItemScore, Prediction, Score
+from holdfast.predictions.record import TURN, ItemScore, Prediction, Score
 from holdfast.values import JSON
-
-ROTATION = 1_000_000
-"""Rotation k of question i has the index i + k million."""
 
 
 class MMBench(ItemMetric):
@@ -46,7 +43,7 @@ class MMBench(ItemMetric):
     def unit(self, item: Prediction) -> str:
         """The question, where the id is an index."""
         index = as_index(str(item.extra.get("index", item.id)))
-        return item.id if index is None else str(index % ROTATION)
+        return item.id if index is None else str(index % TURN)
 
     def judge(self, item: Prediction, text: str) -> ItemScore:
         """One rotation by itself."""
@@ -57,7 +54,7 @@ def _groups(items: Sequence[Prediction]) -> dict[str, list[Prediction]]:
     """Rotations of each question, first pass first, questions in the order of their index."""
     groups: dict[str, list[Prediction]] = defaultdict(list)
     for item in sorted(items, key=_index):
-        groups[str(_index(item) % ROTATION)].append(item)
+        groups[str(_index(item) % TURN)].append(item)
     return dict(sorted(groups.items(), key=lambda group: int(group[0])))
 
 

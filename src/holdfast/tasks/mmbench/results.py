@@ -13,8 +13,7 @@ from holdfast.predictions.columns import as_id, as_index, as_text
 from holdfast.predictions.gold import Gold, gold_of, inside
 from holdfast.predictions.layout import Benchmark, Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
-from holdfast.predictions.record import Prediction
-from holdfast.tasks.mmbench.metric import ROTATION
+from holdfast.predictions.record import TURN, Prediction
 from holdfast.tasks.preparing.table import TableRow, choice, table_rows
 
 _LETTERS = "option_char"
@@ -38,7 +37,7 @@ def _round(look: Look, row: Record) -> Prediction:
     if not isinstance(turn, int) or number is None:
         raise HoldfastError("the row has no number of a question or a round", file=look.path, line=row.line, item=base)
     return Prediction(
-        str(number + turn * ROTATION),
+        str(number + turn * TURN),
         as_text(values.get("text"), "text", look.path, row.line, base),
         question=str(values.get("prompt") or ""),
         image=base,
@@ -55,18 +54,18 @@ def references(place: Path, said: Sequence[Prediction], ask: Ask) -> Gold:
     if not any(_LETTERS in one.extra for one in said):
         return Gold(file, table)
     items = dict(_rotated(said, table))
-    answered = {str(int(key) % ROTATION) for key in items}
+    answered = {str(int(key) % TURN) for key in items}
     return Gold(file, {**{key: table[key] for key in sorted(table.keys() - answered)}, **items})
 
 
 def _reference(row: TableRow) -> Prediction:
     index = as_index(row.item)
-    return choice(row).reference(image="" if index is None else str(index % ROTATION), line=row.line)
+    return choice(row).reference(image="" if index is None else str(index % TURN), line=row.line)
 
 
 def _rotated(said: Sequence[Prediction], table: Mapping[str, Prediction]) -> Iterator[tuple[str, Prediction]]:
     for one in said:
-        item = table.get(str(int(one.id) % ROTATION))
+        item = table.get(str(int(one.id) % TURN))
         if item is None:
             continue  # pairing says that the id is not in the table
         letters = list(one.extra.get(_LETTERS, ascii_uppercase))

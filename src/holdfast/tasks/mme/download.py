@@ -21,9 +21,9 @@ def read(source: Source, split: str) -> Iterator[Draft]:
 
     Questions stand beside the images, or in ``questions_answers_YN`` beside ``images``.
     """
-    base = source.folder(split, ".")
+    base = source.below(split, ".")
     for subtask in SUBTASKS:
-        folder = source.folder(f"{base}/{subtask}".removeprefix("./"))
+        folder = source.folder(f"{base}{subtask}")
         apart = (source.root / folder / "questions_answers_YN").is_dir()
         texts, images = (f"{folder}/questions_answers_YN", f"{folder}/images") if apart else (folder, folder)
         files = sorted((source.root / texts).glob("*.txt"))

@@ -13,7 +13,7 @@ FIELDS = ("dataset_name", "type")
 def read(source: Source, split: str) -> Iterator[Draft]:
     """Items by data set and number, as the numbers alone come twice."""
     file = source.file(f"{split}.json", f"OCRBench/{split}.json")
-    images = source.folder("OCRBench_Images", ".")
+    images = source.below("OCRBench_Images", ".")
     for unnamed in read_records(file, None):
         extra = {name: unnamed.text(name) for name in FIELDS}
         record = unnamed.named(f"{extra['dataset_name']}/{unnamed.take('id')}")
@@ -22,6 +22,6 @@ def read(source: Source, split: str) -> Iterator[Draft]:
             record.item,
             record.text("question"),
             tuple(map(str, answers)) if isinstance(answers, list) else (str(answers),),
-            name if images == "." else f"{images}/{name}",
+            f"{images}{name}",
             extra=extra,
         )

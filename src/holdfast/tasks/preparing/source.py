@@ -51,6 +51,15 @@ class Source:
                 return name
         raise self.missing(" or ".join(f"the folder '{name}'" for name in names))
 
+    def below(self, *names: str) -> str:
+        """What stands in front of the names of files in such a folder: ``images/``, or nothing for the root.
+
+        Raises:
+            HoldfastError: As :meth:`folder`.
+        """
+        name = self.folder(*names)
+        return "" if name == "." else f"{name}/"
+
     def missing(self, what: str, *, item: str | None = None) -> HoldfastError:
         """The error for an absent file, with the tree that is expected."""
         return HoldfastError(f"{what} is missing", file=self.root, item=item, remedy=self.expected)

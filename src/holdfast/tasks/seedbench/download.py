@@ -18,7 +18,7 @@ def read(source: Source, split: str) -> Iterator[Draft]:
     if file.name.startswith(split):
         yield from read_table(source, split)
         return
-    images = source.folder("SEED-Bench-image", "seed_bench_image", ".")
+    images = source.below("SEED-Bench-image", "seed_bench_image", ".")
     for record in read_records(file, "questions", named="question_id"):
         dimension = record.whole("question_type_id")
         if dimension > LAST_OF_IMAGES:
@@ -32,6 +32,5 @@ def read(source: Source, split: str) -> Iterator[Draft]:
             "question_type_id": dimension,
             "category": DIMENSIONS.get(dimension),
         }
-        name = record.text("data_id")
-        image = name if images == "." else f"{images}/{name}"
+        image = f"{images}{record.text('data_id')}"
         yield Draft(record.item, record.text("question"), (answer,), image, choices=choices, extra=extra)
