@@ -11,6 +11,7 @@ from typing import Any
 
 from holdfast.errors import HoldfastError, nearest
 from holdfast.files import Record, parse_list, parse_written
+from holdfast.predictions.reading import Ask
 from holdfast.predictions.record import NOTHING, Prediction
 
 FIELDS = (
@@ -53,6 +54,8 @@ _CATEGORIES = 1 << 12
 _KEY_LIMIT = 512
 """Letters of an image's key; longer ones are pictures written as text."""
 _NO_EXTRA = frozenset(("extra", "metadata", "answer_id", "model_id", "prompt"))
+_BESIDE = ("question", "references", "image")
+"""Fields by which rows without ids are told apart."""
 _CUT = ("length", "max_tokens", "max_new_tokens")
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 _VERDICTS = {"true": 1.0, "yes": 1.0, "correct": 1.0, "false": 0.0, "no": 0.0, "incorrect": 0.0}
@@ -61,18 +64,15 @@ _ABSENT = "\0"
 """A column that no record has."""
 
 
-def find_columns(
-    keys: Set[str], named: Mapping[str, str], path: Path, *, gold_needed: bool, score_needed: bool, rows: bool = False
-) -> dict[str, str]:
+def find_columns(keys: Set[str], named: Mapping[str, str], path: Path, ask: Ask) -> dict[str, str]:
     """Field -> column of a plain record.
 
     Args:
         keys: Columns of the first record.
         named: Field -> column as the user says; these win over everything.
         path: For messages.
-        gold_needed: Whether the record's references will be judged by.
-        score_needed: Whether its score will be taken.
-        rows: Whether records without an id may be known by their row; there has to be something else to know them by.
+        ask: Whether the record's references will be judged by, or its score taken. Where references are not looked for
+            by id, a record without one may be known by its row, if there is something else to know it by.
 
     Raises:
         HoldfastError: A named column does not exist, no column can be the id or the prediction, or two can be.
@@ -94,11 +94,11 @@ def find_columns(
         taken.add(found["prediction"])
     if "references" not in found:
         gold = candidates("references")
-        if len(gold) == 1 or (gold and gold_needed):
+        if len(gold) == 1 or (gold and ask.judges and ask.references is None):
             found["references"] = _one("references", gold, keys, path)
     if "score" not in found:
         scores = candidates("score")
-        if len(scores) == 1 or (scores and score_needed):
+        if len(scores) == 1 or (scores and not ask.judges):
             found["score"] = _one("score", scores, keys, path)
     taken |= set(found.values())
     for field in NAMES:
@@ -106,7 +106,7 @@ def find_columns(
             column = next(iter(candidates(field)), None)
             if column is not None:
                 found[field] = column
-    if "id" not in found and not (rows and found.keys() & {"question", "references", "image"}):
+    if "id" not in found and (ask.references is not None or found.keys().isdisjoint(_BESIDE)):
         found["id"] = _one("id", [], keys, path)
     return found
 

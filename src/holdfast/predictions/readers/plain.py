@@ -29,7 +29,7 @@ def read_records(look: Look, ask: Ask) -> Reading:
 
 def _read_rows(look: Look, ask: Ask, keys: Set[str], rows: Iterable[Record], told: str) -> Reading:
     """Records without an id are known by their row, unless ids are needed to find their references."""
-    columns = _columns(keys, ask.columns, look, ask)
+    columns = find_columns(keys, ask.columns, look.path, ask)
     kept: Iterable[Record] = rows
     if columns.get("id") in _PICTURES and "id" not in ask.columns and ask.references is None:
         kept = list(rows)
@@ -42,18 +42,6 @@ def _read_rows(look: Look, ask: Ask, keys: Set[str], rows: Iterable[Record], tol
         return by_row(look, recognised, columns, kept, scale=ask.scale, options=True)
     reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
     return reading_of(look, recognised, reader.predictions(kept))
-
-
-def _columns(keys: Set[str], named: Mapping[str, str], look: Look, ask: Ask) -> dict[str, str]:
-    gold_needed = ask.judges and ask.references is None
-    return find_columns(
-        keys,
-        named,
-        look.path,
-        gold_needed=gold_needed,
-        score_needed=not ask.judges,
-        rows=ask.references is None,
-    )
 
 
 def fits_map(look: Look) -> bool:
@@ -77,7 +65,7 @@ def read_map(look: Look, ask: Ask) -> Reading:
     inner = inner_map(look.content)
     if all(isinstance(value, dict) for value in inner.values()):
         rows = [Record(1, {"id": key, **value}) for key, value in inner.items()]
-        columns = _columns(frozenset(rows[0].values), {"id": "id", **ask.columns}, look, ask)
+        columns = find_columns(frozenset(rows[0].values), {"id": "id", **ask.columns}, look.path, ask)
         reader = Columns(columns, file=look.path, scale=ask.scale, options=True)
         return reading_of(look, "map of ids to records", reader.predictions(rows))
     rows = [Record(1, {"id": key, "prediction": _alone(value)}) for key, value in inner.items()]
