@@ -6,6 +6,7 @@ from holdfast.predictions.gold import gold_in
 from holdfast.predictions.layout import Benchmark, Layout, known_by, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import Prediction
+from holdfast.tasks.mmvet.download import draft
 from holdfast.tasks.preparing.source import Fields, objects_in, read_objects
 
 GRADED = "(graded)"
@@ -30,19 +31,11 @@ def _graded(record: Fields) -> Prediction:
     return Prediction(record.item, GRADED, extra={"grades": record.get("score"), "model": record.get("model")})
 
 
-def _question(record: Fields) -> Prediction:
-    return Prediction(
-        record.item,
-        references=(record.words("answer"),),
-        question=record.words("question"),
-        image=record.words("imagename"),
-        extra={"capability": record.get("capability", ())},
-    )
-
-
 BENCHMARK = Benchmark(
     metrics={"mmvet": "mmvet"},
     layouts=(Layout("MM-Vet grades", fits, read),),
-    gold=gold_in("mm-vet.json", items=lambda file: map(_question, read_objects(file).values())),
+    gold=gold_in(
+        "mm-vet.json", items=lambda file: (draft(record).reference() for record in read_objects(file).values())
+    ),
     also_for=("mmvet",),
 )
