@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.reports.numbers import between
+from holdfast.reports.run_details import run_details
 from holdfast.reports.study import inlined, write_study_page
 from holdfast.reports.study.claims import claims_sentence
 from holdfast.reports.study.figures import paradigm_of, study_figures
@@ -19,10 +21,11 @@ from holdfast.reports.study.published import published_sections
 from holdfast.reports.study.sentences import front_of, study_sentences
 from holdfast.reports.study.tables import recipe_columns, recipe_rows
 from holdfast.results.claims.trial import put_on_trial
+from holdfast.results.during import over_training
 from holdfast.results.measured import measured
 from holdfast.results.points import Results, read_items, read_results
 from tests.reports.test_explorer import NASTY, Page, page_of
-from tests.support.study_folder import make_study
+from tests.support.study_folder import look_during, make_study
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,27 @@ def test_every_run_is_known_to_the_script_and_most_stand_whole(page: Page) -> No
     assert len(index["recipes"]) == 30 and index["key"] == "run"
     tasks = index["recipes"][0]["tasks"]
     assert [task["role"] for task in tasks] == ["target", "source", "source"]
+
+
+def test_e_and_f_over_training_are_drawn_where_runs_were_looked_at(page: Page, tmp_path: Path) -> None:
+    assert "#training" not in page.links
+    folder = make_study(tmp_path, methods=("full", "lora"), targets=("digits",), items=12, failed=False)
+    results = read_results(look_during(folder))
+    curves = over_training(results, read_items(results))
+    html = write_study_page(results, folder).read_text("utf-8")
+    section = html[html.index('id="training"') :].partition("</section>")[0]
+    assert 'href="#training"' in html and section.count("<svg") == 2
+    for curve in curves:
+        for letter in ("E", "F"):
+            at_50 = getattr(curve.points[1], letter)
+            tip = f"{at_50.value:.1f} ({between(at_50.interval())})".replace("-", "−")
+            assert tip in section, (curve.recipe, letter, tip)
+    run = folder / "points" / results.points[0].key
+    (own,) = [made for made in run_details(run) if made.title == "Over training"]
+    assert own.text == "Asking took 4 s beside the training." and len(own.charts) == 1
+    entry = results.points[0].scores
+    shown = [f"{row['E']:.1f}" for row in entry["during"]]
+    assert own.charts[0].columns[1:] == ("0", "50", "150") and list(own.charts[0].rows[0][1:]) == shown
 
 
 def test_names_of_a_stranger_stay_text(results: Results, tmp_path: Path) -> None:

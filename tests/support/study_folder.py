@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from holdfast.files import append_line, write_json, write_text
+from holdfast.files import append_line, read_json, write_json, write_text
 from holdfast.results.points import append_result
 from holdfast.verdict.compare import compare
 
@@ -167,3 +168,31 @@ def entry_of(run: Path, levels: dict[str, str], paradigm: str, percent: float, d
         "memory": 96_000_000,
         "seed": int(levels["seed"]),
     }
+
+
+def look_during(folder: Path) -> Path:
+    """Make of the shorter training of every pair a moment of the longer one, and leave the longer ones only."""
+    study = read_json(folder / "study.json")
+    places = {tuple(point["levels"].values()): folder / "points" / point["key"] for point in study["points"]}
+    short, long = study["axes"]["train.steps"]
+    kept = [point for point in study["points"] if point["levels"]["train.steps"] == long]
+    for point in kept:
+        run = folder / "points" / point["key"]
+        levels = point["levels"] | {"train.steps": short}
+        entry, before = (read_json(r / "scores.json")["recipes"]["run"] for r in (run, places[tuple(levels.values())]))
+        base = {name: 0.0 for name in "EFO"} | {"H": None, "intervals": {}, "learned": 0, "forgot": 0}
+        rows = [{"step": 0, **base, **scores_of(entry, "before")}]
+        for step, found in ((short, before), (long, entry)):
+            figures = {name: found[name] for name in (*"EFOH", "intervals", "learned", "forgot")}
+            rows.append({"step": int(step), **figures, **scores_of(found, "after")})
+        write_json(run / "scores.json", {"recipes": {"run": entry | {"during": rows, "during_seconds": 3.5}}})
+        shutil.copytree(places[tuple(levels.values())] / "predictions", run / "during" / short / "predictions")
+    write_json(folder / "study.json", study | {"points": kept, "axes": study["axes"] | {"train.steps": [long]}})
+    for name in ("results.jsonl", "items.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def scores_of(entry: dict[str, Any], when: str) -> dict[str, dict[str, float]]:
+    """Task -> score, of target and sources."""
+    return {part: {name: row[when] for name, row in entry[part].items()} for part in ("target", "sources")}

@@ -289,6 +289,18 @@ class Load(ConfigSection):
     )
 
 
+def _steps_or_epoch(value: Any) -> Any:
+    """One sentence for a mistake, where a union would say several things."""
+    many = list(value) if isinstance(value, list | tuple) else [value]
+    whole = all(isinstance(step, int) and not isinstance(step, bool) and step > 0 for step in many)
+    if value not in (None, "epoch") and not (many and whole):
+        raise ValueError("it should be a number of steps, a list of steps, or epoch")
+    return value
+
+
+During = Annotated[int | Literal["epoch"] | tuple[int, ...] | None, BeforeValidator(_steps_or_epoch)]
+
+
 class Evaluate(ConfigSection):
     """Prediction: greedy decoding, so that scoring has no randomness."""
 
@@ -298,6 +310,11 @@ class Evaluate(ConfigSection):
         default="generate", description="likelihood: of given options the likeliest is the answer; no text is generated"
     )
     source_limit: int | None = Field(default=None, gt=0, description="at most so many items per source task")
+    during: During = Field(
+        default=None,
+        description="E and F over training: steps between two moments at which every task is asked, a list of steps, "
+        "or epoch; what is trained by then is kept on disk until the training has ended",
+    )
     kl: bool = Field(default=False, description="measure how far the tuned model's next tokens are from the base's")
 
 

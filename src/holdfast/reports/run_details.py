@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
 from holdfast.reports.charts.svg import Chart
 from holdfast.reports.explorer.section import Section
 from holdfast.reports.numbers import in_bytes
+from holdfast.results.during import moments
 
+LETTERS = (("E", "E, target", "first"), ("F", "F, sources", "second"))
 REMEDY = "delete this file and give the run's command again"
 MOST_CONFIG = 20_000
 """Characters of a configuration that are shown."""
@@ -30,6 +32,7 @@ def run_details(run: Path, *, name: str = "") -> list[Section]:
         HoldfastError: A file is not what a run writes.
     """
     parts: list[tuple[str, Callable[[], Section | None]]] = [
+        ("scores.json", lambda: _over_training(run, name)),
         ("train.jsonl", lambda: _curves(run, name)),
         ("ledger.json", lambda: _ledger(run)),
         ("config.yaml", lambda: _config(run)),
@@ -75,6 +78,29 @@ def _curves(run: Path, name: str) -> Section | None:
         about = "Share of the validation examples whose every answer token is the likeliest, a step."
         charts.append(lines_chart(f"exact{name}", about, [Series("validation", exact, "second")], axes))
     return Section("Training", charts=charts) if charts else None
+
+
+def _over_training(run: Path, name: str) -> Section | None:
+    """E and F at the moments at which the run was looked at; nothing where there were none."""
+    entry: Mapping[str, Any] = next(iter(read_json(run / "scores.json")["recipes"].values()))
+    rows = moments(entry)
+    lines = [Series(words, _points(rows, letter), look) for letter, words, look in LETTERS]
+    lines = [line for line in lines if len(line.points) > 1]
+    if not lines:
+        return None
+    about = "E and F over training, each moment against the untouched base. Bars: 95 % over the items of this training."
+    chart = lines_chart(f"during{name}", about, lines, Axes("step", "change against the base, points", zero=True))
+    took = f"Asking took {entry['during_seconds']:.0f} s beside the training." if "during_seconds" in entry else ""
+    return Section("Over training", text=took, charts=[chart])
+
+
+def _points(rows: Sequence[Mapping[str, Any]], letter: str) -> list[LinePoint]:
+    return [
+        LinePoint(int(row["step"]), float(row[letter]), (limits[0], limits[1]) if limits else None)
+        for row in rows
+        if row[letter] is not None
+        for limits in (row["intervals"].get(letter),)
+    ]
 
 
 def _ledger(run: Path) -> Section | None:

@@ -62,18 +62,13 @@ def curves(results: Results, items: Mapping[str, Tasks], axis: str) -> list[Curv
     for recipe in dict.fromkeys(recipe for one in found.values() for recipe in one.recipes):
         rows.setdefault((*recipe[:place], *recipe[place + 1 :]), []).append(recipe)
     others = [factor for factor in results.factors if factor != axis]
-    kept: dict[tuple[str, ...], dict[tuple[str, ...], list[float]]] = {}
-    for point in results.finished:
-        value = retention(point)
-        if value is not None:
-            conditions = kept.setdefault(levels_on(point, results.factors), {})
-            conditions.setdefault(levels_on(point, results.conditions), []).append(value)
+    kept = retained(results)
     drawn = []
     for rest, recipes in rows.items():
         points = []
         for recipe in sorted(recipes, key=lambda recipe: float(recipe[place])):
             E, F = (one.mean(one.recipes.index(recipe)) if recipe in one.recipes else None for one in found.values())
-            points.append(CurvePoint(at=float(recipe[place]), E=E, F=F, kept=_kept(kept.get(recipe, {}))))
+            points.append(CurvePoint(at=float(recipe[place]), E=E, F=F, kept=kept.get(recipe)))
         if len(points) > 1:
             drawn.append(Curve(axis, dict(zip(others, rest, strict=True)), tuple(points)))
     return drawn
@@ -90,8 +85,15 @@ def retention(point: Point) -> float | None:
     return math.fsum(ratios) / len(ratios) if ratios else None
 
 
-def _kept(by_condition: Mapping[tuple[str, ...], Sequence[float]]) -> Effect | None:
-    return over_trainings(list(by_condition.values())) if by_condition else None
+def retained(results: Results) -> dict[tuple[str, ...], Effect]:
+    """Levels of a recipe on all factors -> its retention, the mean over conditions and trainings."""
+    kept: dict[tuple[str, ...], dict[tuple[str, ...], list[float]]] = {}
+    for point in results.finished:
+        value = retention(point)
+        if value is not None:
+            conditions = kept.setdefault(levels_on(point, results.factors), {})
+            conditions.setdefault(levels_on(point, results.conditions), []).append(value)
+    return {recipe: over_trainings(list(conditions.values())) for recipe, conditions in kept.items()}
 
 
 def over_trainings(groups: Sequence[Sequence[float]]) -> Effect:

@@ -60,14 +60,20 @@ class ItemStore:
         known = self.points.get(key)
         return None if known is None or known[0] != list(stamp) else known[1]
 
-    def make(self, key: str, stamp: Sequence[int], run: Path) -> JSON:
+    def make(self, key: str, stamp: Sequence[int], run: Path, answers: Path | None = None) -> JSON:
         """Read a point's prediction files; returns the line to append.
+
+        Args:
+            key: Of the point.
+            stamp: Of its scores.
+            run: Its run folder.
+            answers: Where the answers of its model stand; default: in the run folder.
 
         Raises:
             HoldfastError: A prediction file cannot be read.
         """
         tasks: dict[str, ItemChanges] = {}
-        for file in sorted((run / "predictions").glob("*.jsonl")):
+        for file in sorted(((answers or run) / "predictions").glob("*.jsonl")):
             base = run / "base" / "predictions" / file.name
             if not base.is_file():
                 continue

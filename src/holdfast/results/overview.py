@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from holdfast.results.claims.trial import ClaimTrial
 from holdfast.results.costs import caption_table, cost_table, divergence_table, mean_of
-from holdfast.results.curves import curves, number_axes, sequences
+from holdfast.results.curves import Curve, curves, number_axes, sequences
+from holdfast.results.during import STEP, over_training
 from holdfast.results.factors import FactorEffect, interactions, main_effects
 from holdfast.results.items import Tasks
 from holdfast.results.measured import Measured, levels_on, measured
@@ -362,22 +363,23 @@ def _inner_table(name: str, title: str, effects: Sequence[FactorEffect]) -> Resu
 
 
 def _curves(whole: Aggregate) -> StudySection:
-    tables = []
-    for axis in number_axes(whole.results):
-        rows: list[tuple[Cell, ...]] = []
-        for curve in curves(whole.results, whole.items, axis):
-            name = recipe_name(curve.recipe, whole.results)
-            rows += [(name, f"{point.at:g}", point.E, point.F, point.kept) for point in curve.points]
-        columns = (
-            Column("recipe"),
-            Column(axis),
-            Column("E", signed=True),
-            Column("F", signed=True),
-            Column("kept %"),
-        )
-        notes = ("Kept: sources after in percent of before; its interval is over seeds only.",)
-        tables.append(ResultTable(f"curve-{axis}", f"Over {axis}", columns, tuple(rows), notes))
+    results, items = whole.results, whole.items
+    found = {axis: curves(results, items, axis) for axis in number_axes(results)}
+    tables = [_curve_table(f"curve-{axis}", axis, f"Over {axis}", made, results) for axis, made in found.items()]
+    if trained := over_training(results, items):
+        tables.append(_curve_table("during", STEP, "Over training", trained, results))
     return StudySection("Curves", (), tuple(tables))
+
+
+def _curve_table(name: str, axis: str, title: str, made: Sequence[Curve], results: Results) -> ResultTable:
+    rows: list[tuple[Cell, ...]] = []
+    for curve in made:
+        recipe = recipe_name(curve.recipe, results)
+        rows += [(recipe, f"{point.at:g}", point.E, point.F, point.kept) for point in curve.points]
+    signed = (Column("E", signed=True), Column("F", signed=True))
+    columns = (Column("recipe"), Column(axis), *signed, Column("kept %"))
+    notes = ("Kept: sources after in percent of before; its interval is over seeds only.",)
+    return ResultTable(name, title, columns, tuple(rows), notes)
 
 
 def _sequences(results: Results) -> StudySection:

@@ -152,7 +152,7 @@ def append_result(folder: Path, key: str, place: str | None = None) -> None:
     index = folder / INDEX
     if index.exists():
         drop_cut_line(index)
-    stamp = _stamp(file)
+    stamp = stamp_of(file)
     append_line(index, {"key": key, "stamp": stamp, "scores": _entry(file)})
     append_items(folder, [ItemStore().make(key, stamp, file.parent)])
 
@@ -167,7 +167,7 @@ def complete_index(folder: Path, places: Mapping[str, str]) -> None:
     index = _index(folder / INDEX)
     for key, place in places.items():
         with suppress(OSError, HoldfastError):
-            if key not in index or index[key][0] != _stamp(folder / place / SCORES):
+            if key not in index or index[key][0] != stamp_of(folder / place / SCORES):
                 append_result(folder, key, place)
 
 
@@ -181,7 +181,7 @@ def read_items(results: Results) -> dict[str, Tasks]:
     made: list[JSON] = []
     for point in results.finished:
         with suppress(HoldfastError, OSError):
-            stamp = _stamp(point.folder / SCORES)
+            stamp = stamp_of(point.folder / SCORES)
             if store.of(point.key, stamp) is None:
                 made.append(store.make(point.key, stamp, point.folder))
             tasks = store.of(point.key, stamp)
@@ -227,7 +227,7 @@ def _point(row: Any, folder: Path, index: Mapping[str, tuple[list[int], JSON]], 
         return Point(key=key, levels=named, state=state, reason=reason, scores=scores or {}, folder=place)
 
     try:
-        stamp = _stamp(file)
+        stamp = stamp_of(file)
     except OSError:
         failed = folder / FAILED / f"{key}.json"
         return point("failed", _reason(failed)) if failed.is_file() else point("waiting")
@@ -240,7 +240,7 @@ def _point(row: Any, folder: Path, index: Mapping[str, tuple[list[int], JSON]], 
         return point("failed", str(error))
 
 
-def _stamp(file: Path) -> list[int]:
+def stamp_of(file: Path) -> list[int]:
     """What changes when a file is written again: its size, its time, and which file it is."""
     found = file.stat()
     return [found.st_size, found.st_mtime_ns]

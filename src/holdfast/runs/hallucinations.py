@@ -12,8 +12,13 @@ from holdfast.tasks.task import Task
 from holdfast.values import JSON
 
 
-def hallucinations(folder: RunFolder, tasks: Sequence[Task]) -> JSON:
+def hallucinations(folder: RunFolder, tasks: Sequence[Task], answers: RunFolder | None = None) -> JSON:
     """Means over the tasks with such a metric, in points; nothing where there is none.
+
+    Args:
+        folder: The run.
+        tasks: Of it.
+        answers: Where the captions after stand; default: in the run.
 
     Returns:
         ``hallucinated`` and ``hallucinated_before``: captions of the tuned model and of the base that name something
@@ -26,7 +31,7 @@ def hallucinations(folder: RunFolder, tasks: Sequence[Task]) -> JSON:
             continue
         after, before = (
             metric.score(read_predictions(file), task=task.name).details
-            for file in (folder.predictions(task.name), folder.base_predictions(task.name))
+            for file in ((answers or folder).predictions(task.name), folder.base_predictions(task.name))
         )
         found.setdefault("hallucinated", []).append(after["CHAIRs"])
         found.setdefault("hallucinated_before", []).append(before["CHAIRs"])

@@ -44,6 +44,7 @@ from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
 from holdfast.runs.divergence import FILE as DIVERGENCE
 from holdfast.runs.divergence import BaseLogits, base_logits
+from holdfast.runs.during import KeptMoments, answer_moments, check_moments, moments_of
 from holdfast.runs.environment import environment, warn_of_other_bits, with_evaluation
 from holdfast.runs.experts import bring_experts
 from holdfast.runs.fingerprint import check_fingerprint, check_same_recipe
@@ -118,6 +119,7 @@ class Runner:
         check_same_recipe(self.config)
         if self.config.target is None:
             raise HoldfastError("the configuration names no target", remedy="add target: my-data.jsonl")
+        check_moments(self.config)
         recipe = Recipe(self.config)
         tasks = self.shelf.tasks(self.config, self.base, self.listen)
         assert tasks.target is not None
@@ -154,6 +156,7 @@ class Runner:
             return {}
         if want == "validation":
             return self._validate(loaded, tasks)
+        self._answer_moments(loaded, tasks)
         self.evaluate(loaded, tasks)
         entry: JSON = {}
         if self.ranks.first:
@@ -214,6 +217,7 @@ class Runner:
                 "steps": outcome.steps,
                 "seconds": outcome.seconds,
                 "stopped_early": outcome.stopped_early,
+                "last": outcome.last,
                 "memory": None if need is None else need.peak,
                 "peak_memory": peak.bytes,
             },
@@ -223,6 +227,17 @@ class Runner:
                 self.folder.artifact, artifacts, model=self.config.model, identity=identity, ledger=ledger.to_json()
             )
             shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
+
+    def _answer_moments(self, loaded: Loaded, tasks: Tasks) -> None:
+        """Every task, asked of what was trained by the moments of ``evaluate.during``."""
+        moments = KeptMoments(self.folder)
+        cache = self._features(loaded, tasks) if moments.path.exists() else None
+
+        def ask(step: int) -> None:
+            for task in tasks.all:
+                self._predict(loaded, task, moments.at(step).predictions(task.name), f"step {step}", cache)
+
+        answer_moments(loaded, tasks, self.config, moments, ask)
 
     def _validate(self, loaded: Loaded, tasks: Tasks) -> JSON:
         """What was trained, measured on the validation parts of target and sources."""
@@ -271,10 +286,12 @@ class Runner:
             )
 
     def _train(self, loaded: Loaded, recipe: Recipe, examples: tuple[Any, ...], validation: tuple[Any, ...]) -> Outcome:
+        moments = KeptMoments(self.folder)
         saved = any((self.folder.path / name).exists() for name in ("checkpoint", "checkpoint.old"))
         if self.ranks.first and not saved:
             # Of a try that ended before its first checkpoint.
             (self.folder.path / "train.jsonl").unlink(missing_ok=True)
+            moments.begin()
         log = TrainingLog(self.folder, self.config, self.listen) if self.ranks.first else None
         trainer = Trainer(
             loaded,
@@ -286,6 +303,7 @@ class Runner:
             run=self.folder.path,
             listen=log or silence,
             speed=self.config.speed,
+            keep=moments.folders(moments_of(self.config, len(examples))),
         )
         try:
             return trainer.fit()

@@ -6,6 +6,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.methods.recipe import Recipe
 from holdfast.runs.divergence import FILE as DIVERGENCE
 from holdfast.runs.divergence import NAMES as DIVERGENCES
+from holdfast.runs.during import scores_during
 from holdfast.runs.environment import versions
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.hallucinations import hallucinations
@@ -32,6 +33,7 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, tasks: T
         ``forgot`` over all tasks, ``start`` (``E`` and ``F`` before step 1, of methods that do not begin at the base),
         ``kl_to_base``, ``kl_reverse`` and ``kl_without_target`` (see :mod:`holdfast.runs.divergence`, where asked for),
         ``hallucinated`` and its kin (see :func:`holdfast.runs.hallucinations.hallucinations`, of captions),
+        ``during`` and ``during_seconds`` (see :func:`holdfast.runs.during.scores_during`, where asked for),
         ``seconds`` of training, ``memory`` (bytes that its step is counted to need), ``leaks`` and ``still_learning``
         (a sentence, or nothing), ``seed``, ``versions``.
         Scores are in points.
@@ -48,7 +50,7 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, tasks: T
     compared = comparison.to_json()["tasks"]
     rows = {name: {key: task[key] for key in keys} for name, task in compared.items()}
     summary = comparison.summary.to_json()
-    return {
+    entry: JSON = {
         "name": config.name or folder.path.name,
         "method": method_name(recipe),
         "paradigm": recipe.paradigm,
@@ -71,6 +73,7 @@ def recipe_scores(folder: RunFolder, config: RunConfig, recipe: Recipe, tasks: T
         "seed": config.seed,
         "versions": versions(),
     }
+    return entry | scores_during(folder, tasks, entry, training.get("last", training.get("steps", 0)))
 
 
 def _start(folder: RunFolder, target: str) -> JSON:

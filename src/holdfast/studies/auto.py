@@ -263,6 +263,7 @@ class RecipeSearch:
             raw["train"]["steps"] = max(1, round(self.config.train.steps * share))
         else:
             raw["train"]["epochs"] = self.config.train.epochs * share
+        raw["evaluate"]["during"] = None  # validation parts are asked at the end, and nothing else
         return load_config(raw)
 
     def _base(self) -> RunConfig:
@@ -270,6 +271,7 @@ class RecipeSearch:
         raw: JSON = self.config.model_dump() | {"keep": [], "fuse": None}
         raw["tune"] = {"llm": {"method": "lora", "r": 1}}
         raw["train"]["steps"] = 0
+        raw["evaluate"]["during"] = None
         return load_config(raw)
 
     def _measured(self, config: RunConfig) -> Mapping[str, Any]:

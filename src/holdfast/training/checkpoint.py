@@ -28,12 +28,12 @@ class Progress:
     stopped: bool = False
 
 
-def save_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write the checkpoint beside its final name and swap it in."""
+def save_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer | None, progress: Progress) -> None:
+    """Write the checkpoint beside its final name and swap it in; without an optimizer no step can follow it."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in recipe.named_trainable().items():
         tensors[f"trainable:{name}"] = parameter.detach()
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in optimizer.state.get(parameter, {}).items() if optimizer is not None else ():
             tensors[f"optimizer:{key}:{name}"] = value if isinstance(value, Tensor) else torch.tensor(value)
     tensors |= {f"state:{name}": tensor for name, tensor in recipe.state().items()}
     tensors["random:cpu"] = torch.get_rng_state()
@@ -47,7 +47,7 @@ def save_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer,
 
 
 def load_checkpoint(
-    run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int | None = None
+    run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer | None, steps: int | None = None
 ) -> Progress | None:
     """Continue from the checkpoint of ``run`` if there is one; ``recipe`` must be attached.
 
@@ -95,8 +95,9 @@ def load_checkpoint(
         kind, _, name = key.partition(":")
         if name not in trainable:
             raise _damaged(folder, f"it holds the optimizer's state of '{name[:80]}', which does not train")
-        parameter = trainable[name]
-        optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+        if optimizer is not None:
+            parameter = trainable[name]
+            optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
     torch.set_rng_state(groups["random"]["cpu"])
     if "cuda" in groups["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(groups["random"]["cuda"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -43,11 +43,12 @@ from holdfast.training.schedule import schedule
 
 @dataclass
 class Outcome:
-    """What training came to."""
+    """What training came to; ``last`` is the step behind which it ended, ``steps`` what was planned."""
 
     steps: int
     seconds: float
     stopped_early: bool
+    last: int = 0
     losses: list[float] = field(default_factory=list)
 
 
@@ -76,7 +77,11 @@ class Trainer:
         run: Path | None = None,
         listen: Listener = silence,
         speed: Speed | None = None,
+        keep: Mapping[int, Path] | None = None,
     ) -> None:
+        """Args:
+        keep: Step -> the folder in which what is trained by then is kept, to be looked at later.
+        """
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
@@ -87,6 +92,7 @@ class Trainer:
         self.listen, self.seed, self.ranks = listen, seed, ranks.here()
         self.stream = Stream(examples, train.batch_size, train.accumulate, seed, train.order)
         self.steps = count_steps(train, len(examples))
+        self.keep = keep or {}
         self.largest = train.batch_size  # examples of one forward pass; less after a step ran out of memory
         self.keep_logits = recipe.wants_logits
         if self.speed.head == "liger":
@@ -164,13 +170,14 @@ class Trainer:
                 done = StepDone(step=progress.step, steps=self.steps, seconds=progress.seconds, **asdict(made))
                 self.listen(done)
                 self._after(progress)
+                begun += self._kept(progress)
                 due = self.train.checkpoint_every and progress.step % self.train.checkpoint_every == 0
                 ended = bool(self.ranks.total(float(interrupted()))[0])  # all stop behind the same step
                 if due or ended:
                     self._save(progress)
                 if ended:
                     raise KeyboardInterrupt
-        outcome.seconds, outcome.stopped_early = progress.seconds, progress.stopped
+        outcome.seconds, outcome.stopped_early, outcome.last = progress.seconds, progress.stopped, progress.step
         self._save(progress)
         return outcome
 
@@ -179,6 +186,18 @@ class Trainer:
         if self.run_folder is not None and self.ranks.first:
             save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
         self.ranks.wait()
+
+    def _kept(self, progress: Progress) -> float:
+        """Write down what is trained by now, where it will be looked at; the seconds of that, which are no training."""
+        place = self.keep.get(progress.step)
+        if place is None:
+            return 0.0
+        begun = time.perf_counter()
+        still_alike(self.recipe)
+        if self.ranks.first:
+            save_checkpoint(place, self.recipe, None, progress)
+        self.ranks.wait()
+        return time.perf_counter() - begun
 
     @property
     def frozen(self) -> set[str]:

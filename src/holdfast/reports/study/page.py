@@ -29,7 +29,7 @@ from holdfast.reports.study.inlined import InlinedRuns, inline_runs
 from holdfast.reports.study.more import gathered, more_sections, ranks_of
 from holdfast.reports.study.published import published_sections
 from holdfast.reports.study.sentences import study_sentences
-from holdfast.reports.study.sweeps import sweep_charts
+from holdfast.reports.study.sweeps import sweep_charts, training_charts
 from holdfast.reports.study.tables import (
     forest_rows,
     heat_map,
@@ -103,9 +103,10 @@ def write_study_page(
         slopes=slope_panels(figures),
         slope_table=slope_table(figures.whole),
         sweeps=sweep_charts(figures.whole, {factor: results.axes[factor] for factor in results.factors}),
+        training=(training := training_charts(results, known, figures.whole)),
         forest=(forest := forest_rows(figures.whole)),
         several=any(recipe.seeds > 1 for recipe in figures.whole.recipes),
-        jumps=_jumps(bool(forest), bool(inlined.comparisons), bool(results.failed), bool(trials)),
+        jumps=_jumps(bool(forest), bool(inlined.comparisons), bool(results.failed), bool(trials), bool(training)),
         overviews={key: overview(key, comparison) for key, comparison in inlined.comparisons.items()},
         details=inlined.details,
         left_out=inlined.left_out,
@@ -169,7 +170,7 @@ def run_name(point: Point) -> str:
     return ", ".join([part for part in parts if part] + ([f"seed {seed}"] if seed else []))
 
 
-def _jumps(stability: bool, items: bool, failed: bool, claims: bool) -> list[tuple[str, str]]:
+def _jumps(stability: bool, items: bool, failed: bool, claims: bool, training: bool) -> list[tuple[str, str]]:
     """Where the links below the opening lead."""
     there = [
         ("recipes", "Recipes"),
@@ -177,6 +178,7 @@ def _jumps(stability: bool, items: bool, failed: bool, claims: bool) -> list[tup
         ("tasks", "Tasks"),
         ("slopes", "Before and after"),
     ]
+    there += [("training", "Over training")] if training else []
     there += [("stability", "Stability")] if stability else []
     there += [("failed", "Failed runs")] if failed else []
     return [*there, ("run", "One run"), *([("items", "Items")] if items else [])]

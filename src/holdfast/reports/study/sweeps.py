@@ -9,8 +9,10 @@ from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
 from holdfast.reports.charts.svg import Chart
 from holdfast.reports.study.figures import BASES, RecipeFigures, Spread, View
 from holdfast.results.curves import over_trainings, retention
+from holdfast.results.during import over_training
+from holdfast.results.items import Tasks
 from holdfast.results.measured import levels_on
-from holdfast.results.points import CONDITIONS
+from holdfast.results.points import CONDITIONS, Results
 
 _NUMBER = re.compile(r"[A-Za-z_ =]*([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?) ?%?")
 LETTERS = (("E", "gain on the target, points"), ("F", "change on the sources, points"))
@@ -46,6 +48,28 @@ def sweep_charts(view: View, axes: Mapping[str, Sequence[str]]) -> dict[str, lis
         if charts:
             found[factor] = charts
     return found
+
+
+def training_charts(results: Results, items: Mapping[str, Tasks], view: View) -> list[Chart]:
+    """E and F over training, a line a recipe; none where no run was looked at before its end."""
+    made = over_training(results, items)
+    known = {tuple(recipe.levels.values()): recipe for recipe in view.recipes}
+    charts = []
+    for letter, title in LETTERS:
+        series = []
+        for curve in made:
+            recipe = known[tuple(curve.recipe.values())]
+            found = [(point.at, effect) for point in curve.points if (effect := getattr(point, letter)) is not None]
+            points = [
+                LinePoint(at, effect.value, effect.interval(), f"#run={recipe.runs[0].key}") for at, effect in found
+            ]
+            series.append(Series(recipe.name, points, recipe.paradigm, recipe.number))
+        if any(len(line.points) > 1 for line in series):
+            bases = {effect.basis for curve in made for point in curve.points if (effect := getattr(point, letter))}
+            bars = " or ".join(words for basis, words in BASES.items() if basis in bases) or "none"
+            about = f"{letter} over training, {view.title}. Bars: {bars}."
+            charts.append(lines_chart(f"during-{letter}", about, series, Axes("step", title, zero=True)))
+    return charts
 
 
 def _value(level: str) -> float | None:
