@@ -270,6 +270,8 @@ def test_no_two_files_provide_one_name() -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(HoldfastError, match=r"tune\.llm: unknown method 'lorra'\. Did you mean 'lora'\?"):
         METHODS.find("lorra", where="tune.llm: ")
+    with pytest.raises(HoldfastError, match=r"Did you mean 'lora'\?"):  # and not 'road', which is as near by letters
+        METHODS.find("lroa")
 
 
 def test_a_metric_is_imported_alone() -> None:

@@ -93,3 +93,15 @@ def test_mistakes_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "no image-text-to-text model" in refuse(capsys, "--model", str(tmp_path / "text"), "--method", "lora")
     (tmp_path / "text" / "config.json").write_text("{", encoding="utf-8")
     assert "cannot be read" in refuse(capsys, "--model", str(tmp_path / "text"), "--method", "lora")
+
+
+def test_an_option_that_does_not_fit_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As ``tune`` says it: the recipe's line, or what the command line set."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model: pocket\ntune:\n  llm:\n    method: oft\n    block: 7\n", encoding="utf-8")
+    said = refuse(capsys, str(recipe))
+    assert f"{recipe}, line 3: tune.llm: block 7 does not divide" in said and "Choose a divisor" in said
+    said = refuse(capsys, str(recipe), "--set", "tune.llm.block=13")
+    assert ", line 3: tune.llm: block 13 does not divide" in said
+    said = refuse(capsys, str(recipe), "--set", "tune.llm={method: loreft, positions: x3}")
+    assert "option 'positions' is 'x3': it should be written as 'f7+l7' or 'l7' or 'all' (first and last" in said

@@ -53,21 +53,32 @@ class Change(nn.Module):
         return self.weight().square().sum()
 
 
-class Factors(Change):
-    """``scale * B A``: ``A [r, in]``, ``B [out, r]``, both trained, in float32."""
+class Scaled(Change):
+    """One with LoRA's scale and dropout, made for a layer from its method's options."""
 
-    def __init__(self, layer: nn.Linear, *, r: int, scale: float, dropout: float = 0.0) -> None:
+    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
         super().__init__()
+        self.scale, self.dropout = scale, float(options.dropout)
+
+    def dropped(self, x: Tensor, like: Tensor) -> Tensor:
+        """The layer's input with dropout, in the precision of a factor."""
+        return functional.dropout(x, self.dropout, self.training).to(like.dtype)
+
+
+class Factors(Scaled):
+    """``scale * B A``: ``A [r, in]``, ``B [out, r]``, both trained, in float32; ``rank`` takes the place of ``r``."""
+
+    def __init__(self, layer: nn.Linear, options: Any, scale: float, rank: int | None = None) -> None:
+        super().__init__(layer, options, scale)
+        r = int(options.r) if rank is None else rank
         self.A = nn.Parameter(empty(layer, r, layer.in_features))
         self.B = nn.Parameter(empty(layer, layer.out_features, r))
-        self.scale, self.dropout = scale, dropout
 
     def weight(self) -> Tensor:
         return self.scale * (self.B @ self.A)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
-        return functional.linear(functional.linear(inner, self.A), self.B) * self.scale
+        return functional.linear(functional.linear(self.dropped(x, self.A), self.A), self.B) * self.scale
 
     def square(self) -> Tensor:
         return self.scale**2 * ((self.B.T @ self.B) * (self.A @ self.A.T)).sum()
@@ -113,6 +124,8 @@ class LowRank(Method):
     default_modules: ClassVar[tuple[str, ...]] = ("attention", "mlp")
     over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
     goes_beside = True
+    change: ClassVar[type[Scaled]] = Factors
+    """What stands beside each layer, for methods that need no :meth:`build` of their own."""
     sites: dict[str, _Beside]
 
     def build(self, name: str, layer: nn.Linear) -> Change:
@@ -120,7 +133,7 @@ class LowRank(Method):
 
         What several layers share is kept on ``self`` from :meth:`share` and put into each of them.
         """
-        return Factors(layer, r=self.options.r, scale=self.scale, dropout=self.options.dropout)
+        return self.change(layer, self.options, self.scale)
 
     def share(self, layers: Mapping[str, nn.Linear]) -> None:
         """Called before the first :meth:`build`: make what layers have in common."""

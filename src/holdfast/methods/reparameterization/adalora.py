@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, empty, normal
+from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty, normal
 
 
 class BudgetOptions(LowRankOptions):
@@ -29,22 +29,21 @@ class BudgetOptions(LowRankOptions):
     orthogonality: float = Field(default=0.5, ge=0, description="strength of the term that keeps P and Q orthogonal")
 
 
-class Triplets(Change):
+class Triplets(Scaled):
     """``scale * P diag(E) Q``; ``P [out, r]``, ``E [r]``, ``Q [r, in]``."""
 
-    def __init__(self, layer: nn.Linear, *, r: int, scale: float, dropout: float) -> None:
-        super().__init__()
+    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
+        super().__init__(layer, options, scale)
+        r = options.r
         self.P = nn.Parameter(empty(layer, layer.out_features, r))
         self.E = nn.Parameter(empty(layer, r))
         self.Q = nn.Parameter(empty(layer, r, layer.in_features))
-        self.scale, self.dropout = scale, dropout
 
     def weight(self) -> Tensor:
         return self.scale * (self.P * self.E) @ self.Q
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.dropout(x, self.dropout, self.training).to(self.Q.dtype)
-        return functional.linear(functional.linear(inner, self.Q) * self.E, self.P) * self.scale
+        return functional.linear(functional.linear(self.dropped(x, self.Q), self.Q) * self.E, self.P) * self.scale
 
 
 class AdaLora(LowRank):
@@ -69,6 +68,7 @@ class AdaLora(LowRank):
         default_lr=1e-3,
     )
     Settings = BudgetOptions
+    change = Triplets
 
     def fits(self, layer: nn.Linear) -> str | None:
         options = self.options
@@ -77,9 +77,6 @@ class AdaLora(LowRank):
                 f"target {options.target} leaves nothing to take away from the rank {options.r}; choose a lower target"
             )
         return super().fits(layer)
-
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        return Triplets(layer, r=self.options.r, scale=self.scale, dropout=self.options.dropout)
 
     def begin(self, context: Context) -> None:
         self.means: dict[str, Tensor] = {}

@@ -67,7 +67,7 @@ class Eva(LowRank):
 
     def build(self, name: str, layer: nn.Linear) -> Change:
         rank = self.ranks.get(name, self.options.r)
-        made = Factors(layer, r=rank, scale=self.scale, dropout=self.options.dropout)
+        made = Factors(layer, self.options, self.scale, rank)
         return made.requires_grad_(rank > 0)
 
     def begin(self, context: Context) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, empty, kaiming
+from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, empty, kaiming
 
 
 class HeadOptions(LowRankOptions):
@@ -22,20 +22,18 @@ class HeadOptions(LowRankOptions):
     heads: int = Field(default=4, gt=1, description="how many B there are")
 
 
-class Hydra(Change):
+class Hydra(Scaled):
     """``scale * sum_n w_n(x) B_n A x``, ``w = softmax(R x)``; ``B [heads, out, r]``, ``R [heads, in]``."""
 
-    def __init__(self, layer: nn.Linear, *, heads: int, r: int, scale: float, dropout: float) -> None:
-        super().__init__()
-        self.A = nn.Parameter(empty(layer, r, layer.in_features))
-        self.B = nn.Parameter(empty(layer, heads, layer.out_features, r))
-        self.R = nn.Parameter(empty(layer, heads, layer.in_features))
-        self.scale, self.dropout = scale, dropout
+    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
+        super().__init__(layer, options, scale)
+        self.A = nn.Parameter(empty(layer, options.r, layer.in_features))
+        self.B = nn.Parameter(empty(layer, options.heads, layer.out_features, options.r))
+        self.R = nn.Parameter(empty(layer, options.heads, layer.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
         weights = functional.linear(x.to(self.R.dtype), self.R).float().softmax(dim=-1)
-        low = functional.linear(inner, self.A)
+        low = functional.linear(self.dropped(x, self.A), self.A)
         # The weights go onto the r numbers of each head: [..., heads, r] and never [..., heads, out].
         weighed = weights.to(low.dtype).unsqueeze(-1) * low.unsqueeze(-2)
         return torch.einsum("...hr,hor->...o", weighed, self.B.to(weighed.dtype)) * self.scale
@@ -60,15 +58,11 @@ class HydraLora(LowRank):
         default_lr=2e-4,
     )
     Settings = HeadOptions
-
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        options = self.options
-        return Hydra(layer, heads=options.heads, r=options.r, scale=self.scale, dropout=options.dropout)
+    change = Hydra
 
     def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
-        kaiming(change.A, context.generator)
+        super().start(name, layer, change, context)
         kaiming(change.R, context.generator)
-        change.B.zero_()
 
     def anchored(self, change: Change) -> bool:
         return False  # zero heads are zero whatever the router says

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, empty, kaiming
+from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, empty, kaiming
 
 
 class ExpertOptions(LowRankOptions):
@@ -23,20 +23,19 @@ class ExpertOptions(LowRankOptions):
     experts: int = Field(default=8, gt=1, description="how many there are")
 
 
-class Experts(Change):
+class Experts(Scaled):
     """``scale * sum_n w_n(x) B_n A_n x``, ``w = softmax(R x)``; ``A [experts, r, in]``, ``B [experts, out, r]``."""
 
-    def __init__(self, layer: nn.Linear, *, experts: int, r: int, scale: float, dropout: float) -> None:
-        super().__init__()
+    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
+        super().__init__(layer, options, scale)
+        experts, r = options.experts, options.r
         self.A = nn.Parameter(empty(layer, experts, r, layer.in_features))
         self.B = nn.Parameter(empty(layer, experts, layer.out_features, r))
         self.R = nn.Parameter(empty(layer, experts, layer.in_features))
-        self.scale, self.dropout = scale, dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
         weights = functional.linear(x.to(self.R.dtype), self.R).float().softmax(dim=-1)
-        low = functional.linear(inner, self.A.flatten(0, 1)).unflatten(-1, self.A.shape[:2])
+        low = functional.linear(self.dropped(x, self.A), self.A.flatten(0, 1)).unflatten(-1, self.A.shape[:2])
         weighed = weights.to(low.dtype).unsqueeze(-1) * low
         return torch.einsum("...nr,nor->...o", weighed, self.B.to(weighed.dtype)) * self.scale
 
@@ -61,16 +60,12 @@ class LoraMoe(LowRank):
         default_lr=2e-4,
     )
     Settings = ExpertOptions
+    change = Experts
     default_modules = ("mlp",)
 
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        options = self.options
-        return Experts(layer, experts=options.experts, r=options.r, scale=self.scale, dropout=options.dropout)
-
     def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
-        kaiming(change.A, context.generator)
+        super().start(name, layer, change, context)
         kaiming(change.R, context.generator)
-        change.B.zero_()
 
     def anchored(self, change: Change) -> bool:
         return False  # zero experts are zero whatever the router says

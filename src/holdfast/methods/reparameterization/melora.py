@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, empty, kaiming
+from holdfast.methods.contract import Card
+from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty
 
 
 class MiniOptions(LowRankOptions):
@@ -23,22 +22,21 @@ class MiniOptions(LowRankOptions):
     dropout: float = Field(default=0.05, ge=0, lt=1, description="on the input")
 
 
-class Slices(Change):
+class Slices(Scaled):
     """A block-diagonal change: ``A [minis, r, in / minis]``, ``B [minis, out / minis, r]``."""
 
-    def __init__(self, layer: nn.Linear, *, minis: int, r: int, scale: float, dropout: float) -> None:
-        super().__init__()
+    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
+        super().__init__(layer, options, scale)
+        minis, r = options.minis, options.r
         self.A = nn.Parameter(empty(layer, minis, r, layer.in_features // minis))
         self.B = nn.Parameter(empty(layer, minis, layer.out_features // minis, r))
-        self.scale, self.dropout = scale, dropout
 
     def weight(self) -> Tensor:
         whole: Tensor = torch.block_diag(*(self.scale * (self.B @ self.A)))
         return whole
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
-        sliced = inner.unflatten(-1, (len(self.A), -1)).unsqueeze(-1)
+        sliced = self.dropped(x, self.A).unflatten(-1, (len(self.A), -1)).unsqueeze(-1)
         out: Tensor = (self.B @ (self.A @ sliced)).squeeze(-1).flatten(-2)
         return out * self.scale
 
@@ -62,6 +60,7 @@ class MeLora(LowRank):
         default_lr=3e-4,
     )
     Settings = MiniOptions
+    change = Slices
 
     def fits(self, layer: nn.Linear) -> str | None:
         for width in (layer.in_features, layer.out_features):
@@ -70,11 +69,3 @@ class MeLora(LowRank):
             if self.options.r > width // self.options.minis:
                 return f"rank {self.options.r} is above the {width // self.options.minis} of a slice; choose a lower r"
         return None
-
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        options = self.options
-        return Slices(layer, minis=options.minis, r=options.r, scale=self.scale, dropout=options.dropout)
-
-    def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
-        kaiming(change.A, context.generator)
-        change.B.zero_()

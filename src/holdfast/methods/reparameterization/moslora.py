@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankOptions, empty, fill, kaiming
+from holdfast.methods.low_rank import Factors, LowRank, LowRankOptions, empty, fill, kaiming
 
 
 class MixerOptions(LowRankOptions):
@@ -25,16 +25,15 @@ class MixerOptions(LowRankOptions):
 class Mixed(Factors):
     """``scale * B X A`` with the mixer ``X [r, r]``."""
 
-    def __init__(self, layer: nn.Linear, *, r: int, scale: float, dropout: float = 0.0) -> None:
-        super().__init__(layer, r=r, scale=scale, dropout=dropout)
-        self.X = nn.Parameter(empty(layer, r, r))
+    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
+        super().__init__(layer, options, scale)
+        self.X = nn.Parameter(empty(layer, options.r, options.r))
 
     def weight(self) -> Tensor:
         return self.scale * (self.B @ self.X @ self.A)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
-        mixed = functional.linear(functional.linear(inner, self.A), self.X)
+        mixed = functional.linear(functional.linear(self.dropped(x, self.A), self.A), self.X)
         return functional.linear(mixed, self.B) * self.scale
 
     def square(self) -> Tensor:
@@ -58,9 +57,7 @@ class MosLora(LowRank):
         default_lr=3e-4,
     )
     Settings = MixerOptions
-
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        return Mixed(layer, r=self.options.r, scale=self.scale, dropout=self.options.dropout)
+    change = Mixed
 
     def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
         super().start(name, layer, change, context)

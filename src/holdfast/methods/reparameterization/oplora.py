@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankOptions, empty, fill
+from holdfast.methods.low_rank import Factors, LowRank, LowRankOptions, empty, fill
 
 
 class KeptOptions(LowRankOptions):
@@ -26,10 +26,10 @@ class Outside(Factors):
     U: Tensor
     V: Tensor
 
-    def __init__(self, layer: nn.Linear, *, keep: int, r: int, scale: float, dropout: float) -> None:
-        super().__init__(layer, r=r, scale=scale, dropout=dropout)
-        self.register_buffer("U", empty(layer, layer.out_features, keep))
-        self.register_buffer("V", empty(layer, layer.in_features, keep))
+    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
+        super().__init__(layer, options, scale)
+        self.register_buffer("U", empty(layer, layer.out_features, options.keep))
+        self.register_buffer("V", empty(layer, layer.in_features, options.keep))
 
     def outside(self) -> tuple[Tensor, Tensor]:
         """Both factors with their shares of the kept directions taken out."""
@@ -41,8 +41,7 @@ class Outside(Factors):
 
     def forward(self, x: Tensor) -> Tensor:
         left, right = self.outside()
-        inner = functional.dropout(x, self.dropout, self.training).to(right.dtype)
-        return functional.linear(functional.linear(inner, right), left) * self.scale
+        return functional.linear(functional.linear(self.dropped(x, right), right), left) * self.scale
 
     def square(self) -> Tensor:
         left, right = self.outside()
@@ -67,16 +66,13 @@ class OpLora(LowRank):
         default_lr=2e-4,
     )
     Settings = KeptOptions
+    change = Outside
 
     def fits(self, layer: nn.Linear) -> str | None:
         width = min(layer.in_features, layer.out_features)
         if self.options.keep >= width:
             return f"{self.options.keep} kept directions leave nothing of the width {width}; choose a lower keep"
         return super().fits(layer)
-
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        options = self.options
-        return Outside(layer, keep=options.keep, r=options.r, scale=self.scale, dropout=options.dropout)
 
     def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
         super().start(name, layer, change, context)

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, empty, kaiming
+from holdfast.methods.contract import Card
+from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty
 
 
 class GroupOptions(LowRankOptions):
@@ -27,21 +27,19 @@ class GroupOptions(LowRankOptions):
     )
 
 
-class Grouped(Change):
+class Grouped(Scaled):
     """``scale * sum_i B_i A_i``; ``A [group, r, in]``, ``B [group, out, r]``."""
 
-    def __init__(self, layer: nn.Linear, *, group: int, r: int, scale: float, dropout: float) -> None:
-        super().__init__()
-        self.A = nn.Parameter(empty(layer, group, r, layer.in_features))
-        self.B = nn.Parameter(empty(layer, group, layer.out_features, r))
-        self.scale, self.dropout = scale, dropout
+    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
+        super().__init__(layer, options, scale)
+        self.A = nn.Parameter(empty(layer, options.group, options.r, layer.in_features))
+        self.B = nn.Parameter(empty(layer, options.group, layer.out_features, options.r))
 
     def weight(self) -> Tensor:
         return self.scale * torch.einsum("gor,gri->oi", self.B, self.A)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
-        low = functional.linear(inner, self.A.flatten(0, 1))
+        low = functional.linear(self.dropped(x, self.A), self.A.flatten(0, 1))
         return functional.linear(low, self.B.transpose(0, 1).flatten(1)) * self.scale
 
 
@@ -65,15 +63,8 @@ class Pego(LowRank):
         default_lr=5e-4,
     )
     Settings = GroupOptions
+    change = Grouped
     default_modules = ("q_proj", "v_proj")
-
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        options = self.options
-        return Grouped(layer, group=options.group, r=options.r, scale=self.scale, dropout=options.dropout)
-
-    def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
-        kaiming(change.A, context.generator)
-        change.B.zero_()
 
     def penalty(self, step: int) -> Tensor | None:
         if not self.options.strength:

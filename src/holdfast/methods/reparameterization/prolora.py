@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, empty, kaiming
+from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty, kaiming
 
 
 class RotationShareOptions(LowRankOptions):
@@ -25,13 +25,13 @@ class RotationShareOptions(LowRankOptions):
     chunks_out: int = Field(default=4, gt=0, description="how often a chunk of B repeats along the outputs")
 
 
-class Rotated(Change):
+class Rotated(Scaled):
     """``A = [A_0 ... A_m-1; U_A]`` with ``A_j`` the chunk ``A [r - u, ceil(in / m)]`` rolled by ``j`` steps along its
     ranks, cut to the width; ``B`` likewise.
     """
 
     def __init__(self, layer: nn.Linear, options: RotationShareOptions, scale: float) -> None:
-        super().__init__()
+        super().__init__(layer, options, scale)
         shared = options.r - options.unshared
         self.widths = layer.in_features, layer.out_features
         self.chunks = options.chunks_in, options.chunks_out
@@ -40,7 +40,7 @@ class Rotated(Change):
         if options.unshared:
             self.A_own = nn.Parameter(empty(layer, options.unshared, layer.in_features))
             self.B_own = nn.Parameter(empty(layer, options.unshared, layer.out_features))
-        self.scale, self.dropout, self.own = scale, options.dropout, options.unshared > 0
+        self.own = options.unshared > 0
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """``A [r, in]`` and ``B^T [r, out]``."""
@@ -59,8 +59,7 @@ class Rotated(Change):
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = self.factors()
-        inner = functional.dropout(x, self.dropout, self.training).to(a.dtype)
-        return functional.linear(inner, a) @ b * self.scale
+        return functional.linear(self.dropped(x, a), a) @ b * self.scale
 
 
 class ProLora(LowRank):
@@ -81,6 +80,7 @@ class ProLora(LowRank):
         default_lr=2e-4,
     )
     Settings = RotationShareOptions
+    change = Rotated
 
     def fits(self, layer: nn.Linear) -> str | None:
         options = self.options
@@ -89,9 +89,6 @@ class ProLora(LowRank):
         if max(options.chunks_in, options.chunks_out) > min(layer.in_features, layer.out_features):
             return "there are more chunks than the width; choose fewer"
         return super().fits(layer)
-
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        return Rotated(layer, self.options, self.scale)
 
     def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
         for part, tensor in change.named_parameters():

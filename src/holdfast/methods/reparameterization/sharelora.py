@@ -42,7 +42,7 @@ class ShareLora(LowRank):
         self.common: dict[tuple[str, int, int], Factors] = {}
 
     def build(self, name: str, layer: nn.Linear) -> Change:
-        own = Factors(layer, r=self.options.r, scale=self.scale, dropout=self.options.dropout)
+        own = Factors(layer, self.options, self.scale)
         first = self.common.setdefault((name.rsplit(".", 1)[-1], layer.in_features, layer.out_features), own)
         if self.options.share in ("A", "both"):
             own.A = first.A

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, empty, fill, kaiming
+from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, empty, fill, kaiming
 
 
 class TeamOptions(LowRankOptions):
@@ -23,24 +23,22 @@ class TeamOptions(LowRankOptions):
     hidden: int = Field(default=32, gt=0, description="width of the network that says what each expert is worth")
 
 
-class Team(Change):
+class Team(Scaled):
     """``scale * sum_i w_i(x) B_i z_i``: ``z = A x`` in equal parts ``z_i``, ``w = M softmax(S x)``."""
 
     def __init__(self, layer: nn.Linear, options: TeamOptions, scale: float) -> None:
-        super().__init__()
+        super().__init__(layer, options, scale)
         experts = options.experts
         self.A = nn.Parameter(empty(layer, experts, options.r, layer.in_features))
         self.B = nn.Parameter(empty(layer, experts, layer.out_features, options.r))
         self.S1 = nn.Parameter(empty(layer, options.hidden, layer.in_features))
         self.S2 = nn.Parameter(empty(layer, experts, options.hidden))
         self.M = nn.Parameter(empty(layer, experts, experts))
-        self.scale, self.dropout = scale, options.dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.dropout(x, self.dropout, self.training).to(self.A.dtype)
         worth = functional.linear(functional.linear(x.to(self.S1.dtype), self.S1).relu(), self.S2)
         weights = functional.linear(worth.float().softmax(dim=-1), self.M)
-        parts = functional.linear(inner, self.A.flatten(0, 1)).unflatten(-1, self.A.shape[:2])
+        parts = functional.linear(self.dropped(x, self.A), self.A.flatten(0, 1)).unflatten(-1, self.A.shape[:2])
         weighed = weights.to(parts.dtype).unsqueeze(-1) * parts
         return torch.einsum("...nr,nor->...o", weighed, self.B.to(weighed.dtype)) * self.scale
 
@@ -64,10 +62,8 @@ class TeamLora(LowRank):
         default_lr=2e-4,
     )
     Settings = TeamOptions
+    change = Team
     default_modules = ("mlp",)
-
-    def build(self, name: str, layer: nn.Linear) -> Change:
-        return Team(layer, self.options, self.scale)
 
     def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
         for factor in (change.A, change.S1, change.S2):
