@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS
+from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS, make_fusion, make_method, make_stabiliser
 from holdfast.metrics.registry import METRICS
 from holdfast.registry import Registry
 from tests.support.desk import picture, records, write_lines
@@ -272,6 +272,17 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         METHODS.find("lorra", where="tune.llm: ")
     with pytest.raises(HoldfastError, match=r"Did you mean 'lora'\?"):  # and not 'road', which is as near by letters
         METHODS.find("lroa")
+
+
+def test_a_name_of_another_kind_or_of_none_is_answered_with_where_or_why() -> None:
+    with pytest.raises(HoldfastError, match=r"tune\.llm: 'replay' is a stabiliser\. Write it under keep: in a recipe"):
+        make_method("replay", {}, where="tune.llm: ")
+    with pytest.raises(HoldfastError, match=r"'ties' is a fusion\. Write it under fuse: in a recipe"):
+        make_stabiliser("ties", {})
+    with pytest.raises(HoldfastError, match=r"MixLoRA is not offered: its router picks factors"):
+        make_method("mix_lora", {})
+    with pytest.raises(HoldfastError, match="Did you mean 'ties'"):
+        make_fusion("tiez", {})
 
 
 def test_a_metric_is_imported_alone() -> None:

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 import holdfast.methods.fusion.base as contract
+from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Context
 from holdfast.methods.experts import choose, written
 from holdfast.methods.fusion.base import InMemory, pieces
 from holdfast.methods.fusion.threshold import order_statistics
+from holdfast.methods.recipe import Recipe
 from holdfast.methods.registry import FUSIONS, make_fusion
 
 from .test_fusions import BASE, EXPERTS, Arrays, changes, close, flat, run
@@ -168,6 +170,15 @@ def test_half_precision_stays_half(name: str, options: dict[str, Any]) -> None:
     for n, tensor in written(artifact, base).items():
         assert tensor.dtype == artifact.tensors[f"{n}:shared"].dtype == torch.bfloat16
         assert float((tensor.float() - wanted[n].float()).abs().max()) <= 2**-7 * float(wanted[n].abs().max())
+
+
+def test_what_does_not_go_with_the_number_of_experts_is_refused_before_step_one() -> None:
+    for fusion, words in (
+        ({"method": "emr", "expert": 3}, "expert 3 of 2"),
+        ({"method": "twin_merging", "weights": [1]}, "1 weights"),
+    ):
+        with pytest.raises(HoldfastError, match=words):
+            Recipe(load_config({"tune": {"llm": "full"}, "fuse": {**fusion, "experts": ["runs/other"]}}))
 
 
 def test_masks_take_a_bit_a_weight() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from holdfast.errors import HoldfastError, nearest, within
+from holdfast.methods.absent import ABSENT, NOT_BUILT, PEFT_ABSENT
 from holdfast.methods.contract import Method, Options
 from holdfast.methods.fusion.base import Fusion
 from holdfast.methods.stabilisers.base import Stabiliser
@@ -34,6 +35,37 @@ FUSIONS: Registry[type[Fusion]] = Registry(
 )
 
 
+_SECTIONS: dict[str, tuple[Registry[Any], str]] = {
+    "tune": (METHODS, "a method"),
+    "keep": (STABILISERS, "a stabiliser"),
+    "fuse": (FUSIONS, "a fusion"),
+}
+
+
+def _elsewhere(asked: Registry[Any], name: str, where: str = "") -> None:
+    """Say of a name that is of another kind where it goes, and of one that is not offered why.
+
+    Raises:
+        HoldfastError: It is one of both.
+    """
+    if name in asked:
+        return
+    for section, (registry, what) in _SECTIONS.items():
+        if name in registry:
+            raise HoldfastError(f"{where}'{name}' is {what}", remedy=f"write it under {section}: in a recipe")
+    letters = _letters(name)
+    for absent in (*ABSENT, *NOT_BUILT, *PEFT_ABSENT):
+        if _letters(absent.name) == letters:
+            raise HoldfastError(
+                f"{where}{absent.name} is not offered: {absent.reason}", remedy="see holdfast methods for what is"
+            )
+
+
+def _letters(name: str) -> str:
+    """A name as people agree on it: small letters and digits alone."""
+    return "".join(filter(str.isalnum, name.lower()))
+
+
 def make_method(name: str, options: Mapping[str, Any], *, where: str = "") -> Method:
     """The method of that name with checked options.
 
@@ -41,6 +73,7 @@ def make_method(name: str, options: Mapping[str, Any], *, where: str = "") -> Me
         HoldfastError: Unknown method, unknown option or a value out of range.
     """
     with within("method"):
+        _elsewhere(METHODS, name, where)
         kind = METHODS.find(name, where=where)
     return kind(check_options(kind.Settings, options, f"{where}method '{name}'"))
 
@@ -52,6 +85,7 @@ def make_stabiliser(name: str, options: Mapping[str, Any]) -> Stabiliser:
         HoldfastError: Unknown name or option.
     """
     with within("stabiliser"):
+        _elsewhere(STABILISERS, name)
         kind = STABILISERS.find(name)
     return kind(check_options(kind.Settings, options, f"stabiliser '{name}'"))
 
@@ -63,6 +97,7 @@ def make_fusion(name: str, options: Mapping[str, Any]) -> Fusion:
         HoldfastError: Unknown name or option.
     """
     with within("method"):
+        _elsewhere(FUSIONS, name)
         kind = FUSIONS.find(name)
     return kind(check_options(kind.Settings, options, f"fusion '{name}'"))
 

@@ -106,6 +106,13 @@ class Fusion:
     def __init__(self, options: Options) -> None:
         self.options: Any = options
 
+    def check(self, count: int) -> None:
+        """Refuse options that do not go with so many tuned models, before step 1.
+
+        Raises:
+            HoldfastError: With what does.
+        """
+
     def require(self, context: Context) -> None:
         """In a recipe, before step 1: refuse data that will be missing after training.
 
@@ -227,13 +234,14 @@ def generator_of(seed: int, name: str) -> torch.Generator:
 
 
 def check_experts(fusion: Fusion, count: int) -> None:
-    """Refuse more tuned models than a fusion takes.
+    """Refuse more tuned models than a fusion takes, and options that do not go with so many.
 
     Raises:
-        HoldfastError: With a fusion that takes several.
+        HoldfastError: With a fusion that takes several, or what the options should be.
     """
     if fusion.experts is not None and count > fusion.experts:
         raise HoldfastError(
             f"fusion '{fusion.card.name}' takes {fusion.experts} tuned model, and {count} were given",
             remedy="use one that takes several, such as ties, dare, task_arithmetic or fisher",
         )
+    fusion.check(count)

@@ -45,6 +45,13 @@ class EmrMerging(Fusion):
     experts = None
     Settings = Chosen
 
+    def check(self, count: int) -> None:
+        if self.options.expert > count:
+            raise HoldfastError(
+                f"fusion 'emr' is asked for expert {self.options.expert} of {count}",
+                remedy=f"set expert to 1{'' if count == 1 else f' to {count}'}",
+            )
+
     def begin(self, passes: Passes) -> None:
         sums = torch.zeros(2, 1, dtype=torch.float64)
         for _, group in groupby(passes(), key=lambda piece: piece.name):
@@ -57,13 +64,7 @@ class EmrMerging(Fusion):
             sums = sums + torch.stack(several).sum(dim=0) / count  # [own and shared, experts]
         own, shared = sums.tolist()
         self.scales = [one / all_ if all_ else 1.0 for one, all_ in zip(own, shared, strict=True)]
-        expert = self.options.expert
-        if expert > len(self.scales):
-            raise HoldfastError(
-                f"fusion 'emr' is asked for expert {expert} of {len(self.scales)}",
-                remedy=f"set expert to 1{'' if len(self.scales) == 1 else f' to {len(self.scales)}'}",
-            )
-        self.weights = [float(place == expert) for place in range(1, len(self.scales) + 1)]
+        self.weights = [float(place == self.options.expert) for place in range(1, len(self.scales) + 1)]
 
     def combine(self, piece: Piece, generator: torch.Generator) -> Tensor:
         return combined(piece.base, self.share(piece), self.weights, self.scales)

@@ -11,7 +11,7 @@ from torch import Tensor
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Options
 from holdfast.methods.experts import combined
-from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
+from holdfast.methods.fusion.base import Fusion, Piece, Tensors
 from holdfast.methods.fusion.cart import triplets
 from holdfast.methods.selective.scores import top
 
@@ -53,11 +53,9 @@ class TwinMerging(Fusion):
     unit = "matrix"
     Settings = Knowledge
 
-    def begin(self, passes: Passes) -> None:
-        first = next(passes(), None)
-        count = 0 if first is None else len(first.tuned)
-        self.weights = list(self.options.weights or (1 / max(count, 1),) * count)
-        if first is not None and len(self.weights) != count:
+    def check(self, count: int) -> None:
+        self.weights = list(self.options.weights or (1 / count,) * count)
+        if len(self.weights) != count:
             raise HoldfastError(
                 f"fusion 'twin_merging' has {len(self.weights)} weights for {count} tuned models",
                 remedy="give one for each, in their order",

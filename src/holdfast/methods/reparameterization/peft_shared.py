@@ -265,7 +265,11 @@ class TinyOptions(PeftOptions):
     source: ClassVar[str] = "PEFT's TinyLoraConfig"
     r: int = Field(default=2, gt=0, description="largest singular directions of each weight")
     values: int = Field(
-        default=64, gt=0, validation_alias=AliasChoices("values", "u"), description="trained in a group"
+        default=64,
+        gt=0,
+        le=2**20,
+        validation_alias=AliasChoices("values", "u"),
+        description="trained in a group; each brings a random matrix to every layer",
     )
     tying: float = Field(
         default=0.0,
