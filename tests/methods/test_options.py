@@ -156,3 +156,9 @@ def test_no_number_is_a_word_a_truth_or_beyond_all_bounds() -> None:
             with pytest.raises(HoldfastError, match=f"option '{option}' is ") as caught:
                 make[kind](name, {option: value})
             assert len(str(caught.value)) < 500, (name, option)
+
+
+@pytest.mark.parametrize("name", ["lora", "dora", "alphaedit", "spu", "spider", "full"])
+def test_no_modules_at_all_are_no_choice(name: str) -> None:
+    with pytest.raises(HoldfastError, match="modules"):
+        make_method(name, {"modules": []})

@@ -73,6 +73,11 @@ def test_a_tied_head_stored_twice_or_once(tmp_path: Path) -> None:
     fused = load_file(tmp_path / "out/model.safetensors")
     assert fused.keys() == once.keys()
     assert torch.allclose(fused[embeddings], once[embeddings] + 0.25, atol=1e-6)
+    # The library does not tie what is stored with different values, and the base has no place for a second tensor.
+    apart = beside(base, "apart", {**changed(once), "lm_head.weight": (once[embeddings] + 0.7).clone()})
+    with pytest.raises(HoldfastError, match=r"lm_head.weight.*differ.*tie_word_embeddings"):
+        fuse_folders(base, [apart], half(), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_tensor_too_many_is_refused(tmp_path: Path) -> None:

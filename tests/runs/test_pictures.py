@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from holdfast.api import evaluate
 from holdfast.data.examples import Example, Turn, image_key
 from holdfast.data.stored import DataURI
 from holdfast.errors import HoldfastError
@@ -48,6 +50,17 @@ def test_an_item_of_text_alone_in_front_hides_nothing_and_pictures_in_records_co
             Refusals(chat).keep((text, bad), skip=False)
     kept, problems = Refusals(chat).keep((text, inside, example("file", long)), skip=True)
     assert [e.id for e in kept] == ["text"] and len(problems) == 2
+
+
+def test_an_evaluation_names_the_item_before_it_asks(tmp_path: Path) -> None:
+    model = str(save(tmp_path / "m", "qwen2_vl", ROLES))
+    picture(tmp_path / "good.png")
+    picture(tmp_path / "tall.png", size=(1, 5000))
+    rows = [{"id": name, "image": f"{name}.png", "question": "?", "answer": "red"} for name in ("good", "tall")]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(HoldfastError, match=r"^item tall: of task t, .*1 x 5000 pixels.*leave the item out"):
+        evaluate(model, [str(tmp_path / "t.jsonl")], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_of_many_sizes_the_extremes_are_asked() -> None:

@@ -23,10 +23,12 @@ def plan(
     images: Annotated[int, typer.Option(help="images of a row; a tile counts as an image")] = 1,
     answer: Annotated[int, typer.Option(help="answer tokens of a row")] = 8,
     precision: Annotated[str, typer.Option(help="bf16 or fp32")] = "bf16",
-    devices: Annotated[int | None, typer.Option(help="plan for so many accelerators, too; goes with --card")] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="plan for so many accelerators, too; goes with --card")
+    ] = None,
     card: Annotated[str | None, typer.Option(help="what they are: h100, a100-80, l40s, rtx-4090, ...")] = None,
     share: Annotated[float, typer.Option(help="share of the card's peak rate that training reaches")] = 0.4,
-    examples: Annotated[int | None, typer.Option(help="training examples, for the hours of a run")] = None,
+    examples: Annotated[int | None, typer.Option(min=1, help="training examples, for the hours of a run")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Count what a recipe trains and estimate what a step costs, from a configuration alone."""

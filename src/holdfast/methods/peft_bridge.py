@@ -23,7 +23,9 @@ class PeftOptions(Options):
     would change other weights, or nothing, is no option here.
     """
 
-    modules: tuple[str, ...] | None = Field(default=None, description="attention, mlp, all, or names such as q_proj")
+    modules: tuple[str, ...] | None = Field(
+        default=None, min_length=1, description="attention, mlp, all, or names such as q_proj"
+    )
     layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
 
 

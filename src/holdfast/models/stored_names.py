@@ -15,6 +15,9 @@ import torch
 from holdfast.errors import HoldfastError
 from holdfast.models.checkpoint import Checkpoint
 
+_PIECE = 1 << 20
+"""Values that are compared at once."""
+
 
 def same_names(base: Checkpoint, tuned: Checkpoint) -> Checkpoint:
     """``tuned`` with the names of ``base``, where both stand for the same tensors of the model.
@@ -27,7 +30,14 @@ def same_names(base: Checkpoint, tuned: Checkpoint) -> Checkpoint:
     if base.entries.keys() == tuned.entries.keys():
         return tuned
     name_of = _naming(base.place)
-    theirs = {name_of(name): name for name in tuned.entries}
+    theirs: dict[str, str] = {}
+    for name in tuned.entries:
+        twin = theirs.setdefault(name_of(name), name)
+        if twin != name and len(base.entries) < len(tuned.entries) and not _equal(tuned, twin, name):
+            raise HoldfastError(
+                f"'{twin}' and '{name}' differ in {tuned.place}, and {base.place} has one tensor for both",
+                remedy="save the base with both and tie_word_embeddings false in its config.json, then fuse again",
+            )
     wanted = {name: name_of(name) for name in base.entries}
     for name, canonical in wanted.items():
         if canonical not in theirs:
@@ -43,6 +53,16 @@ def same_names(base: Checkpoint, tuned: Checkpoint) -> Checkpoint:
             remedy="fuse models that were tuned from this base",
         )
     return tuned.renamed({name: theirs[canonical] for name, canonical in wanted.items()})
+
+
+def _equal(held: Checkpoint, one: str, other: str) -> bool:
+    if held.shape(one) != held.shape(other):
+        return False
+    size = held.size(one)
+    return all(
+        torch.equal(held.read(one, at, min(at + _PIECE, size)), held.read(other, at, min(at + _PIECE, size)))
+        for at in range(0, size, _PIECE)
+    )
 
 
 def _naming(place: Path) -> Callable[[str], str]:

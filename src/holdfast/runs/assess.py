@@ -15,6 +15,7 @@ from holdfast.models.identity import model_identity
 from holdfast.models.loading import Loaded
 from holdfast.predictions.record import Score
 from holdfast.runs.folder import RunFolder, safe_name
+from holdfast.runs.pictures import Refusals
 from holdfast.scoring.scorecard import score_file
 from holdfast.speed.decision import to_json
 from holdfast.tasks.resolve import expand, resolve_task
@@ -61,6 +62,7 @@ def assess(
         get_metric(task.metric, task.variant)
         if names.count(safe_name(task.name)) > 1:
             raise HoldfastError(f"two tasks are called '{task.name}'", remedy="ask them in two calls")
+    _refuse_unseen(loaded, asked_tasks)
     with folder.held():
         _claim(folder, loaded, asked_tasks, max_new_tokens, options)
         scores: dict[str, Score] = {}
@@ -86,6 +88,18 @@ def assess(
         made = {name: score.to_json() for name, score in scores.items()}
         folder.write_json("scores.json", {"tasks": earlier | made})
     return scores
+
+
+def _refuse_unseen(loaded: Loaded, tasks: Sequence[Task]) -> None:
+    """Refuse pictures that the model's processor would refuse once they come."""
+    refusals = Refusals(loaded.chat)
+    for task in tasks:
+        try:
+            refusals.keep(task.test, skip=False)
+        except HoldfastError as error:
+            raise HoldfastError(
+                f"of task {task.name}, {error.problem}", item=error.item, remedy="crop or pad it, or leave the item out"
+            ) from error
 
 
 def _claim(folder: RunFolder, loaded: Loaded, tasks: Sequence[Task], max_new_tokens: int, options: Options) -> None:

@@ -18,7 +18,9 @@ class NullSpaceScope(DirectionOptions, Scope):
 
     source: ClassVar[str] = "jianghoucheng/AlphaEdit (Llama3-8B, its layers 4 to 8); examples: ours"
     modules: tuple[str, ...] | None = Field(
-        default=("mlp_out",), description="attention, mlp, mlp_in, mlp_out, all, or names such as down_proj"
+        default=("mlp_out",),
+        min_length=1,
+        description="attention, mlp, mlp_in, mlp_out, all, or names such as down_proj",
     )
 
 

@@ -20,7 +20,7 @@ class Scope(Options):
     """Which tensors of the component: all, or kinds of linear layers, or some layers."""
 
     modules: tuple[str, ...] | None = Field(
-        default=None, description="attention, mlp, mlp_in, mlp_out, all, or names such as q_proj"
+        default=None, min_length=1, description="attention, mlp, mlp_in, mlp_out, all, or names such as q_proj"
     )
     layers: str | tuple[int, ...] | None = Field(default=None, description="'last:2', 'first:4', or indices")
 

@@ -60,7 +60,7 @@ class KindScope(Scope):
     """The self-attention projections, unless others are named."""
 
     modules: tuple[str, ...] | None = Field(
-        default=("attention",), description="attention, mlp, all, or names such as gate_proj"
+        default=("attention",), min_length=1, description="attention, mlp, all, or names such as gate_proj"
     )
 
 

@@ -21,7 +21,7 @@ class Located(GradientScope):
 
     source: ClassVar[str] = "wx-zhang/spu"
     modules: tuple[str, ...] | None = Field(
-        default=("mlp_in",), description="attention, mlp, mlp_in, mlp_out, all, or names such as up_proj"
+        default=("mlp_in",), min_length=1, description="attention, mlp, mlp_in, mlp_out, all, or names such as up_proj"
     )
     ratio: Ratio = Field(default=0.1, description="share of the entries that train, or 'auto'")
     score: Literal["logits", "loss"] = Field(
