@@ -79,13 +79,14 @@ def pictures(folder: Path) -> None:
         print("no Chromium: the pictures of the report are left as they are")
         return
     page = (folder / "runs/first/report.html").read_text(encoding="utf-8")
-    photograph(chromium, page, "", (1140, 690), IMAGES / "tutorial-report.png")
+    photograph(chromium, page, (1140, 880), IMAGES / "tutorial-report.png")
     only_items = "body > header, main > :not(#items) {display: none} #items {margin-top: 0}"
-    photograph(chromium, page, only_items, (1140, 680), IMAGES / "tutorial-flips.png")
+    view = "#task=count&list=forgot"
+    photograph(chromium, page, (1140, 680), IMAGES / "tutorial-flips.png", style=only_items, view=view)
 
 
-def photograph(chromium: str, page: str, style: str, size: tuple[int, int], out: Path) -> None:
-    """A picture of the page's upper part, in few colours so that it stays small."""
+def photograph(chromium: str, page: str, size: tuple[int, int], out: Path, *, style: str = "", view: str = "") -> None:
+    """A picture of the upper part of a view of the page, in few colours so that it stays small."""
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as place:
@@ -95,7 +96,7 @@ def photograph(chromium: str, page: str, style: str, size: tuple[int, int], out:
             *("--virtual-time-budget=4000", "--blink-settings=preferredColorScheme=1"),
             *(f"--window-size={size[0]},{size[1]}", f"--screenshot={place}/shot.png"),
         )
-        subprocess.run([chromium, *options, f"file://{place}/page.html"], check=True, capture_output=True)
+        subprocess.run([chromium, *options, f"file://{place}/page.html{view}"], check=True, capture_output=True)
         with Image.open(f"{place}/shot.png") as shot:
             shot.convert("RGB").quantize(128).save(out, optimize=True)
 
