@@ -68,8 +68,11 @@ def tune(
         overrides: ``key.sub=value`` strings.
         listen: Called with the events of :mod:`holdfast.events`; default: silence.
 
+    Returns:
+        The finished run, also where it was finished before.
+
     Raises:
-        HoldfastError: A mistake in configuration or data.
+        HoldfastError: A mistake in configuration or data, a folder that holds another run, or too little memory.
     """
     from holdfast.config.loading import load_config, locate
     from holdfast.runs.run import Runner
@@ -86,12 +89,15 @@ def tune(
 
 
 def load(run_or_model: str | Path, *, device: str | None = None, expert: int | None = None) -> Loaded:
-    """Load a model (``pocket``, a folder, a Hub id), or a finished run: its base with the artifact on it.
+    """Load a model, or a finished run: its base with the artifact on it.
 
     Args:
-        run_or_model: What to load.
-        device: Default: a GPU if there is one.
+        run_or_model: A run folder, ``pocket`` or ``pocket-2``, a folder of transformers, or a Hub id.
+        device: As torch names it (``cpu``, ``cuda:0``); default: a GPU if there is one.
         expert: Of a run whose fusion keeps several experts, which one, from 1; default: the one it was scored with.
+
+    Returns:
+        The model in evaluation mode, with its processor and its anatomy.
 
     Raises:
         HoldfastError: Nothing there, the run was trained on other weights, or it has no such expert.
@@ -141,6 +147,9 @@ def evaluate(
         speed: Speed-ups, which change no answer; ``evaluation.json`` says which engaged.
         expert: As for :func:`load`.
         listen: Called with events; default: silence.
+
+    Returns:
+        Task name -> its score: in points where the metric is a rate.
 
     Raises:
         HoldfastError: Unknown task, bad data, or nothing to load; ``speed.share_images`` is on and the model cannot.

@@ -258,6 +258,10 @@ class Method:
     def attach(self, component: Component, context: Context) -> None:
         """Freeze, add modules, choose weights.
 
+        Args:
+            component: The part of the model to work on, with its layers by full name.
+            context: Randomness, batches and learning rate, for what depends on them.
+
         Raises:
             HoldfastError: The component has nothing that this method can work on.
         """
@@ -282,7 +286,12 @@ class Method:
         return [self]
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[ParameterGroup]:
-        """Optimizer groups; weight decay acts on matrices only."""
+        """Optimizer groups; weight decay acts on matrices only.
+
+        Args:
+            lr: Peak learning rate of the component.
+            weight_decay: As the recipe has it.
+        """
         trainable = self.named_trainable().values()
         matrices = [tensor for tensor in trainable if tensor.ndim >= 2]
         vectors = [tensor for tensor in trainable if tensor.ndim < 2]
@@ -336,7 +345,11 @@ class Method:
             ) from error
 
     def penalty(self, step: int) -> Tensor | None:
-        """A term added to the loss of every optimizer step, or nothing."""
+        """A term added to the loss of every optimizer step, a scalar with its graph, or nothing.
+
+        Args:
+            step: The optimizer step, from 0.
+        """
         return None
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
@@ -366,10 +379,10 @@ class Method:
         """Told once which optimizer trains it, for methods whose rule reads or moves the optimizer's moments."""
 
     def before_step(self, step: int) -> None:
-        """After the gradients are complete and clipped, before the optimizer."""
+        """After the gradients are complete and clipped, before the optimizer; ``step`` counts from 0."""
 
     def after_step(self, step: int) -> None:
-        """After the optimizer."""
+        """After the optimizer; ``step`` counts from 0."""
 
     def state(self) -> dict[str, Tensor]:
         """What an exact resume needs beside the trainable tensors."""
@@ -382,7 +395,7 @@ class Method:
                 parameter.copy_(trainable[name])
 
     def detach(self) -> Artifact:
-        """Restore the base and return what changed."""
+        """Put the base back, bit for bit, and return what changed, on the CPU."""
         raise NotImplementedError
 
     def restore(self, component: Component, artifact: Artifact) -> None:

@@ -13,8 +13,11 @@ from holdfast.values import JSON
 
 
 class Metric(Protocol):
-    """A metric under one named variant. ``graded`` is false where every item scores 0 or 1; ``top`` is the best an
-    item can score."""
+    """A metric under one named variant.
+
+    ``name`` and ``variant`` are written beside every score and ``variants`` are all that there are, the default first;
+    ``graded`` is false where every item scores 0 or 1; ``top`` is the best an item can score.
+    """
 
     @property
     def name(self) -> str: ...
@@ -107,6 +110,7 @@ class ItemMetric(ABC):
         return {}
 
     def score(self, items: Sequence[Prediction], *, task: str = "") -> Score:
+        """Judge every item and total them; see :meth:`Metric.score`."""
         check_items(items, task or self.name)
         ordered = sorted(items, key=lambda item: item.id)
         verdicts = self.judge_all(ordered)

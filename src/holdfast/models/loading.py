@@ -30,7 +30,14 @@ POCKET = SHIPPED["pocket"]
 
 @dataclass
 class Loaded:
-    """A model ready to be tuned or asked."""
+    """A model ready to be tuned or asked.
+
+    Attributes:
+        name: As it was asked for: ``pocket``, a folder or a Hub id.
+        model: The transformers model.
+        chat: Its processor and chat template: turns and pictures to tensors, and back.
+        anatomy: Which parameters are its vision encoder, its connector and its llm.
+    """
 
     name: str
     model: nn.Module

@@ -117,6 +117,18 @@ class Score:
 
     ``score`` is in points, 0 to 100, where the metric is a rate, and the official number on its usual scale elsewhere
     (each metric's docstring says which). Nothing is rounded.
+
+    Attributes:
+        task: The task's name.
+        metric: The metric's name.
+        variant: Which of its rules.
+        score: See above.
+        n: Items.
+        missing: Items without an answer; they count as wrong.
+        unparsed: Answers that the parser gave up on.
+        truncated: Answers that ran into the length limit.
+        details: Sub-scores, and counts of the metric's own.
+        items: The verdicts, one an item.
     """
 
     task: str

@@ -19,7 +19,12 @@ OUTCOMES: tuple[Outcome, ...] = ("forgot", "learned", "kept", "never")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One item before and after. An item is right when its score is at least one half."""
+    """One item before and after. An item is right when its score is at least one half.
+
+    Attributes:
+        before: What the base answered.
+        after: What the tuned model answered.
+    """
 
     before: Prediction
     after: Prediction
@@ -35,7 +40,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; either may be undefined. E and F also carry what may be claimed of them."""
+    """A number with its interval; either may be undefined. E and F also carry what may be claimed of them.
+
+    Attributes:
+        value: A share: a difference of scores or, as a ratio, a part of the base's.
+        interval: Two-sided, at the comparison's confidence.
+        claim: p-value, test and word, after the correction for all claims.
+    """
 
     value: float | None
     interval: Interval | None = None
@@ -107,7 +118,7 @@ class TaskComparison:
         n: Paired items.
         clusters: Independent units: images where questions share one, else items.
         binary: Whether every score is 0 or 1.
-        before, after, difference: Mean scores.
+        before, after, difference: Mean scores, as shares of a perfect one; all that follows is in shares as well.
         interval: Two-sided interval of the difference; ``interval_method`` says how it was made.
         p_value: Two-sided; ``p_method`` says of which test.
         p_holm: ``p_value`` corrected for all claims of the comparison.
@@ -118,8 +129,13 @@ class TaskComparison:
         mcnemar: Exact McNemar p-value of the flips, blind to shared images.
         counts: Items per outcome.
         improved, worsened: Items whose score rose or fell at all.
+        noninferiority: Whether more than the margin is lost.
+        detectable: The smallest change that the test would find with 80 % power.
+        retention: ``after / before``, with Fieller's interval; undefined where nothing was right before.
+        format_split: What of the change is form; ``None`` where the metric reads in one way only.
         truncated: Cut answers before and after.
         unparsed: Answers the parser gave up on, before and after.
+        pairs: The items.
     """
 
     name: str
