@@ -79,7 +79,7 @@ def pictures(folder: Path) -> None:
         print("no Chromium: the pictures of the report are left as they are")
         return
     page = (folder / "runs/first/report.html").read_text(encoding="utf-8")
-    photograph(chromium, page, (1140, 880), IMAGES / "tutorial-report.png")
+    photograph(chromium, page, (1140, 770), IMAGES / "tutorial-report.png")
     only_items = "body > header, main > :not(#items) {display: none} #items {margin-top: 0}"
     view = "#task=count&list=forgot"
     photograph(chromium, page, (1140, 680), IMAGES / "tutorial-flips.png", style=only_items, view=view)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holdfast.reports.charts.front import pareto_front
 from holdfast.reports.numbers import between, number
 from holdfast.reports.study.figures import RecipeFigures, Spread, StudyFigures
@@ -75,8 +77,7 @@ def _front(placed: tuple[RecipeFigures, ...]) -> str:
     names = [recipe.name for recipe in reversed(front_of(placed))]
     if len(names) == 1:
         return f"No other recipe beats {names[0]} in either gain or keeping."
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return f"Not beaten by another in both gain and keeping, from most kept to most learned: {shown}."
+    return f"Not beaten by another in both gain and keeping, from most kept to most learned: {_listed(names)}."
 
 
 def _limits(figures: StudyFigures) -> list[str]:
@@ -86,14 +87,19 @@ def _limits(figures: StudyFigures) -> list[str]:
         told.append("Every recipe ran with one seed, so differences between recipes may be the seed's.")
     learning = sorted({r.name for r in recipes for point in r.runs if point.scores.get("still_learning")})
     if learning:
-        shown = ", ".join(learning[:6]) + (f" and {len(learning) - 6} more" if len(learning) > 6 else "")
-        told.append(f"Still learning when training ended, so longer training would change their figures: {shown}.")
+        told.append(
+            f"Still learning when training ended, so longer training would change their figures: {_listed(learning)}."
+        )
     leaks = sorted({str(leak["sentence"]) for r in recipes for p in r.runs for leak in p.scores.get("leaks") or ()})
     missing = [recipe.name for recipe in recipes if recipe.missing]
     if missing:
-        shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
-        told.append(f"Not held against the others, because runs on some targets are missing: {shown}.")
+        told.append(f"Not held against the others, because runs on some targets are missing: {_listed(missing)}.")
     return [*told, *leaks]
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    """At most ``most`` names and how many more there are; never one more, which could stand there itself."""
+    return ", ".join(names) if len(names) <= most + 1 else f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def _count(number_of: int, what: str) -> str:
