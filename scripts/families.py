@@ -126,14 +126,15 @@ def main() -> None:
     rest = "\n".join(
         [OTHERS, "| family | what happens |", "|---|---|", *(f"| {name} | {what} |" for name, what in others())]
     )
-    text = _between(DOCUMENT.read_text(encoding="utf-8"), BEGIN, END, table())
-    text = _between(text, OTHERS, END_OF_OTHERS, f"{rest}\n{END_OF_OTHERS}")
+    text = between(DOCUMENT.read_text(encoding="utf-8"), BEGIN, END, table())
+    text = between(text, OTHERS, END_OF_OTHERS, f"{rest}\n{END_OF_OTHERS}")
     beside = DOCUMENT.with_suffix(".tmp")
     beside.write_text(text, encoding="utf-8")
     beside.replace(DOCUMENT)
 
 
-def _between(text: str, begin: str, end: str, new: str) -> str:
+def between(text: str, begin: str, end: str, new: str) -> str:
+    """The text with ``new`` in place of what stands from ``begin`` to ``end``, both included."""
     return text.split(begin)[0] + new + text.split(end)[1]
 
 

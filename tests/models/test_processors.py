@@ -292,6 +292,46 @@ def test_a_captioner_is_refused_before_it_is_trained(tmp_path: Path) -> None:
         load_model(str(tmp_path), device="cpu")
 
 
+@pytest.mark.parametrize("other", [False, True], ids=["alone", "beside another"])
+@pytest.mark.parametrize("where", ["chat_template.json", "chat_template.jinja"])
+@pytest.mark.parametrize("family", ["llava", "qwen2_5_vl"])
+def test_a_template_of_the_processor_wins(tmp_path: Path, family: str, where: str, other: bool) -> None:
+    """Over one in tokenizer_config.json: in training, in asking, and from what an export copies."""
+    from holdfast.models.loading import load_chat
+    from holdfast.models.processor_files import copy_processor
+
+    template = ROLES.replace("{{ m['role'] | upper }}", "{{ m['role'] | upper }} A").replace(
+        "ASSISTANT:", "ASSISTANT A:"
+    )
+    folder, out = save(tmp_path / "model", family, template), tmp_path / "exported"
+    for file in folder.glob("chat_template*"):
+        file.unlink()
+    for name in ("processor_config.json", "tokenizer_config.json"):
+        settings = json.loads((folder / name).read_text("utf-8"))
+        settings.pop("chat_template", None)
+        if other and name.startswith("tokenizer"):
+            settings["chat_template"] = template.replace(" A", " B")
+        (folder / name).write_text(json.dumps(settings), encoding="utf-8")
+    text = json.dumps({"chat_template": template}) if where.endswith("json") else template
+    (folder / where).write_text(text, encoding="utf-8")
+
+    chat = load_chat(str(folder))
+    asked = chat.render(ONE, with_answer=False).text
+    assert asked.endswith("ASSISTANT A: ") and chat.render(ONE, with_answer=True).text.startswith(asked)
+    out.mkdir()
+    (out / "config.json").write_bytes((folder / "config.json").read_bytes())
+    copy_processor(str(folder), out)
+    assert load_chat(str(out)).render(ONE, with_answer=False).text == asked
+    if family == "llava":  # the library's own front door; Qwen's wants torchvision
+        from transformers import AutoProcessor
+
+        parts = [{"type": "image"}, {"type": "text", "text": ONE.turns[0].question}]
+        said = AutoProcessor.from_pretrained(out).apply_chat_template(
+            [{"role": "user", "content": parts}], add_generation_prompt=True, tokenize=False
+        )
+        assert said == asked
+
+
 class _Slow:
     """A processor that puts its image tokens in front of every text, as BLIP-2's does."""
 

@@ -18,6 +18,8 @@ from holdfast.data.examples import Example, Turn
 from holdfast.runs.two_models import TwoModels
 from tests.support.closeness import FLOAT32, assert_near, deviation
 from tests.support.desk import Desk
+from tests.support.processors import save
+from tests.support.tiny import ROLES
 
 TRAIN = {"steps": 4, "batch_size": 4, "trackers": []}
 RECIPES: dict[str, dict[str, Any]] = {
@@ -125,6 +127,19 @@ def test_an_exported_adapter_is_plain_peft(desk: Desk, batch: Any, tmp_path: Pat
     base = logits(api.load(str(desk.model)).model, batch)
     assert torch.equal(logits(plain, batch), run)
     assert not torch.equal(run, base)
+
+
+def test_a_prefix_leaves_where_plain_peft_reads_it_as_it_was_learned(desk: Desk, tmp_path: Path) -> None:
+    """Qwen2.5-VL counts positions from its tokens, and PEFT hands on embeddings behind a longer mask."""
+    said = desk.run("export", desk.folder / "prefix", "--adapter", "--out", tmp_path / "llava")
+    assert said.code == 0 and (tmp_path / "llava" / "adapter_config.json").is_file(), said.err
+    (tmp_path / "desk").mkdir()
+    other = Desk(tmp_path / "desk", save(tmp_path / "qwen", "qwen2_5_vl", ROLES), desk.capsys)
+    for method in ("prefix", "prompt_tuning"):
+        api.tune(other.config(tune={"llm": {"method": method, "tokens": 2}}), other.folder / method)
+        said = other.run("export", other.folder / method, "--adapter", "--out", tmp_path / method)
+        said.refused(f"with this {method} plain PEFT", "embeddings in place of tokens", "holdfast.load")
+        assert not (tmp_path / method).exists()
 
 
 @pytest.mark.parametrize("name", ["lora and full", "lora and norms"])

@@ -103,7 +103,8 @@ FAMILIES: dict[str, Family] = {
         Family("qwen3_5", "patches", 4, _MM, _with(_MROPE)),
         Family("qwen3_5_moe", "patches", 4, _MM, _with(_MROPE)),
         Family("internvl", "square", 1, config={"vision_config": {"image_size": [16, 16], "patch_size": [8, 8]}}),
-        Family("qianfan_ocr", "square", 1, config={"vision_config": {"image_size": [16, 16], "patch_size": [8, 8]}}),
+        Family("qianfan_ocr", "square", 1, config={"vision_config": {
+            "image_size": [16, 16], "patch_size": [8, 8], "drop_path_rate": 0.0}}),
         Family("idefics2", "nested", 3, config={"perceiver_config": {"resampler_n_latents": 3, "resampler_depth": 1,
                                                                     "resampler_n_heads": 2, "resampler_head_dim": 8}}),
         Family("idefics3", "nested", 1),

@@ -221,11 +221,16 @@ def _explain(name: str, error: Exception) -> HoldfastError:
             f"the processor or model of '{name}' needs torchvision",
             remedy="install it with pip install torchvision, in the version that belongs to your torch",
         )
-    package = re.search(r"pip install ([\w-]+)", text)
+    package = re.search(r"pip install (?:-\S+ )*['\"]?([\w-]+)", text)
     if isinstance(error, ImportError) and package:
         return HoldfastError(
             f"the processor or model of '{name}' needs a package that is not installed",
             remedy=f"install it with pip install {package[1]}",
+        )
+    if "quantiz" in text.lower() and re.search(r"\bGPU\b", text):
+        return HoldfastError(
+            f"the weights of model '{name}' are stored quantised in a way that needs a GPU ({text[:100]})",
+            remedy="load it where there is one, or give the model before it was quantised",
         )
     if "trust_remote_code" in text:
         return HoldfastError(

@@ -21,8 +21,29 @@ from holdfast.models.kinds import reachable
 from holdfast.models.packed import is_packed
 from holdfast.values import JSON, Keywords
 
-_PACKAGES = {"bitsandbytes": "bitsandbytes", "gptq": "gptqmodel", "awq": "gptqmodel", "torchao": "torchao"}
-"""What transformers needs to load a checkpoint that was quantised so."""
+_PACKAGES = {
+    "bitsandbytes": {"bitsandbytes": "bitsandbytes"},
+    "gptq": {"gptqmodel": "gptqmodel", "optimum": "optimum"},
+    "awq": {"gptqmodel": "gptqmodel"},
+    "compressed-tensors": {"compressed-tensors": "compressed_tensors"},
+    "torchao": {"torchao": "torchao"},
+    "auto-round": {"auto-round": "auto_round"},
+    "aqlm": {"aqlm": "aqlm"},
+    "eetq": {"kernels": "kernels"},
+    "hqq": {"hqq": "hqq"},
+    "quanto": {"optimum-quanto": "optimum"},
+    "quark": {"amd-quark": "quark"},
+    "spqr": {"spqr_quant": "spqr_quant"},
+    "vptq": {"vptq": "vptq"},
+}
+"""What transformers needs to load a checkpoint that was quantised so: packages, and the modules they bring (5.23)."""
+
+_UNPACKED = ("compressed-tensors",)
+"""Ways whose weights are unpacked while they are loaded, and are a base like any other afterwards: the first forward
+would unpack them in any case, in the middle of whatever looks at them."""
+
+_WIDTHS = {"mxfp4": 4, "nvfp4": 4}
+"""Bits a weight of what is named after them."""
 
 
 def stored_bits(config: Any) -> int | None:
@@ -36,8 +57,10 @@ def stored_bits(config: Any) -> int | None:
         return None
     if stored.get("load_in_4bit") or stored.get("load_in_8bit"):
         return 4 if stored.get("load_in_4bit") else 8
-    bits = stored.get("bits")
-    return bits if isinstance(bits, int) and bits > 0 else 8
+    groups = stored.get("config_groups") or {}  # of compressed-tensors, which may keep some layers in more than others
+    widths = [(group.get("weights") or {}).get("num_bits") for group in groups.values() if isinstance(group, dict)]
+    given = [bits for bits in (stored.get("bits"), *widths) if isinstance(bits, int) and bits > 0]
+    return min(given) if given else _WIDTHS.get(_way(stored), 8)
 
 
 def check_stored(config: Any, name: str, load: Load) -> None:
@@ -56,7 +79,7 @@ def check_stored(config: Any, name: str, load: Load) -> None:
         if load.bits is not None:
             _require("bitsandbytes", f"load.bits: {load.bits} needs the package bitsandbytes", "holdfast[bits]")
         return
-    how = str(stored.get("quant_method", "an unknown way")).removeprefix("QuantizationMethod.").lower()
+    how = _way(stored)
     if load.bits is not None:
         raise HoldfastError(
             f"model '{name}' is stored in {stored_bits(config)} bits already ({how}), and a base cannot be quantised "
@@ -64,9 +87,34 @@ def check_stored(config: Any, name: str, load: Load) -> None:
             remedy="leave load.bits out, or give the model before it was quantised",
             key="load.bits",
         )
-    package = _PACKAGES.get(how)
-    if package is not None:
-        _require(package, f"model '{name}' is stored as {how}, which needs the package {package}", package)
+    if not _is_known(how):  # the library would pass over it, and find that weights are missing or of another shape
+        raise HoldfastError(
+            f"model '{name}' is stored quantised in a way that transformers does not read ({how})",
+            remedy="give the model before it was quantised",
+        )
+    packages = _PACKAGES.get(how, {})
+    missing = [package for package, module in packages.items() if find_spec(module) is None]
+    if missing:
+        them = " and ".join(packages)
+        raise HoldfastError(
+            f"model '{name}' is stored as {how}, which needs the package{'s' * (len(packages) > 1)} {them}",
+            remedy=f"install what is missing with pip install {' '.join(missing)}, or give the model before it was "
+            "quantised",
+        )
+
+
+def _way(stored: JSON) -> str:
+    """How a checkpoint was quantised, by the library's name."""
+    found = stored.get("quant_method")
+    if found is None:
+        return "bitsandbytes" if stored.get("load_in_4bit") or stored.get("load_in_8bit") else "an unknown way"
+    return str(getattr(found, "value", found)).lower()
+
+
+def _is_known(how: str) -> bool:
+    from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
+
+    return how == "bitsandbytes" or how in AUTO_QUANTIZER_MAPPING
 
 
 def packed_layers(anatomy: Anatomy, config: Any, load: Load) -> dict[str, tuple[int, list[str]]]:
@@ -84,7 +132,7 @@ def packed_layers(anatomy: Anatomy, config: Any, load: Load) -> dict[str, tuple[
     if load.bits is not None:
         with within("load", "components"):
             return {part: (load.bits, list(anatomy.component(part).linears(("all",)))) for part in load.components}
-    if stored is None:
+    if stored is None or _way(stored) in _UNPACKED:
         return {}
     from transformers.quantizers.quantizers_utils import should_convert_module
 
@@ -103,7 +151,8 @@ def stored_components(place: str, name: str, *, trust_remote_code: bool) -> dict
         trust_remote_code: Let the model's own Python code run.
     """
     config = read_config(place, name, trust_remote_code=trust_remote_code)
-    if _stored(config) is None:
+    stored = _stored(config)
+    if stored is None or _way(stored) in _UNPACKED:
         return {}
     anatomy = _shapes(config, torch.bfloat16, trust_remote_code=trust_remote_code)
     return {component: bits for component, (bits, _) in packed_layers(anatomy, config, Load()).items()}
@@ -124,8 +173,12 @@ def packing(config: Any, load: Load, dtype: torch.dtype, device: str, *, trust_r
     """
     if device == "cuda":  # accelerate asks for its number
         device = f"cuda:{torch.cuda.current_device()}"
+    stored = _stored(config)
     if load.bits is None:
-        return {} if _stored(config) is None else {"device_map": {"": device}}
+        if stored is not None and _way(stored) in _UNPACKED:
+            _holder(config).quantization_config = {**stored, "dequantize": True}
+            return {}
+        return {} if stored is None else {"device_map": {"": device}}
     from transformers import BitsAndBytesConfig
 
     anatomy = _shapes(config, dtype, trust_remote_code=trust_remote_code)
@@ -184,11 +237,16 @@ def _shapes(config: Any, dtype: torch.dtype, *, trust_remote_code: bool) -> Anat
 
 def _stored(config: Any) -> JSON | None:
     """The part of a configuration that says how its checkpoint was quantised."""
-    for part in (config, getattr(config, "text_config", None)):
-        found = getattr(part, "quantization_config", None)
-        if found is not None:
-            return dict(found if isinstance(found, dict) else found.to_dict())
-    return None
+    found = getattr(_holder(config), "quantization_config", None)
+    if not found:
+        return None
+    return dict(found if isinstance(found, dict) else found.to_dict())
+
+
+def _holder(config: Any) -> Any:
+    """The configuration, or its llm's, that says so."""
+    text = getattr(config, "text_config", None)
+    return text if not getattr(config, "quantization_config", None) and text is not None else config
 
 
 def _require(package: str, problem: str, install: str) -> None:

@@ -28,6 +28,7 @@ from holdfast.runs.artifacts import load_artifacts
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.model_card import model_card
 from holdfast.runs.opening import OpenedRun, open_run, run_folder
+from holdfast.speed.sharing.verify import TOLERANCE
 from holdfast.values import JSON
 
 
@@ -146,7 +147,7 @@ def export_adapter(run: Path, out: Path, *, apart: bool = False) -> None:
     saved, record = load_artifacts(folder.artifact)
     artifacts = [part for artifact in saved for part in parts_of(artifact)]
     if len(artifacts) == 1 and "peft_prompt" in artifacts[0].metadata:
-        return _export_prompt(artifacts[0], folder, record["model"], out)
+        return _export_prompt(artifacts[0], run, out)
     adapters = [artifact for artifact in artifacts if "peft_config" in artifact.metadata]
     whole = [artifact for artifact in artifacts if issubclass(kind_of(artifact), Dense)]
     if len(adapters) != 1 or len(adapters) + len(whole) != len(artifacts):
@@ -184,12 +185,51 @@ def export_adapter(run: Path, out: Path, *, apart: bool = False) -> None:
         files.write_text(partial / "README.md", card)
 
 
-def _export_prompt(artifact: Artifact, folder: RunFolder, model: str, out: Path) -> None:
-    place = model_place(model)
+def _export_prompt(artifact: Artifact, run: Path, out: Path) -> None:
+    opened = open_run(run)
+    place = model_place(opened.base.name)
     with files.folder_beside(out) as partial:
         write_prompt(artifact, place, partial)
-        card = model_card(folder, load_config(folder.config), place, adapter=True)
-        files.write_text(partial / "README.md", card)
+        _check_prompt(artifact, opened.base, partial)
+        files.write_text(partial / "README.md", model_card(opened.folder, opened.config, place, adapter=True))
+
+
+def _check_prompt(artifact: Artifact, loaded: Loaded, written: Path) -> None:
+    """Refuse a prompt with which plain PEFT would compute something else.
+
+    PEFT hands on embeddings in place of tokens and a longer mask; families that count positions from their tokens
+    (M-RoPE), or look for image tokens once more, then find others.
+
+    Args:
+        artifact: The prompt.
+        loaded: Its base; it is used up.
+        written: The prompt as PEFT reads it.
+
+    Raises:
+        HoldfastError: The logits of a probe differ, or there are none.
+    """
+    from peft import PeftModel
+
+    probe = _probe(loaded)
+    (method,) = restore(loaded, [artifact])
+    loaded.model.eval()
+    said = _logits(loaded, probe)
+    method.detach()
+    model: Any = loaded.model
+    plain = Loaded(loaded.name, PeftModel.from_pretrained(model, str(written)).eval(), loaded.chat, loaded.anatomy)
+    try:
+        far = float((_logits(plain, probe)[:, -said.shape[1] :] - said).abs().max() / said.abs().max())
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        how = f"fails ({' '.join(str(error).split())[:120]})"
+    else:
+        if far <= TOLERANCE.get(next(model.parameters()).dtype, 5e-2):
+            return
+        how = f"gives other logits (by {far:.2g} of the largest)"
+    raise HoldfastError(
+        f"with this {artifact.method} plain PEFT {how}, because it hands {type(model).__name__} embeddings in place of "
+        "tokens",
+        remedy="load the run with holdfast.load, or tune with lora, whose adapter plain PEFT reads for every family",
+    )
 
 
 def write_prompt(artifact: Artifact, place: str, out: Path) -> None:
