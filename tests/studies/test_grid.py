@@ -200,6 +200,27 @@ def test_overrides(tmp_path: Path) -> None:
             read_study_file(file, overrides=[override])
 
 
+def test_fewer_levels_take_their_exclusions_and_single_points_along(tmp_path: Path) -> None:
+    """The main study asked for two of its methods: what it says of the others concerns nobody."""
+    axes = {"method": {"lora": {}, "none": {}}, "connector": {"frozen": {}, "tuned": {}}, "seed": [1, 2]}
+    exclude = [{"method": "none", "connector": "frozen"}]
+    none, more = {"method": "none", "connector": "frozen", "seed": 2}, {"train": {"steps": 9}}
+    longer = {"method": "lora", "connector": "long", "seed": 1, "set": more}
+    points = [none | {"set": more}, longer]
+    file = write(tmp_path / "s.yaml", select=None, axes=axes, exclude=exclude, points=points)
+
+    def cells(*overrides: str) -> list[tuple[str, ...]]:
+        return [tuple(cell.levels.values()) for cell in read_study_file(file, overrides=overrides).cells]
+
+    assert len(cells()) == 6 + 2
+    lora = [("lora", connector, seed) for connector in ("frozen", "tuned") for seed in "12"]
+    assert cells("axes.method=[lora]") == [*lora, ("lora", "long", "1")]
+    assert cells("axes.seed=[2]") == [*(c for c in cells()[:6] if c[2] == "2"), ("none", "frozen", "2")]
+    with pytest.raises(HoldfastError, match="leaves nothing out"):
+        cells_of = write(tmp_path / "t.yaml", select=None, axes=axes, exclude=[*exclude, *exclude])
+        read_study_file(cells_of)
+
+
 def test_groups_name_levels_and_survive_fewer_of_them(tmp_path: Path) -> None:
     groups = {"seed": {"odd": [1, 3], "even": [2]}}
     file = write(tmp_path / "s.yaml", select=None, axes={"seed": [1, 2, 3]}, groups=groups, claims=["h1"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +54,8 @@ def advise(
     if as_json:
         _print_json(advice)
     else:
-        print("\n".join(advice.sentences))
+        width = shutil.get_terminal_size().columns
+        print("\n".join(textwrap.fill(line, width, break_on_hyphens=False) for line in advice.sentences))
         if advice.front:
             print(f"\n{rendered(front_table(advice), 'text')}", end="")
     if advice.chosen is None:

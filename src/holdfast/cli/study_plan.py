@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from rich.markup import escape
 
 from holdfast.cli.study_view import duration
 from holdfast.cli.terminal import console, size
+from holdfast.studies.choices import RULES
 from holdfast.studies.estimate import by_reason, estimate
 from holdfast.studies.studyfile import StudyFile
 
@@ -18,16 +21,15 @@ def show_plan(study: StudyFile, *, calibrate: bool, workers: int | None) -> None
     found = estimate(study, calibrate=calibrate)
     console.print(f"[bold]{escape(study.title)}[/]" + (f" ({escape(study.scale)})" if study.scale else ""))
     for name, axis in study.axes.items():
-        console.print(f"  {escape(name)}: {escape(', '.join(axis.levels))}", soft_wrap=True)
+        _listed(name, ", ".join(axis.levels))
     for choice in study.choices:
         per = f" for each {' and '.join(choice.per)}" if choice.per else ""
         outwards = f", from {choice.start} outwards" if choice.start else ""
-        console.print(
-            f"  {choice.axis.name}, chosen by {choice.rule}{per}: {', '.join(choice.axis.levels)}{outwards}",
-            soft_wrap=True,
-        )
+        _listed(f"{choice.axis.name}, chosen{per} by {choice.rule}", f"{', '.join(choice.axis.levels)}{outwards}")
+        _listed(choice.rule, RULES[choice.rule])
     fused = f", {found.fusions} of them edit a finished training" if found.fusions else ""
-    console.print(f"{found.points} points{fused}; {found.trainings} trainings, {found.candidates} to choose by.")
+    chosen = f", {found.candidates} of them to choose on validation parts" if found.candidates else ""
+    console.print(f"{found.points} points{fused}; {found.trainings} trainings{chosen}.")
     least, most = found.trainable
     console.print(f"Trainable values: {least:,} to {most:,}. Largest step: {size(found.memory)} of memory.")
     if found.unknown:
@@ -49,3 +51,10 @@ def show_plan(study: StudyFile, *, calibrate: bool, workers: int | None) -> None
         console.print(f"[yellow]cannot run[/] {escape(line)}", soft_wrap=True)
     if found.problems:
         raise SystemExit(1)
+
+
+def _listed(name: str, values: str) -> None:
+    """``name: values`` in as many lines as the terminal needs, the later ones further in."""
+    width = max(40, console.width)
+    for line in wrap(f"  {name}: {values}", width, subsequent_indent="    ", break_on_hyphens=False):
+        console.print(escape(line), soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -135,8 +136,11 @@ def show_library(rows: Sequence[Shipped]) -> None:
     width = max(map(len, studies))
     for name, scales in studies.items():
         counts = ", ".join(f"{row.scale} {len(row.study.cells)}".strip() for row in scales)
-        console.print(f"[bold]{name:<{width}}[/]  {escape(scales[0].study.title)}", soft_wrap=True)
-        console.print(f"[dim]{'':<{width}}  points: {counts}{_and_more(scales[0])}[/]", soft_wrap=True)
+        first, *others = wrap(scales[0].study.title, max(30, console.width - width - 2)) or [""]
+        console.print(f"[bold]{name:<{width}}[/]  {escape(first)}", soft_wrap=True)
+        for line in others:
+            console.print(f"{'':<{width}}  {escape(line)}", soft_wrap=True)
+        console.print(f"[dim]{'':<{width}}  points{_and_more(scales[0])}: {counts}[/]", soft_wrap=True)
     console.print("[dim]A point is one run. holdfast study run STUDY --scale SCALE; --dry-run says what that takes.[/]")
 
 

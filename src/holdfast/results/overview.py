@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from holdfast.results.claims.trial import ClaimTrial
 from holdfast.results.costs import caption_table, cost_table, divergence_table, mean_of
-from holdfast.results.curves import Curve, curves, number_axes, sequences
+from holdfast.results.curves import Curve, CurvePoint, curves, number_axes, sequences
 from holdfast.results.during import STEP, over_training
 from holdfast.results.factors import FactorEffect, interactions, main_effects
 from holdfast.results.items import Tasks
@@ -375,11 +375,17 @@ def _curve_table(name: str, axis: str, title: str, made: Sequence[Curve], result
     rows: list[tuple[Cell, ...]] = []
     for curve in made:
         recipe = recipe_name(curve.recipe, results)
-        rows += [(recipe, f"{point.at:g}", point.E, point.F, point.kept) for point in curve.points]
+        points = [point for point in curve.points if point.at or axis != STEP or _moved(point)]
+        rows += [(recipe, f"{point.at:g}", point.E, point.F, point.kept) for point in points]
     signed = (Column("E", signed=True), Column("F", signed=True))
     columns = (Column("recipe"), Column(axis), *signed, Column("kept %"))
     notes = ("Kept: sources after in percent of before; its interval is over seeds only.",)
     return ResultTable(name, title, columns, tuple(rows), notes)
+
+
+def _moved(point: CurvePoint) -> bool:
+    """Whether a method begins elsewhere than at the base."""
+    return any(effect is not None and effect.error != 0 for effect in (point.E, point.F))
 
 
 def _sequences(results: Results) -> StudySection:

@@ -15,7 +15,8 @@ Rule = Literal["validation_loss", "validation_score", "validation_sum"]
 RULES: dict[Rule, str] = {
     "validation_loss": "the lowest loss on the target's validation part",
     "validation_score": "the largest share of the target's validation items answered exactly",
-    "validation_sum": "the largest sum of that share and its mean over the sources' validation parts",
+    "validation_sum": "the largest share of validation items answered exactly, that of the target and the mean of the "
+    "sources together",
 }
 
 

@@ -32,6 +32,11 @@ class Axis:
         """Its levels and those that were left out."""
         return {**self.spare, **self.levels}
 
+    @property
+    def left_out(self) -> set[str]:
+        """Levels that the file has and an override took away."""
+        return set(self.spare) - set(self.levels)
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -60,7 +65,7 @@ def make_cells(
         zipped: Groups of axes whose first levels belong together, then their second ones...
         exclude: Combinations to leave out; a cell goes when all levels that one of them names are its own.
         own: Cells written out: a level for every axis, and in ``set`` what else is different. A level that no axis has
-            is allowed where ``set`` says what it means.
+            is allowed where ``set`` says what it means; on one that an override left out there is no cell.
 
     Raises:
         HoldfastError: An axis or level that is not there, axes of different length that are to move together, an
@@ -70,7 +75,7 @@ def make_cells(
     for place, rule in enumerate(exclude):
         wanted = {axis: _levels(axes, axis, value, f"exclude.{place}") for axis, value in rule.items()}
         kept = [cell for cell in cells if not all(cell.levels[axis] in levels for axis, levels in wanted.items())]
-        if len(kept) == len(cells):
+        if len(kept) == len(cells) and not any(axes[axis].left_out for axis in wanted):
             raise HoldfastError(
                 "this exclusion leaves nothing out",
                 key=f"exclude.{place}",
@@ -80,6 +85,8 @@ def make_cells(
     seen = {tuple(cell.levels.items()) for cell in cells}
     for place, row in enumerate(own):
         cell = _own(axes, row, f"points.{place}")
+        if any(level in axes[name].left_out for name, level in cell.levels.items()):
+            continue
         names = tuple(cell.levels.items())
         if names in seen:
             raise HoldfastError(
@@ -134,7 +141,7 @@ def _levels(axes: Mapping[str, Axis], axis: str, value: Any, key: str) -> set[st
     if axis not in axes:
         raise HoldfastError(f"there is no axis '{axis}'", key=f"{key}.{axis}", remedy=nearest(axis, axes))
     names = {level_name(one) for one in (value if isinstance(value, list) else [value])}
-    for name in names - set(axes[axis].levels):
+    for name in names - set(axes[axis].known):
         raise HoldfastError(
             f"axis '{axis}' has no level '{name}'", key=f"{key}.{axis}", remedy=nearest(name, axes[axis].levels)
         )
