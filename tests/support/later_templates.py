@@ -162,6 +162,16 @@ LATER: dict[str, Shape] = {
         "<end_of_turn>",
         special=("<start_of_turn>", "<end_of_turn>"),
     ),
+    "asks_always": Shape(
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}" + PARTS + "<|im_end|>{{ '\n' }}{% endfor %}"
+        "{{ '<|im_start|>assistant\n' }}",
+        "<|im_end|>",
+        special=IM,
+    ),
+    "asks_always_in_words": Shape(
+        "{% for m in messages %}{{ '### ' + m['role'] + ':\n' }}" + PARTS + "{{ '\n\n' }}{% endfor %}"
+        "{{ '### assistant:\n' }}"
+    ),
     "marks_what_is_generated": Shape(
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}"
         "{% generation %}" + PARTS + "<|im_end|>{% endgeneration %}\n{% else %}" + PARTS + "<|im_end|>\n{% endif %}"

@@ -181,7 +181,7 @@ class ChatTemplate:
 
     def _end_behind(self, tail: str, following: str) -> str:
         """The end mark that stands behind an answer: ``tail`` where the conversation ends with it."""
-        end = tail.rstrip()
+        end = self._without_question(tail.rstrip())
         if following.startswith(end):
             return end
         for length in range(len(end) - 1, 0, -1):  # what stands behind the last answer only is cut off (Phi-3)
@@ -189,6 +189,34 @@ class ChatTemplate:
                 return end[:length]
         eos = self.tokenizer.eos_token or ""
         return eos if following.startswith(eos) else ""
+
+    def _without_question(self, end: str) -> str:
+        """What ends an answer, where the template asks for the next one whatever it is told: the first line, if it
+        holds a mark; the rest is the generation prompt."""
+        if not self._always_asks:
+            return end
+        line = end.split("\n")[0].rstrip()
+        return line if line.endswith(self._added) else ""
+
+    @cached_property
+    def _always_asks(self) -> bool:
+        """Whether a generation prompt stands behind every answer, with ``add_generation_prompt`` off too: then the end
+        of a conversation is not how an answer within one goes on."""
+        asked = self._marked([{"role": "user", "content": self._said("?")}], [_mark(0)])
+        try:
+            if self._apply(asked[:1], None) != self._apply(asked[:1], None, generate=True):
+                return False
+            head, tail = _split(self._apply(asked, None), [_mark(0)], None)
+            going_on = self._apply([*asked, asked[0]], None)
+        except HoldfastError:
+            return False  # it takes one turn, or no such question
+        prompt = self._apply(asked[:1], None).rstrip()
+        common = _common_end(prompt, tail.rstrip())
+        return (
+            head.rstrip() == prompt
+            and bool(common.strip())
+            and not going_on.partition(_mark(0))[2].startswith(tail.rstrip())
+        )
 
     def _ends(self, end: str) -> bool:
         eos = self.tokenizer.eos_token or ""
@@ -260,7 +288,7 @@ class ChatTemplate:
             {"role": "user", "content": self._said("?")},
             {"role": "assistant", "content": self._said(_mark(0))},
         ]
-        return _split(self._apply(messages, None), [_mark(0)], None)[1].rstrip()
+        return self._without_question(_split(self._apply(messages, None), [_mark(0)], None)[1].rstrip())
 
     @cached_property
     def end_token(self) -> int | None:
@@ -405,6 +433,11 @@ def _split(text: str, marks: Sequence[str], item: str | None) -> list[str]:
 
 def _joined(pieces: Sequence[str], between: Sequence[str]) -> str:
     return "".join(piece + (between[number] if number < len(pieces) - 1 else "") for number, piece in enumerate(pieces))
+
+
+def _common_end(one: str, other: str) -> str:
+    size = next((n for n, (a, b) in enumerate(zip(one[::-1], other[::-1], strict=False)) if a != b), len(other))
+    return other[len(other) - size :]
 
 
 def _any_of(tokens: set[str]) -> re.Pattern[str]:
