@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import cross_entropy
 
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off
+from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, divergence
 
 
 class Anchor(Options):
@@ -48,5 +48,4 @@ class Asft(Stabiliser):
         term = (losses * (losses.detach().neg().exp() - 1)).sum()
         if not self.options.strength:
             return term
-        now, then = (logits.float().log_softmax(dim=-1) for logits in (seen.logits, seen.base()))
-        return term + kl_div(now, then, reduction="sum", log_target=True) * float(self.options.strength)
+        return term + divergence(seen.logits, seen.base()) * float(self.options.strength)

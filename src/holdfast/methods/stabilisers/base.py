@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn.functional import kl_div
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
@@ -83,6 +84,12 @@ def added(terms: Sequence[Tensor]) -> Tensor:
     for term in terms[1:]:
         total = total + term.to(total.device)
     return total
+
+
+def divergence(tuned: Tensor, base: Tensor, heat: float = 1.0) -> Tensor:
+    """``KL(base / heat || tuned / heat)`` of logits ``[tokens, vocabulary]``, summed over tokens, in float32."""
+    now, then = ((logits.float() / heat).log_softmax(dim=-1) for logits in (tuned, base))
+    return kl_div(now, then, reduction="sum", log_target=True)
 
 
 def whole_tensors(owner: str, methods: Mapping[str, Method], what: str) -> list[nn.Parameter]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import kl_div
 
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off
+from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, divergence
 
 
 class Softness(Options):
@@ -42,6 +41,4 @@ class Distillation(Stabiliser):
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         heat = self.options.temperature
-        now = (seen.logits.float() / heat).log_softmax(dim=-1)
-        then = (seen.base().float() / heat).log_softmax(dim=-1)
-        return kl_div(now, then, reduction="sum", log_target=True) * float(self.options.strength * heat**2)
+        return divergence(seen.logits, seen.base(), heat) * float(self.options.strength * heat**2)

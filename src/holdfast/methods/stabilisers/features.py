@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, kl_div, l1_loss, normalize
+from torch.nn.functional import cosine_similarity, l1_loss, normalize
 from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, added, can_be_switched_off
+from holdfast.methods.stabilisers.base import Stabiliser, added, can_be_switched_off, divergence
 from holdfast.models.anatomy import decoder_of
 from holdfast.speed.blocks import blocks_of
 
@@ -172,6 +172,5 @@ class PromptSRC(FeatureAnchor):
     def apart(self, now: Sequence[Tensor], then: Sequence[Tensor], seen: Seen) -> Tensor:
         own, base = normalize(now[0], dim=-1), normalize(then[0], dim=-1)
         features = l1_loss(own, base, reduction="sum") / own.shape[-1]
-        told, before = (x.float().log_softmax(dim=-1) for x in (seen.logits, self.then_logits))
-        divergence = kl_div(told, before, reduction="sum", log_target=True)
-        return features * float(self.options.features) + divergence * float(self.options.logits)
+        answers = divergence(seen.logits, self.then_logits)
+        return features * float(self.options.features) + answers * float(self.options.logits)

@@ -8,10 +8,9 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import kl_div
 
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, whole_tensors
+from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, divergence, whole_tensors
 from holdfast.ranks import here
 
 
@@ -50,10 +49,8 @@ class ProGrad(Stabiliser):
         can_be_switched_off(methods)
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
-        heat = self.options.temperature
-        now, then = ((x.float() / heat).log_softmax(dim=-1) for x in (seen.logits, seen.base()))
         trained = [tensor for method in self.methods.values() for tensor in method.named_trainable().values()]
-        distance = kl_div(now, then, reduction="sum", log_target=True)
+        distance = divergence(seen.logits, seen.base(), self.options.temperature)
         found = torch.autograd.grad(distance, trained, retain_graph=True, allow_unused=True)
         for tensor, gradient in zip(trained, found, strict=True):
             if gradient is not None:

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div
+from torch.nn.functional import cross_entropy
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.stabilisers.base import Stabiliser, divergence
 from holdfast.speed.sharing.supports import WHOLE_ROWS
 
 
@@ -69,9 +69,7 @@ class PromptKd(Stabiliser):
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         heat = self.options.temperature
-        now = (seen.logits.float() / heat).log_softmax(dim=-1)
-        then = (self.teacher.says(seen.batch).float() / heat).log_softmax(dim=-1)
-        apart = kl_div(now, then, reduction="sum", log_target=True) * float(self.options.strength * heat**2)
+        apart = divergence(seen.logits, self.teacher.says(seen.batch), heat) * float(self.options.strength * heat**2)
         if self.options.answers:
             return apart
         # The loop adds the answer loss to this.
