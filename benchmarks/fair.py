@@ -68,7 +68,8 @@ This is a model of a million parameters: the table compares rules of learning on
 of them a 7B model should use.
 """
 
-READING = """**rank**: the best and the worst place by O that a method may have when all pairs are tested on the same items and seeds
+READING = """\
+**rank**: the best and the worst place by O that a method may have when all pairs are tested on the same items and seeds
 (Holm, 5 %). **E**, **F**, **O**: mean change on target, sources, their sum, with 95 % intervals over items and seeds.
 **learned**, **forgot**: items that turned right and wrong, a seed's mean. **sd**: over seeds. **F at step 0**: of
 methods that do not begin as the base. **steps**: a seed's mean; with `+` where a seed's loss still fell at the last
