@@ -9,6 +9,7 @@ import pytest
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.runs.folder import RunFolder
+from holdfast.runs.opening import config_of
 
 
 def test_other_speed_ups_are_no_other_run(tmp_path: Path) -> None:
@@ -20,3 +21,10 @@ def test_other_speed_ups_are_no_other_run(tmp_path: Path) -> None:
     assert load_config(folder.config) == other
     with pytest.raises(HoldfastError, match="another configuration"):
         folder.begin(load_config({"seed": 2}))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "null", "model: pocket\n"])
+def test_a_configuration_that_is_not_whole_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(HoldfastError, match="names no target"):
+        config_of(RunFolder(tmp_path))

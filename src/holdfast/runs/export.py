@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from holdfast import files
-from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
 from holdfast.inference.library import end_ids
@@ -27,7 +26,7 @@ from holdfast.models.quantised import packed_components
 from holdfast.runs.artifacts import load_artifacts
 from holdfast.runs.folder import RunFolder
 from holdfast.runs.model_card import model_card
-from holdfast.runs.opening import OpenedRun, open_run, run_folder
+from holdfast.runs.opening import OpenedRun, config_of, open_run, run_folder
 from holdfast.speed.sharing.verify import TOLERANCE
 from holdfast.values import JSON
 
@@ -96,7 +95,7 @@ def plain_folders(tuned: Sequence[Path], base: Path, *, beside: Path) -> Iterato
             if not RunFolder(folder).config.exists():
                 folders.append(folder)
                 continue
-            model = load_config(RunFolder(folder).config).model
+            model = config_of(RunFolder(folder)).model
             if Path(model_place(model)).resolve() != base.resolve():
                 problem = f"the run was tuned from {model}, and the base is {base}"
                 raise HoldfastError(problem, file=folder, remedy="name the model that it was tuned from")
@@ -181,7 +180,7 @@ def export_adapter(run: Path, out: Path, *, apart: bool = False) -> None:
         files.write_json(partial / "adapter_config.json", config)
         if apart:
             save_file({name: tensor.contiguous() for name, tensor in full.items()}, partial / CONNECTOR)
-        card = model_card(folder, load_config(folder.config), model_place(record["model"]), adapter=True)
+        card = model_card(folder, config_of(folder), model_place(record["model"]), adapter=True)
         files.write_text(partial / "README.md", card)
 
 
@@ -254,7 +253,7 @@ def _modules_of(tensors: Mapping[str, torch.Tensor], model: str, folder: RunFold
     Raises:
         HoldfastError: A tensor belongs to no module alone, so that PEFT could not save it.
     """
-    loaded = load_model(model, trust_remote_code=load_config(folder.config).trust_remote_code, device="cpu")
+    loaded = load_model(model, trust_remote_code=config_of(folder).trust_remote_code, device="cpu")
     found, left = [], set(tensors)
     for name, module in loaded.model.named_modules():
         own = {f"{name}.{short}" for short, _ in module.named_parameters(recurse=False)}

@@ -38,6 +38,22 @@ def run_folder(run: Path) -> RunFolder:
     return folder
 
 
+def config_of(folder: RunFolder) -> RunConfig:
+    """The configuration that a run was begun with.
+
+    Raises:
+        HoldfastError: It cannot be read, or is not whole.
+    """
+    config = load_config(folder.config)
+    if config.target is None:
+        raise HoldfastError(
+            "the run's configuration names no target, so it is not what the run was begun with",
+            file=folder.config,
+            remedy="put the file back as holdfast tune wrote it",
+        )
+    return config
+
+
 def open_run(run: Path, *, device: str | None = None, expert: int | None = None) -> OpenedRun:
     """Load a run's base and artifacts.
 
@@ -54,7 +70,7 @@ def open_run(run: Path, *, device: str | None = None, expert: int | None = None)
     artifacts, record = load_artifacts(folder.artifact)
     if expert is not None:
         artifacts = choose(artifacts, expert)
-    config = load_config(folder.config)
+    config = config_of(folder)
     base = load_model(record["model"], device=device, trust_remote_code=config.trust_remote_code, load=config.load)
     check_base(base, record, folder.artifact)
     return OpenedRun(folder, config, base, artifacts)
