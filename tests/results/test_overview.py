@@ -94,7 +94,7 @@ def test_a_study_is_told_in_sentences_and_tables() -> None:
     assert {s.rank for s in whole.standings[1:]} == {(2, 3)}
     told = sections(whole)
     text = "\n".join(line for section in told for line in section.sentences)
-    assert "9 of 10 points are finished, 1 failed, 0 wait." in text
+    assert "9 of 10 points are finished, 1 failed." in text
     assert "good has the highest sum of gain and loss (O), clearly above every other recipe." in text
     tables = {table.name: table for section in told for table in section.tables}
     assert {"recipes", "pairs", "sources", "failed"} <= tables.keys()

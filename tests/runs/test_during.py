@@ -124,6 +124,8 @@ def test_killed_while_it_trains_or_answers_it_ends_the_same_way(looking: Looking
         ("epoch", {"epochs": 2.5, "batch_size": 2}, (5, 10)),
         ("epoch", {"steps": 5, "batch_size": 2, "accumulate": 2}, (3,)),
         ("epoch", {"steps": 1, "batch_size": 2}, ()),
+        ([5], {"steps": 0}, ()),
+        ("epoch", {"steps": 0}, ()),
     ],
 )
 def test_moments_by_hand(during: Any, train: Any, steps: tuple[int, ...]) -> None:

@@ -242,7 +242,7 @@ MISTAKES: list[tuple[str, str, int | None]] = [
     ("axes: {seed: [1]}\nexclude: [{seed: 1}]\n", "the study has no points", 2),
     ("axes: {seed: [1]}\nexclude:\n- {seed: 2}\n", "axis 'seed' has no level '2'", 3),
     ("axes: {seed: [1, 2]}\nexclude:\n- {seed: 1}\n- {seed: 1}\n", "this exclusion leaves nothing out", 4),
-    ("axes: {seed: [1]}\npoints:\n- {seed: 1}\n", "the point 1 is there already", 3),
+    ("axes: {seed: [1]}\npoints:\n- {seed: 1}\n", "the point seed 1 is there already", 3),
     ("axes: {seed: [1]}\npoints:\n- {sed: 1}\n", "there is no axis 'sed'", 3),
     ("axes: {seed: [1]}\nzip: [seed]\n", "'zip' is not such a list", 2),
     (

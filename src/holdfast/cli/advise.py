@@ -130,7 +130,7 @@ def _write(
     target: str | None,
     sources: list[str] | None,
 ) -> None:
-    from holdfast.config.loading import dump_config, load_config
+    from holdfast.config.loading import dump_recipe, load_config
     from holdfast.files import write_text
 
     raw = config.model_dump() | {"name": None}
@@ -142,7 +142,7 @@ def _write(
         raw["sources"] = [_task(source) for source in sources]
     asked = " and ".join(map(str, advice.wishes)) or "no bound"
     told = "".join(f"# {line}\n" for line in advice.sentences)
-    write_text(out, f"# Chosen by holdfast advise from {study} with {asked}.\n{told}{dump_config(load_config(raw))}")
+    write_text(out, f"# Chosen by holdfast advise from {study} with {asked}.\n{told}{dump_recipe(load_config(raw))}")
 
 
 def _task(name: str) -> str:

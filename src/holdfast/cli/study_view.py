@@ -87,7 +87,7 @@ class StudyView:
             console.print(f"[yellow]failed[/] {what}: {escape(event.reason)}", soft_wrap=True)
         elif not console.is_terminal:
             left = self.moved.seconds_left
-            rest = "" if left is None else f", {duration(left)} left"
+            rest = "" if not left else f", {duration(left)} left"
             count = f"[{self.moved.finished}/{self.moved.points}]"
             console.print(f"{escape(count)} {what}: {event.seconds:.0f} s{rest}", soft_wrap=True)
 
@@ -125,7 +125,8 @@ def show_status(found: Status) -> None:
     if found.chosen:
         console.print("Chosen on validation data:")
         for line in found.chosen:
-            console.print(f"  {escape(line)}", soft_wrap=True)
+            for part in wrap(line, max(40, console.width), initial_indent="  ", subsequent_indent="    "):
+                console.print(escape(part), soft_wrap=True)
 
 
 def show_library(rows: Sequence[Shipped]) -> None:

@@ -15,7 +15,7 @@ def search(recipe: Path, *, keep: list[str], trials: int, out: Path | None, over
         SystemExit: With 1 where no recipe keeps to the bound; with the signal's code when interrupted.
     """
     from holdfast.cli.terminal import Terminal, console
-    from holdfast.config.loading import dump_config, load_config
+    from holdfast.config.loading import dump_recipe, load_config
     from holdfast.files import write_text
     from holdfast.results.advice import read_wish
     from holdfast.runs.folder import RunFolder
@@ -44,7 +44,7 @@ def search(recipe: Path, *, keep: list[str], trials: int, out: Path | None, over
     final = folder / "recipe.yaml"
     told = "".join(f"# {line}\n" for line in lines)
     write_text(
-        final, f"# Found by holdfast tune --auto in {found.trials} trials.\n{told}{dump_config(found.best.config)}"
+        final, f"# Found by holdfast tune --auto in {found.trials} trials.\n{told}{dump_recipe(found.best.config)}"
     )
     console.print(f"Wrote {final}. Next, with the test parts that the search has not seen:", soft_wrap=True)
     console.print(

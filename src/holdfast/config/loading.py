@@ -225,6 +225,11 @@ def dump_config(config: RunConfig) -> str:
     return yaml.safe_dump(_plain(config.model_dump()), sort_keys=False, allow_unicode=True)
 
 
+def dump_recipe(config: RunConfig) -> str:
+    """The same without what has its default, as a person would write it."""
+    return yaml.safe_dump(plain_config(config), sort_keys=False, allow_unicode=True)
+
+
 def plain_config(config: RunConfig) -> JSON:
     """What a configuration sets otherwise than by default, as plain values; reading it back gives the same one."""
     return dict(_plain(config.model_dump(exclude_defaults=True)))

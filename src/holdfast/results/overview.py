@@ -159,10 +159,9 @@ def sections(whole: Aggregate) -> list[StudySection]:
 def _opening(whole: Aggregate) -> StudySection:
     results = whole.results
     waiting = len(results.points) - len(results.finished) - len(results.failed)
-    lines = [
-        f"{len(results.finished)} of {len(results.points)} points are finished, {len(results.failed)} failed, "
-        f"{waiting} wait."
-    ]
+    done = f"{len(results.finished)} of {len(results.points)} points are finished"
+    rest = [f", {count} {word}" for count, word in ((len(results.failed), "failed"), (waiting, "wait")) if count]
+    lines = [f"{done}{''.join(rest)}."]
     if results.about:
         lines.insert(0, results.about.strip())
     letter = whole.ranked_by
@@ -430,6 +429,8 @@ def claims_section(trials: Sequence[ClaimTrial]) -> StudySection:
         shown = None if part is None else in_unit(part.value, part.interval, part.unit)
         rows.append((trial.claim.name, trial.ruling, shown, trial.p_holm if part else None, trial.claim.sentence))
         lines.append(f"{trial.claim.sentence} Claim {trial.sentence}")
+        if not trial.parts:  # nothing of ours stands beside it
+            continue
         lines.append(f"Published ({trial.claim.paper}, {trial.claim.where}): {trial.claim.published}")
         if trial.claim.differs:
             lines.append(f"Differs: {trial.claim.differs}")

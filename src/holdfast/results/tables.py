@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from holdfast.results.variance import Effect, Interval
@@ -13,6 +13,9 @@ Format = Literal["text", "markdown", "csv", "latex"]
 FORMATS: tuple[Format, ...] = ("text", "markdown", "csv", "latex")
 Cell = str | int | float | Effect | None
 """What stands in a table: an effect is written with its interval, ``None`` as a dash."""
+
+WIDTH = 80
+"""Letters of a line in a terminal."""
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -121,6 +124,10 @@ def _cells(table: ResultTable, form: Format) -> list[list[str]]:
 
 
 def _text(table: ResultTable) -> str:
+    """As wide as what is known: a column of dashes is left out, and a last column of words goes on below."""
+    known = [n for n in range(len(table.columns)) if not table.rows or any(row[n] is not None for row in table.rows)]
+    columns = tuple(table.columns[n] for n in known)
+    table = replace(table, columns=columns, rows=tuple(tuple(row[n] for n in known) for row in table.rows))
     rows = _cells(table, "text")
     widths = [max(len(row[number]) for row in rows) for number in range(len(table.columns))]
     right = [table.right(number) for number in range(len(table.columns))]
@@ -130,8 +137,13 @@ def _text(table: ResultTable) -> str:
             cell.rjust(width) if side else cell.ljust(width)
             for cell, width, side in zip(row, widths, right, strict=True)
         ]
-        lines.append("  ".join(cells).rstrip())
-    notes = [textwrap.fill(note, 80, break_on_hyphens=False) for note in table.notes]
+        *others, last = cells
+        before = "".join(f"{cell}  " for cell in others)
+        room = WIDTH - len(before)
+        long = len(last.rstrip()) > room > 24 and not right[-1]
+        parts = textwrap.wrap(last, room, break_long_words=False, break_on_hyphens=False) if long else [last]
+        lines += [f"{before if n == 0 else ' ' * len(before)}{part}".rstrip() for n, part in enumerate(parts)]
+    notes = [textwrap.fill(note, WIDTH, break_on_hyphens=False) for note in table.notes]
     return "\n".join([*lines, *notes]) + "\n"
 
 

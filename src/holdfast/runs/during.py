@@ -73,7 +73,7 @@ def moments_of(config: RunConfig, examples: int) -> tuple[int, ...]:
         found = [-(-number * examples // size) for number in range(1, steps * size // examples + 1)]
     elif isinstance(during, int):
         found = range(during, steps, during)
-    elif during is not None:
+    elif during is not None and steps:  # the untouched base has no moments
         found = during
         if max(found) > steps:
             raise HoldfastError(

@@ -151,6 +151,8 @@ def _plan(config: RunConfig, known: dict[str, Plan]) -> Plan:
 
 def _hours(study: StudyFile, agenda: Agenda, trained: Sequence[tuple[Job, Plan, int | None]]) -> tuple[float, int]:
     """Hours of one worker, by what the cheapest and the dearest recipe take; and how many recipes were timed."""
+    from holdfast.runs.during import moments_of
+
     learning = [row for row in trained if row[1].ledger.trainable]  # the untouched base takes no steps
     ordered = sorted(learning, key=lambda row: row[1].flops.step)
     timed: list[tuple[float, Timing]] = []
@@ -168,7 +170,7 @@ def _hours(study: StudyFile, agenda: Agenda, trained: Sequence[tuple[Job, Plan, 
             count = math.ceil(train.epochs * examples / (train.batch_size * train.accumulate))
         seconds += took.start + took.step * count
         if job.want == "scores":
-            seconds += took.answer * items
+            seconds += took.answer * items * (1 + len(moments_of(config, examples)))
     fused = [job for job in agenda.jobs.values() if job.needed is not None and job.want == "scores"]
     for job in fused:
         _, items = _sizes(study, load_config(job.config), sizes)
@@ -206,7 +208,7 @@ def _time(study: StudyFile, config: RunConfig) -> Timing:
     from holdfast.runs.run import Runner
 
     train = config.train.model_copy(update={"steps": STEPS, "evaluate_every": None, "trackers": (), "log_every": STEPS})
-    limit = config.evaluate.model_copy(update={"source_limit": ITEMS})
+    limit = config.evaluate.model_copy(update={"source_limit": ITEMS, "during": None})
     assert config.target is not None
     target = config.target.model_copy(update={"test_limit": ITEMS})
     short = config.model_copy(update={"train": train, "evaluate": limit, "target": target, "fuse": None})

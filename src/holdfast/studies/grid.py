@@ -48,7 +48,7 @@ class Combination:
     @property
     def title(self) -> str:
         """For people."""
-        return ", ".join(self.levels.values())
+        return levels_in_words(self.levels)
 
 
 def make_cells(
@@ -163,6 +163,21 @@ def _own(axes: Mapping[str, Axis], row: Mapping[str, Any], key: str) -> Combinat
         if not own:
             _levels(axes, name, row[name], key)
     return Combination(levels, dict(own))
+
+
+def levels_in_words(levels: Mapping[str, str]) -> str:
+    """Levels in a line; a number says of which axis it is: ``lora, digits, seed 1``."""
+    return ", ".join(
+        f"{axis} {level}" if axis != "recipe" and _number(level) else level for axis, level in levels.items()
+    )
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def level_name(value: Any) -> str:

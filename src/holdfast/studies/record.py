@@ -12,6 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.results.points import STUDY
 from holdfast.studies.agenda import Agenda, Job, Planned
 from holdfast.studies.attempt import failure_of, record_failure
+from holdfast.studies.grid import levels_in_words
 from holdfast.studies.studyfile import StudyFile
 from holdfast.values import JSON
 
@@ -27,7 +28,7 @@ def write_study(folder: Path, study: StudyFile, agenda: Agenda) -> None:
         raise HoldfastError("this exists and is not a study", file=folder, remedy="choose another --out")
     for point in agenda.points:
         if point.impossible is not None and failure_of(folder, point.key) is None:
-            job = Job(point.key, "scores", point.place, ", ".join(point.levels.values()), {}, "")
+            job = Job(point.key, "scores", point.place, levels_in_words(point.levels), {}, "")
             record_failure(folder, job, point.impossible)
     record: JSON = _writable(
         {

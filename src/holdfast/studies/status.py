@@ -9,6 +9,7 @@ from pathlib import Path
 
 from holdfast import files
 from holdfast.results.points import Point, read_results
+from holdfast.studies.grid import levels_in_words
 from holdfast.values import JSON
 
 
@@ -70,7 +71,7 @@ def status_of(folder: Path) -> Status:
 
 def title_of(point: Point) -> str:
     """For people."""
-    return ", ".join(point.levels.values())
+    return levels_in_words(point.levels)
 
 
 def _held(folder: Path, key: str) -> bool:
@@ -100,4 +101,4 @@ def _chosen(axis: str, rows: Sequence[JSON]) -> list[str]:
 def _measured(value: JSON) -> str:
     """What the candidates of one level came to."""
     sources = "" if value.get("sources") is None else f", sources {value['sources']:.1f} %"
-    return f"loss {value['loss']:.3g}, {value['exact']:.1f} %{sources}"
+    return f"loss {value['loss']:.3g}, target {value['exact']:.1f} %{sources}"
