@@ -131,7 +131,7 @@ def test_what_stays_beside_the_weights_or_needs_too_much_is_not_taken(
     told = json.loads(capsys.readouterr().out)
     refused = {row["recipe"]["method"]: row["refused"] for row in told["candidates"]}
     assert refused["lora"].startswith("a step needs about")
-    assert refused["adapter"].startswith("it cannot be planned: adapter bottleneck 256")
+    assert refused["adapter"].startswith("it cannot be planned: tune.llm: adapter bottleneck 256")
 
 
 @pytest.mark.parametrize(
