@@ -1,9 +1,10 @@
 """Several processes at one run: which of them this is, what all agree on, and sums over all of them.
 
-Every process holds the whole model and does a share of each step's examples; gradients of what trains, and nothing
-else, are added up. torch's wrapper for this (DDP) would send the dense gradient of a sparse selection and would not
-know of values that stand in no module, such as a prefix. The processes are started by ``holdfast tune --processes`` or
-by ``accelerate launch``, and talk through torch's process group. One process alone asks nobody and pays nothing.
+Every process does a share of each step's examples and holds the whole model, but for the llm's blocks where accelerate
+was asked for FSDP2; gradients of what trains, and nothing else, are added up. torch's wrapper for this (DDP) would send
+the dense gradient of a sparse selection and would not know of values that stand in no module, such as a prefix. The
+processes are started by ``holdfast tune --processes`` or by ``accelerate launch``, and talk through torch's process
+group. One process alone asks nobody and pays nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +35,22 @@ _COURTESY = 10.0
 """Seconds in which whoever started the processes ends them when one has ended."""
 
 _SHARDED = {
-    "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor or context parallelism",
 }
 """How accelerate tells what it was asked for, and the engine's name."""
+
+_FSDP = {
+    "FSDP_OFFLOAD_PARAMS": ("fsdp_offload_params: true", "leave it out; load.bits: 4 is the way to less memory"),
+    "FSDP_ACTIVATION_CHECKPOINTING": (
+        "fsdp_activation_checkpointing: true",
+        "leave it out, and set train.gradient_checkpointing: true in the recipe",
+    ),
+}
+"""Settings of FSDP that would be passed over, and what to do instead."""
+
+_sharded = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,23 @@ class Ranks:
         with _heard():
             torch.distributed.all_reduce(summed)
         return [float(value) for value in summed]
+
+    def joined(self, tensor: Tensor, sizes: Sequence[int]) -> Tensor:
+        """What all processes have, one after the other along the first axis.
+
+        Args:
+            tensor: This process's part.
+            sizes: How long each process's part is.
+        """
+        if self.world == 1 or not max(sizes):
+            return tensor
+        torch, longest = _torch(), max(sizes)
+        own = tensor.new_zeros((longest, *tensor.shape[1:]))  # all send as much
+        own[: len(tensor)] = tensor
+        found = [torch.empty_like(own) for _ in sizes]
+        with _heard():
+            torch.distributed.all_gather(found, own)
+        return torch.cat([part[:size] for part, size in zip(found, sizes, strict=True)])  # type: ignore[no-any-return]
 
     def add_up(self, tensors: Iterable[Tensor]) -> None:
         """Put sums over all processes in the place of tensors, which are of the same shapes in each."""
@@ -139,6 +167,11 @@ def beside() -> int:
     return max(1, int(count)) if count.isdigit() else here().world
 
 
+def sharded() -> bool:
+    """Whether accelerate was asked to divide weights among the processes of this run."""
+    return _sharded
+
+
 def is_one_of_many() -> bool:
     """Whether a starter has made this process one of several."""
     return int(os.environ.get("WORLD_SIZE", "1") or 1) > 1 and "RANK" in os.environ
@@ -154,7 +187,7 @@ def join() -> Ranks:
         return here()
     _refuse_sharding()
     torch = _torch()
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes")
+    on_cpu = _is_on(os.environ.get("ACCELERATE_USE_CPU", ""))
     if on_cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     backend = "gloo"
@@ -171,6 +204,9 @@ def join() -> Ranks:
     with _heard():
         torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", None)  # the recipe says what is accumulated
+    global _sharded
+    _sharded = _is_on(os.environ.pop("ACCELERATE_USE_FSDP", ""))  # the blocks alone are divided, and not by accelerate
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # each process loads, so that each can choose and score
     return here()
 
 
@@ -191,12 +227,39 @@ def let_others_speak(error: HoldfastError) -> None:
 
 def _refuse_sharding() -> None:
     for name, engine in _SHARDED.items():
-        if os.environ.get(name, "false").lower() in ("1", "true", "yes"):
+        if _is_on(os.environ.get(name, "")):
             raise HoldfastError(
                 f"accelerate was asked for {engine}, which takes weights apart, and methods here work on whole ones",
                 remedy="start plain processes (accelerate launch --multi_gpu, or --processes), with load.bits: 4 where "
                 "memory is short",
             )
+    if not _is_on(os.environ.get("ACCELERATE_USE_FSDP", "")):
+        return
+    version = os.environ.get("FSDP_VERSION", "1")
+    if version != "2":
+        raise HoldfastError(
+            f"accelerate was asked for version {version} of FSDP, and weights are divided here by version 2",
+            remedy="write fsdp_version: 2 under fsdp_config of accelerate's configuration",
+        )
+    for name, (setting, remedy) in _FSDP.items():
+        if _is_on(os.environ.get(name, "")):
+            raise HoldfastError(f"accelerate was asked for {setting}, which is not done here", remedy=remedy)
+
+
+def _is_on(value: str) -> bool:
+    return value.lower() in ("1", "true", "yes")
+
+
+@contextmanager
+def heard_inside() -> Iterator[None]:
+    """The same around work that talks to the others in between, as with weights that are divided."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("gloo", "NCCL", "Connection")):
+            raise
+        with _heard():
+            raise
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Recipes trained by several processes: run in each of them, it writes the losses that the first one sees.
 
-``python -m tests.support.together MODEL OUT`` trains every recipe below on a tiny model.
+``python -m tests.support.together MODEL OUT`` trains every recipe below on a tiny model; where accelerate was asked for
+FSDP2, those that go with it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+from torch import Tensor
+
 from holdfast import ranks
 from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
+from holdfast.events import Event, StepDone
+from holdfast.methods.guard import check_restored, look_at
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import load_model
 from holdfast.training.loop import Trainer
@@ -40,6 +46,25 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """What is to give the same curve whatever the number of processes."""
 
+SHARDED: dict[str, dict[str, Any]] = {
+    **{name: RECIPES[name] for name in ("full", "lora", "sparse", "accumulated")},
+    "connector": {
+        "tune": {"llm": {"method": "layers", "layers": "last:1", "lr": 1e-3}, "connector": {"method": "full"}}
+    },
+    "dora": {"tune": {"llm": {**LORA["llm"], "method": "dora"}}},
+    "moslora": {"tune": {"llm": {"method": "moslora", "r": 4, "lr": 1e-2}}, "keep": RECIPES["replay"]["keep"]},
+    "several": {
+        "tune": {
+            "llm": [
+                {"method": "random_mask", "modules": ["attention"], "ratio": 0.1, "lr": 1e-3},
+                {"method": "lora", "modules": ["mlp"], "r": 4, "alpha": 8, "lr": 1e-2, "dropout": 0.0},
+            ]
+        }
+    },
+    "checkpointing": {"tune": FULL, "train": {"gradient_checkpointing": True, "clip": 0.05}},
+}
+"""The same, of what trains while FSDP2 divides the llm's blocks."""
+
 TRAIN = {"steps": 20, "batch_size": 6, "warmup": 0.1, "weight_decay": 0.01, "trackers": [], "precision": "fp32"}
 
 
@@ -55,21 +80,84 @@ def shown() -> tuple[Example, ...]:
     return tuple(made)
 
 
+HALFWAY = ("full", "sparse")
+"""Recipes that are stopped behind step 10 by one number of processes and go on with another."""
+
+
+class EndedHereError(Exception):
+    """Training ends here, as if the process had been killed."""
+
+
 def losses(model: Path, recipe: dict[str, Any]) -> list[float]:
     """The curve of one recipe, by the processes that are there."""
-    config = load_config({**recipe, "train": {**TRAIN, **recipe.get("train", {})}})
+    return train(model, recipe)[0]
+
+
+def train(
+    model: Path, recipe: dict[str, Any], *, run: Path | None = None, stop: int | None = None
+) -> tuple[list[float], dict[str, Tensor]]:
+    """The curve of one recipe and what it leaves, by the processes that are there.
+
+    Args:
+        model: A folder.
+        recipe: With steps of 20, unless it says otherwise.
+        run: Where checkpoints are, and where one is taken up.
+        stop: The step in which everything ends.
+
+    Raises:
+        HoldfastError: The base was not restored.
+    """
+    config = load_config({**recipe, "train": {**TRAIN, **recipe.get("train", {}), "checkpoint_every": 10}})
     loaded, made, chosen = load_model(str(model), device="cpu"), Recipe(config), shown()
+    base = look_at(loaded, loaded.chat.encode(chosen[:1], with_answers=True))
     pools = Pools(loaded, config.train, 0, chosen, chosen, SOURCES)
     mixed = [*chosen]
     for stabiliser in made.stabilisers:
         mixed = stabiliser.mix(mixed, SOURCES, 0)
     made.attach(loaded, 0, pools, pools.loss)
-    return Trainer(loaded, made, config.train, tuple(mixed), (), seed=0, speed=config.speed).fit().losses
+    if config.train.gradient_checkpointing:
+        loaded.model.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StepDone) and event.step == stop:
+            raise EndedHereError
+
+    trainer = Trainer(
+        loaded, made, config.train, tuple(mixed), chosen[:5], seed=0, speed=config.speed, run=run, listen=listen
+    )
+    try:
+        curve = trainer.fit().losses
+    except EndedHereError:
+        return [], {}
+    artifacts = made.detach()
+    if config.train.gradient_checkpointing:
+        loaded.model.activation_checkpointing_disable()  # type: ignore[operator]
+    check_restored(base, loaded)
+    return curve, {f"{a.component}/{name}": tensor.clone() for a in artifacts for name, tensor in a.tensors.items()}
+
+
+def folders(out: Path, name: str) -> tuple[Path, Path]:
+    """Runs that one process and several have begun."""
+    return out / f"alone-{name}", out / f"sharded-{name}"
+
+
+def work(model: Path, out: Path) -> None:
+    """Everything that several processes are asked for, into ``out``."""
+    first = ranks.here().first
+    curves, tensors = dict[str, list[float]](), dict[str, Tensor]()
+    for name, recipe in (SHARDED if ranks.sharded() else RECIPES).items():
+        curves[name], left = train(model, recipe)
+        tensors |= {f"{name}/{key}": tensor for key, tensor in left.items()}
+    for name in HALFWAY if ranks.sharded() else ():
+        alone, together = folders(out.parent, name)
+        curves[f"{name} resumed"], _ = train(model, SHARDED[name], run=alone)
+        train(model, SHARDED[name], run=together, stop=12)
+    if first:
+        out.write_text(json.dumps(curves), encoding="utf-8")
+        save_file(tensors, out.with_suffix(".safetensors"))
 
 
 if __name__ == "__main__":
     ranks.join()
-    curves = {name: losses(Path(sys.argv[1]), recipe) for name, recipe in RECIPES.items()}
-    if ranks.here().first:
-        Path(sys.argv[2]).write_text(json.dumps(curves), encoding="utf-8")
+    work(Path(sys.argv[1]), Path(sys.argv[2]))
     ranks.leave()

@@ -110,7 +110,7 @@ def test_processes_that_have_come_to_other_values_are_stopped(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("name", "engine"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+    ("name", "engine"), [("ACCELERATE_USE_MEGATRON_LM", "Megatron-LM"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
 )
 def test_engines_that_take_weights_apart_are_refused(name: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "true")

@@ -229,6 +229,8 @@ class Method:
     """Whether a token's change depends on nothing but that token and what attention lets it see."""
     over_quantised: ClassVar[tuple[int, ...]] = ()
     """Bits of the packed weights it works beside; those can be neither written nor read as matrices."""
+    over_shards: ClassVar[bool] = False
+    """Whether it trains while weights are divided among processes; counts where a class says it for itself."""
     wants_logits: bool = False
     """Whether :meth:`batch_penalty` looks at what the model says."""
     steps: int | None = None
@@ -377,6 +379,20 @@ class Method:
 
     def bind(self, optimizer: torch.optim.Optimizer) -> None:
         """Told once which optimizer trains it, for methods whose rule reads or moves the optimizer's moments."""
+
+    def divide(self, rows: Mapping[nn.Parameter, range]) -> list[nn.Parameter]:
+        """Told that of some base parameters this process holds one range of their flat values and no more.
+
+        Args:
+            rows: Those parameters, and which values each holds from now on.
+
+        Returns:
+            The trained tensors of which this process, too, has a part only.
+        """
+        return [parameter for parameter in self.named_trainable().values() if parameter in rows]
+
+    def reunite(self) -> None:
+        """Told that every process holds every value again, trained ones included."""
 
     def before_step(self, step: int) -> None:
         """After the gradients are complete and clipped, before the optimizer; ``step`` counts from 0."""

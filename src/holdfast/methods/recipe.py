@@ -83,6 +83,25 @@ class Recipe:
                     key="fuse",
                 )
 
+    def check_sharded(self) -> None:
+        """Refuse what is not known to train while weights are divided among processes.
+
+        Raises:
+            HoldfastError: With the method or stabiliser.
+        """
+        parts = {f"tune.{place}": part for place, part in self.parts.items()}
+        terms = {f"keep.{place}": part for place, part in enumerate(self.stabilisers)}
+        for key, part in (parts | terms).items():
+            if not vars(type(part)).get("over_shards", False):
+                what = "stabiliser" if isinstance(part, Stabiliser) else "method"
+                raise HoldfastError(
+                    f"{what} '{part.card.name}' works on whole tensors, and accelerate was asked for FSDP, which takes "
+                    "them apart",
+                    remedy="start plain processes (accelerate launch --multi_gpu, or --processes); "
+                    "docs/devices.md says what trains under FSDP",
+                    key=key,
+                )
+
     def _check_fusible(self, fusion: Fusion) -> None:
         name = fusion.card.name
         for component in fusion.components:
@@ -242,6 +261,15 @@ class Recipe:
             method.after_step(step)
         for stabiliser in self.stabilisers:
             stabiliser.after_step(step, self.named_trainable())
+
+    def divide(self, rows: Mapping[nn.Parameter, range]) -> list[nn.Parameter]:
+        """See :class:`holdfast.methods.contract.Method`."""
+        return [parameter for method in self.active.values() for parameter in method.divide(rows)]
+
+    def reunite(self) -> None:
+        """See :class:`holdfast.methods.contract.Method`."""
+        for method in self.active.values():
+            method.reunite()
 
     def state(self) -> dict[str, Tensor]:
         """What an exact resume needs beside the trainable tensors, as ``component/name`` or ``keep.place/name``."""

@@ -185,6 +185,13 @@ class Several(Method):
     def changed_entries(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {name: pair for method in self.methods for name, pair in method.changed_entries().items()}
 
+    def divide(self, rows: Mapping[nn.Parameter, range]) -> list[nn.Parameter]:
+        return [parameter for method in self.methods for parameter in method.divide(rows)]
+
+    def reunite(self) -> None:
+        for method in self.methods:
+            method.reunite()
+
     def touches(self) -> set[str]:
         return set[str]().union(*(method.touches() for method in self.methods))
 

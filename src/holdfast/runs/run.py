@@ -39,7 +39,7 @@ from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded, stored_bits_of
 from holdfast.models.shipped import model_beside
 from holdfast.planning.short import memory_short, step_memory
-from holdfast.ranks import join
+from holdfast.ranks import join, sharded
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
 from holdfast.runs.divergence import FILE as DIVERGENCE
@@ -67,6 +67,7 @@ from holdfast.tasks.task import Task
 from holdfast.training.loop import Outcome, Trainer
 from holdfast.training.peak import PeakMemory
 from holdfast.training.pools import Pools
+from holdfast.training.sharding import check_sharded
 from holdfast.values import JSON
 
 VALIDATION = "validation.json"
@@ -138,7 +139,11 @@ class Runner:
             return self.folder.entry()
         self.listen(LoadingModel(self.config.model))
         with within("model"):
-            recipe.check_packed(stored_bits_of(self.config.model, trust_remote_code=self.config.trust_remote_code))
+            stored = stored_bits_of(self.config.model, trust_remote_code=self.config.trust_remote_code)
+            recipe.check_packed(stored)
+        if sharded():
+            check_sharded(self.config, recipe, stored)
+        with within("model"):
             loaded = self.shelf.model(self.config)
         warn_of_other_bits(loaded.device)
         tasks = visible(tasks, loaded, skip=self.config.skip_bad)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.ledger import content
@@ -33,13 +35,14 @@ def start_alike(recipe: Recipe) -> None:
     recipe.load(*ranks.same(box))
 
 
-def still_alike(recipe: Recipe) -> None:
+def still_alike(recipe: Recipe, trainable: Mapping[str, nn.Parameter] | None = None) -> None:
     """Stop where processes have come to other values, as by a rule that looks at one's own share of the examples.
 
     Rounding is no other value: cards of two makes may add in another order.
 
     Args:
         recipe: In training.
+        trainable: What to compare; default: all that trains. Of tensors that are divided there is nothing to compare.
 
     Raises:
         HoldfastError: With a tensor that differs from the first process's.
@@ -47,7 +50,8 @@ def still_alike(recipe: Recipe) -> None:
     ranks = here()
     if ranks.world == 1:
         return
-    own = {name: float(tensor.detach().double().norm()) for name, tensor in recipe.named_trainable().items()}
+    trainable = recipe.named_trainable() if trainable is None else trainable
+    own = {name: float(tensor.detach().double().norm()) for name, tensor in trainable.items()}
     first = ranks.same(own)
     apart = [name for name in own if abs(own[name] - first[name]) > TOLERANCE * max(abs(first[name]), 1e-12)]
     if apart:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.files.digest import sealed, sha256
 from holdfast.methods.recipe import Recipe
+from holdfast.training.sharding import Shards
 
 _FOLDER = "checkpoint"
 
@@ -28,18 +29,42 @@ class Progress:
     stopped: bool = False
 
 
-def save_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer | None, progress: Progress) -> None:
-    """Write the checkpoint beside its final name and swap it in; without an optimizer no step can follow it."""
-    tensors: dict[str, Tensor] = {}
+def save_checkpoint(
+    run: Path,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer | None,
+    progress: Progress,
+    shards: Shards | None = None,
+) -> None:
+    """Write the checkpoint beside its final name and swap it in.
+
+    Args:
+        run: The run folder.
+        recipe: In training.
+        optimizer: Of what trains; without it no step can follow.
+        progress: Where the run stands.
+        shards: Where tensors are divided: every process calls this, each sends what it has, and the first one writes
+            what one process alone would write.
+    """
+    shards = Shards() if shards is None else shards
+    first, plain = shards.ranks.first, dict[str, Tensor]()
+
+    def keep(name: str, tensor: Tensor, parameter: nn.Parameter | None = None) -> None:
+        whole = tensor if parameter is None else shards.whole(parameter, tensor)
+        if first:
+            plain[name] = whole.contiguous().cpu().clone()
+
     for name, parameter in recipe.named_trainable().items():
-        tensors[f"trainable:{name}"] = parameter.detach()
+        keep(f"trainable:{name}", parameter.detach(), parameter)
         for key, value in optimizer.state.get(parameter, {}).items() if optimizer is not None else ():
-            tensors[f"optimizer:{key}:{name}"] = value if isinstance(value, Tensor) else torch.tensor(value)
-    tensors |= {f"state:{name}": tensor for name, tensor in recipe.state().items()}
-    tensors["random:cpu"] = torch.get_rng_state()
+            keep(f"optimizer:{key}:{name}", value if isinstance(value, Tensor) else torch.tensor(value), parameter)
+    if not first:
+        return
+    for name, tensor in recipe.state().items():
+        keep(f"state:{name}", tensor)
+    keep("random:cpu", torch.get_rng_state())
     if torch.cuda.is_available():
-        tensors["random:cuda"] = torch.cuda.get_rng_state()
-    plain = {name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}
+        keep("random:cuda", torch.cuda.get_rng_state())
     with files.folder_beside(run / _FOLDER, replace=True, durable=True) as partial:
         save_file(plain, partial / "tensors.safetensors")
         record = {**vars(progress), "tensors": sha256(partial / "tensors.safetensors")}
@@ -47,9 +72,16 @@ def save_checkpoint(run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer 
 
 
 def load_checkpoint(
-    run: Path, recipe: Recipe, optimizer: torch.optim.Optimizer | None, steps: int | None = None
+    run: Path,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer | None,
+    steps: int | None = None,
+    *,
+    moments: str | None = None,
 ) -> Progress | None:
     """Continue from the checkpoint of ``run`` if there is one; ``recipe`` must be attached.
+
+    ``moments`` is the device that what the optimizer keeps goes to; default: each beside its tensor.
 
     Raises:
         HoldfastError: The checkpoint is damaged or belongs to another recipe.
@@ -97,7 +129,7 @@ def load_checkpoint(
             raise _damaged(folder, f"it holds the optimizer's state of '{name[:80]}', which does not train")
         if optimizer is not None:
             parameter = trainable[name]
-            optimizer.state[parameter][kind] = value if kind == "step" else value.to(parameter.device)
+            optimizer.state[parameter][kind] = value if kind == "step" else value.to(moments or parameter.device)
     torch.set_rng_state(groups["random"]["cpu"])
     if "cuda" in groups["random"] and torch.cuda.is_available():
         torch.cuda.set_rng_state(groups["random"]["cuda"])

@@ -39,6 +39,7 @@ from holdfast.training.log import cut_back
 from holdfast.training.loss import answer_logits, answer_loss
 from holdfast.training.memory import Randomness, clean_up
 from holdfast.training.schedule import schedule
+from holdfast.training.sharding import Shards, sharded
 
 
 @dataclass
@@ -112,6 +113,7 @@ class Trainer:
         AcceleratorState._reset_state()
         self.accelerator = Accelerator(mixed_precision=_precision(train), cpu=loaded.device.type == "cpu")
         self.own_forward = "forward" in vars(loaded.model)
+        self.shards = Shards()
         # Precision alone: this process's gradients are added to the others' in _step.
         self.model = self.accelerator.prepare_model(loaded.model, evaluation_mode=True)
         self.image = image_tokens(loaded, examples) if self.ranks.world > 1 else 0.0
@@ -141,7 +143,9 @@ class Trainer:
                     begin=self._in_worker,
                 )
                 self.listen(Engaged(self.report))
-                return self._fit()
+                progress = self._resume()
+                with sharded(self.loaded, self.recipe, self.optimizer) as self.shards:
+                    return self._fit(progress)
         finally:
             # Under mixed precision the library replaces the model's forward, and puts it back as the model's own
             # attribute, where it was its class's.
@@ -149,16 +153,19 @@ class Trainer:
             if not self.own_forward:
                 vars(self.loaded.model).pop("forward", None)
 
-    def _fit(self) -> Outcome:
+    def _resume(self) -> Progress:
         progress = None
         if self.run_folder is not None:
+            moments = "cpu" if ranks.sharded() else None  # whole, they may be more than a device holds
             with self.ranks.in_turn():
-                progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer, self.steps)
+                progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer, self.steps, moments=moments)
         if progress is not None and self.run_folder is not None:
             self.listen(Resumed(progress.step, self.steps))
             if self.ranks.first:
                 cut_back(self.run_folder / "train.jsonl", progress.step)
-        progress = progress or Progress()
+        return progress or Progress()
+
+    def _fit(self, progress: Progress) -> Outcome:
         outcome = Outcome(self.steps, progress.seconds, progress.stopped)
         begun = time.perf_counter() - progress.seconds
         with noted() as interrupted, self.coming:
@@ -182,9 +189,13 @@ class Trainer:
         return outcome
 
     def _save(self, progress: Progress) -> None:
-        still_alike(self.recipe)
-        if self.run_folder is not None and self.ranks.first:
-            save_checkpoint(self.run_folder, self.recipe, self.optimizer, progress)
+        self._write(self.run_folder, progress, self.optimizer)
+
+    def _write(self, place: Path | None, progress: Progress, optimizer: torch.optim.Optimizer | None) -> None:
+        """The first process writes; where tensors are divided, the others send it what they have."""
+        still_alike(self.recipe, self.shards.undivided(self.recipe.named_trainable()))
+        if place is not None and (self.ranks.first or self.shards.sizes):
+            save_checkpoint(place, self.recipe, optimizer, progress, self.shards)
         self.ranks.wait()
 
     def _kept(self, progress: Progress) -> float:
@@ -193,10 +204,7 @@ class Trainer:
         if place is None:
             return 0.0
         begun = time.perf_counter()
-        still_alike(self.recipe)
-        if self.ranks.first:
-            save_checkpoint(place, self.recipe, None, progress)
-        self.ranks.wait()
+        self._write(place, progress, None)
         return time.perf_counter() - begun
 
     @property
@@ -243,7 +251,7 @@ class Trainer:
         self.model.train()
         self._draw_anew(step, self.ranks.rank + 1)
         tokens, summed = self._accumulate(step)
-        self.ranks.add_up_gradients(list(self.recipe.named_trainable().values()))
+        self.ranks.add_up_gradients(list(self.shards.undivided(self.recipe.named_trainable()).values()))
         if step == 0:
             missing = check_gradients(self.recipe, self.loaded.anatomy, images=self.images_seen)
             self.listen(GradientsChecked(missing))
@@ -274,13 +282,21 @@ class Trainer:
                 # One normaliser for the whole step: accumulating k batches equals one batch k times as large.
                 if tokens is None:  # the others count once, whatever memory asks for here
                     tokens = int(self.ranks.total(sum(batch.answer_tokens for batch in batches))[0])
+                passes = self.shards.most(len(batches))
                 summed = self._gradient(step, batches, 1 / max(tokens, 1))
+                for _ in range(passes - len(batches)):
+                    self._keep_company(batches[0])
                 summed, seen = self.ranks.total(summed, any(batch.shows_images for batch in batches))
                 self.images_seen = bool(seen)
                 return tokens, summed
             except (RuntimeError, MemoryError) as error:
                 if not self.speed.split_on_oom or not out_of_memory(error):
                     raise
+                if ranks.sharded():  # a second try would gather what the others do not send
+                    raise HoldfastError(
+                        f"memory ran out at step {step + 1}, and processes that divide weights cannot try again",
+                        remedy="set train.gradient_checkpointing: true, or lower train.batch_size",
+                    ) from error
                 if self.largest == 1:
                     raise HoldfastError(
                         f"one example alone does not fit into memory at step {step + 1}",
@@ -332,6 +348,12 @@ class Trainer:
                 self.listen(Engaged(self.report))
         return summed
 
+    def _keep_company(self, batch: Batch) -> None:
+        """A pass that adds nothing, beside processes that have more batches in this step and gather from all."""
+        with self.accelerator.autocast():
+            nothing = answer_loss(self.model, batch, head=self.speed.head).total * 0
+        self.accelerator.backward(nothing)
+
     def _base(self, batch: Batch) -> Tensor:
         """What the untouched base says at the answers."""
         kind = self.loaded.device.type
@@ -350,6 +372,8 @@ class Trainer:
     def _clip(self) -> float:
         parameters = [parameter for parameter in self.recipe.named_trainable().values() if parameter.grad is not None]
         limit = float("inf") if self.train.clip is None else self.train.clip
+        if self.shards.sizes:
+            return self.shards.clip(parameters, limit)
         return float(self.accelerator.clip_grad_norm_(parameters, limit) or 0.0)
 
     def _after(self, progress: Progress) -> None:
@@ -370,11 +394,15 @@ class Trainer:
         self.model.eval()
         total, tokens, exact = 0.0, 0, 0
         size = self.train.batch_size
-        for begin in range(self.ranks.rank * size, len(self.validation), self.ranks.world * size):
+        begins = range(self.ranks.rank * size, len(self.validation), self.ranks.world * size)
+        for place in range(self.shards.most(len(begins))):
+            begin = begins[place] if place < len(begins) else 0
             with self.accelerator.autocast():
                 result = answer_loss(
                     self.model, self.encode(self.validation[begin : begin + size]), head=self.speed.head
                 )
+            if place >= len(begins):
+                continue  # beside processes that have more
             total, tokens, exact = total + float(result.total), tokens + result.tokens, exact + int(result.exact.sum())
         loss, count, right = self.ranks.total(total, tokens, exact)
         return loss / max(count, 1), 100 * right / len(self.validation)

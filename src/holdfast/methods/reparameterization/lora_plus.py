@@ -20,6 +20,7 @@ class TwoRates(LowRankOptions):
 class LoraPlus(LowRank):
     """``W0 + s B A`` as LoRA, with ``lr_B = ratio * lr_A``; the recipe's ``lr`` is that of ``A``."""
 
+    over_shards = True
     card = Card(
         name="lora_plus",
         paradigm="reparameterization",

@@ -44,6 +44,7 @@ class Mixed(Factors):
 class MosLora(LowRank):
     """``W0 + s B X A``, all three trained; ``B`` starts at zero."""
 
+    over_shards = True
     card = Card(
         name="moslora",
         paradigm="reparameterization",

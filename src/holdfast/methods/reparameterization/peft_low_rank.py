@@ -72,6 +72,7 @@ class Lora(PeftMethod):
     """``W + (alpha / r) B A`` with ``A [r, in]``, ``B [out, r]``."""
 
     over_quantised: ClassVar[tuple[int, ...]] = (4, 8)
+    over_shards = True
     card = peft_card(name="lora", summary="W + (alpha / r) B A", paper="arXiv 2106.09685", year=2021)
     Settings: ClassVar[type[Options]] = LoraOptions
     config_type = "LoraConfig"
@@ -131,6 +132,7 @@ def _as_read(x: Tensor, dtype: torch.dtype) -> Tensor:
 class Dora(Lora):
     """LoRA on the direction of every output's weights, and a trained vector for their length."""
 
+    over_shards = True
     over_quantised: ClassVar[tuple[int, ...]] = (4,)
     card = peft_card(
         name="dora", summary="LoRA on the direction, a vector for the length", paper="arXiv 2402.09353", year=2024
@@ -141,6 +143,7 @@ class Dora(Lora):
 class RsLora(Lora):
     """``W + (alpha / sqrt(r)) B A``."""
 
+    over_shards = True
     card = peft_card(name="rslora", summary="LoRA scaled by alpha / sqrt(r)", paper="arXiv 2312.03732", year=2023)
     Settings = RsLoraOptions
 

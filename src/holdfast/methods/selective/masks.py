@@ -20,6 +20,7 @@ from holdfast.models.anatomy import Component
 class RandomMask(Sparse):
     """The control of every mask: entries drawn without looking at them."""
 
+    over_shards = True
     card = Card(
         name="random_mask",
         paradigm="selective",
@@ -48,6 +49,7 @@ class MagnitudeMask(Sparse):
     pollutes Adam's moments; here the rest never moves.
     """
 
+    over_shards = True
     card = Card(
         name="magnitude_mask",
         paradigm="selective",
@@ -80,6 +82,7 @@ class GradientScope(SparseScope):
 class GradientMask(Sparse):
     """Per tensor the ``round(ratio * n)`` entries of largest ``|sum over batches of g|`` at the base."""
 
+    over_shards = True
     card = Card(
         name="gradient_mask",
         paradigm="selective",

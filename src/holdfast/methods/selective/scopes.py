@@ -15,6 +15,7 @@ from holdfast.models.anatomy import Component
 class Full(Dense):
     """Full tuning of a scope. The study's own 'full' is the connector and the last two llm layers (SPIDER's code)."""
 
+    over_shards = True
     card = Card(
         name="full",
         paradigm="selective",
@@ -41,6 +42,7 @@ class LayerScope(Scope):
 class Layers(Full):
     """Full tuning of some repeated blocks: ``tune_decoder_layer 2`` of the NRCA and SPIDER releases by default."""
 
+    over_shards = True
     card = Card(
         name="layers",
         paradigm="selective",
@@ -67,6 +69,7 @@ class KindScope(Scope):
 class ModuleKinds(Full):
     """Full tuning of kinds of linear layers; the paper's two recipes are ``attention_only`` and ``gate_up``."""
 
+    over_shards = True
     card = Card(
         name="module_kinds",
         paradigm="selective",
@@ -91,6 +94,7 @@ class OnlyLayers(Options):
 class AttentionOnly(Full):
     """The self-attention projections; the paper gains 24.9 on its targets with 0.6 lost elsewhere."""
 
+    over_shards = True
     card = Card(
         name="attention_only",
         paradigm="selective",
@@ -115,6 +119,7 @@ class GateUp(AttentionOnly):
     with 2.1 lost elsewhere.
     """
 
+    over_shards = True
     card = Card(
         name="gate_up",
         paradigm="selective",
@@ -133,6 +138,7 @@ class GateUp(AttentionOnly):
 class Norms(Dense):
     """LN-tuning: a normalisation layer is one whose class is named so."""
 
+    over_shards = True
     card = Card(
         name="norms",
         paradigm="selective",
@@ -151,6 +157,7 @@ class Norms(Dense):
 class BitFit(Dense):
     """Biases only. A llama-type llm has none: then this refuses; Qwen2 has them on q, k and v."""
 
+    over_shards = True
     card = Card(
         name="bitfit",
         at="vision",

@@ -37,6 +37,7 @@ class Selected:
         # Empty tensors of their own: a view would keep the whole index alive.
         self.left = (self._small(index[:0].clone()), self.base[:0].clone())
         self.paused = False
+        self._span: tuple[int, int, int] | None = None
         parameter.requires_grad_(True)
         self._hook = parameter.register_post_accumulate_grad_hook(self._gather)
 
@@ -56,7 +57,7 @@ class Selected:
         if self.paused:
             return
         assert parameter.grad is not None
-        gradient = parameter.grad.reshape(-1).index_select(0, self.index).float()
+        gradient = parameter.grad.reshape(-1).index_select(0, self._here).float()
         parameter.grad = None
         if self.values.grad is None:
             self.values.grad = gradient
@@ -75,7 +76,27 @@ class Selected:
 
     def scatter(self) -> None:
         """Put the trained values into the parameter."""
-        self.write(self.index, self.values.detach())
+        self.write(self._here, self.values.detach())
+
+    @torch.no_grad()
+    def divide(self, rows: range) -> None:
+        """From now on the parameter holds these of its flat values, and the values are those selected among them."""
+        ends = torch.tensor([rows.start, rows.stop], dtype=self._kind, device=self.parameter.device)
+        begin, end = torch.searchsorted(self.index, ends).tolist()
+        self._span = (begin, end, rows.start)
+        self.values.data = self.values.data[begin:end].clone()
+
+    def reunite(self) -> None:
+        """Parameter and values are whole again."""
+        self._span = None
+
+    @property
+    def _here(self) -> Tensor:
+        """The places in what this process holds of the parameter."""
+        if self._span is None:
+            return self.index
+        begin, end, first = self._span
+        return self.index[begin:end] - first
 
     def ever(self) -> tuple[Tensor, Tensor]:
         """Every place that may differ from the base, and the base values there."""

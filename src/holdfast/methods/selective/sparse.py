@@ -214,6 +214,16 @@ class Sparse(Method):
         for name, entry in self.selected.items():
             entry.move(chosen[name], states.get(entry.values, {}))
 
+    def divide(self, rows: Mapping[nn.Parameter, range]) -> list[nn.Parameter]:
+        found = [entry for entry in self.selected.values() if entry.parameter in rows]
+        for entry in found:
+            entry.divide(rows[entry.parameter])
+        return [entry.values for entry in found]
+
+    def reunite(self) -> None:
+        for entry in self.selected.values():
+            entry.reunite()
+
     def after_step(self, step: int) -> None:
         for entry in self.selected.values():
             entry.scatter()

@@ -22,6 +22,8 @@ class Stabiliser:
     """Whether :meth:`batch_penalty` looks at what the model says."""
     wants_pixels: ClassVar[bool] = False
     """Whether it looks at pixels, so that kept features cannot stand in for them."""
+    over_shards: ClassVar[bool] = False
+    """See :class:`holdfast.methods.contract.Method`."""
     per_token: bool = True
     """Whether it is the same for a token whatever else stands in its row; see :class:`Method`."""
     held: list[Method] | None = None

@@ -38,6 +38,7 @@ class Replay(Stabiliser):
         year=None,
     )
     Settings = Share
+    over_shards = True
 
     def mix(self, examples: Sequence[Example], sources: Sequence[Example], seed: int) -> list[Example]:
         if not sources:
