@@ -22,6 +22,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import Loaded
 from holdfast.speed.blocks import blocks_of
+from holdfast.values import Keywords
 
 
 class Shards:
@@ -152,7 +153,7 @@ class _Divided:
         shards.shapes = {parameter: parameter.shape for parameter in trainable.values()}
         self.before = {module: _Marks(module) for module in loaded.model.modules()}
         # reshard_after_forward is what the configuration file says of it, or accelerate's own default.
-        how: dict[str, Any] = {
+        how: Keywords = {
             "mesh": init_device_mesh(loaded.device.type, (self.ranks.world,)),
             "reshard_after_forward": FullyShardedDataParallelPlugin().reshard_after_forward,
             "ignored_params": {parameter for parameter in loaded.model.parameters() if parameter not in inside},
@@ -252,7 +253,7 @@ def _handed_over(parameter: nn.Parameter) -> Any:
     return hand_over
 
 
-def _reached(block: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+def _reached(block: nn.Module, inputs: tuple[Any, ...], keywords: Keywords) -> None:
     hidden = inputs[0] if inputs else keywords.get("hidden_states")
     if torch.is_grad_enabled() and isinstance(hidden, Tensor) and not hidden.requires_grad:
         hidden.requires_grad_(True)
