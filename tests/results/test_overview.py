@@ -106,9 +106,11 @@ def test_a_study_is_told_in_sentences_and_tables() -> None:
 
 def test_one_seed_says_that_it_is_one() -> None:
     results, changes, _ = draw(effects=EFFECTS, items=50, seeds=1)
-    assert "With one seed the intervals carry items only" in " ".join(
-        sections(aggregate(results, changes))[0].sentences
-    )
+    told = sections(aggregate(results, changes))
+    assert "With one seed the intervals carry items only" in " ".join(told[0].sentences)
+    (pairs,) = [table for section in told for table in section.tables if table.name == "pairs"]
+    assert pairs.rows and all(row[3] is None and row[4] == "no" for row in pairs.rows)
+    assert pairs.notes == ("The intervals carry the items of one training each, so no pair is tested.",)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,22 @@ def test_text_stands_in_columns() -> None:
     ]
 
 
+def test_text_keeps_to_a_terminal_and_to_what_is_known() -> None:
+    """A last column of words goes on below itself, or below the line where there is no room; dashes alone are none."""
+    words = "one two three four five six seven eight nine ten eleven twelve"
+    columns = (Column("name"), Column("sd"), Column("why"))
+    beside = rendered(ResultTable("t", "", columns, (("a" * 30, None, words), ("b", None, "short"))), "text")
+    assert beside.splitlines() == [
+        f"{'name':<30}  why",
+        f"{'a' * 30}  one two three four five six seven eight nine ten",
+        f"{'':<30}  eleven twelve",
+        f"{'b':<30}  short",
+    ]
+    below = rendered(ResultTable("t", "", (*columns[:2], *columns), (("a", 1.0, "b" * 60, None, words),)), "text")
+    assert below.splitlines()[1:] == [f"a     1.0  {'b' * 60}", f"      {words}"]
+    assert "sd" in rendered(ResultTable("t", "", columns, (("a", None, "w"),)), "csv")
+
+
 def test_csv_holds_full_numbers_and_both_limits() -> None:
     head, first, second, third = csv.reader(io.StringIO(rendered(TABLE, "csv")))
     assert head == ["recipe", "E", "E low", "E high", "E basis", "s"]

@@ -226,8 +226,8 @@ def dump_config(config: RunConfig) -> str:
 
 
 def dump_recipe(config: RunConfig) -> str:
-    """The same without what has its default, as a person would write it."""
-    return yaml.safe_dump(plain_config(config), sort_keys=False, allow_unicode=True)
+    """The same without what has its default, but for the model, as a person would write it."""
+    return yaml.safe_dump({"model": config.model} | plain_config(config), sort_keys=False, allow_unicode=True)
 
 
 def plain_config(config: RunConfig) -> JSON:

@@ -262,7 +262,9 @@ def _pairs(whole: Aggregate) -> StudySection:
         pairs = [pair for pair in pairs if best in (names[pair.first], names[pair.second])]
     rows: list[tuple[Cell, ...]] = []
     for pair in sorted(pairs, key=lambda pair: pair.p_holm):
-        rows.append((names[pair.first], names[pair.second], pair.effect, pair.p_holm, "yes" if pair.clear else "no"))
+        tested = pair.effect is not None and pair.effect.repeated  # one training each has no test
+        p = pair.p_holm if tested else None
+        rows.append((names[pair.first], names[pair.second], pair.effect, p, "yes" if pair.clear else "no"))
     columns = (
         Column("recipe"),
         Column("against"),
@@ -273,6 +275,8 @@ def _pairs(whole: Aggregate) -> StudySection:
     count = len(whole.pairs)
     title = "Pairs, on the same items and seeds" if len(names) <= MOST_PAIRS else f"Against {best}"
     notes = (f"Holm's correction runs over all {count} pairs; the intervals are each for its pair alone.",)
+    if all(row[3] is None for row in rows):
+        notes = ("The intervals carry the items of one training each, so no pair is tested.",)
     return StudySection("Recipe against recipe", (), (ResultTable("pairs", title, columns, tuple(rows), notes),))
 
 

@@ -17,6 +17,9 @@ Cell = str | int | float | Effect | None
 WIDTH = 80
 """Letters of a line in a terminal."""
 
+LEAST = 24
+"""Letters that a last column of words needs to stand beside the others; with fewer it stands below them."""
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -139,10 +142,14 @@ def _text(table: ResultTable) -> str:
         ]
         *others, last = cells
         before = "".join(f"{cell}  " for cell in others)
-        room = WIDTH - len(before)
-        long = len(last.rstrip()) > room > 24 and not right[-1]
-        parts = textwrap.wrap(last, room, break_long_words=False, break_on_hyphens=False) if long else [last]
-        lines += [f"{before if n == 0 else ' ' * len(before)}{part}".rstrip() for n, part in enumerate(parts)]
+        if right[-1] or len(before) + len(last.rstrip()) <= WIDTH or not others:
+            lines.append(f"{before}{last}".rstrip())
+            continue
+        beside = WIDTH - len(before) > LEAST
+        margin = " " * (len(before) if beside else min(widths[0] + 2, WIDTH // 2))
+        parts = textwrap.wrap(last, WIDTH - len(margin), break_long_words=False, break_on_hyphens=False)
+        first = before + parts.pop(0) if beside else before.rstrip()
+        lines += [first, *(margin + part for part in parts)]
     notes = [textwrap.fill(note, WIDTH, break_on_hyphens=False) for note in table.notes]
     return "\n".join([*lines, *notes]) + "\n"
 
