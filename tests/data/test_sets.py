@@ -53,7 +53,7 @@ def reds(examples: Any) -> list[int]:
     return [open_image(example.images[0]).getpixel((0, 0))[0] for example in examples]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("form", ["saved", "saved splits", "parquet", "parquet folder", "arrow"])
+@pytest.mark.parametrize("form", ["saved", "saved splits", "parquet", "parquet folder", "clone", "arrow"])
 def test_every_form_gives_the_same_examples(form: str, tmp_path: Path) -> None:
     rows, name = make(), "set"
     if form == "saved":
@@ -63,10 +63,11 @@ def test_every_form_gives_the_same_examples(form: str, tmp_path: Path) -> None:
     elif form == "parquet":
         name = "set.parquet"
         rows.to_parquet(tmp_path / name)
-    elif form == "parquet folder":
-        (tmp_path / name).mkdir()
-        rows.select(range(4)).to_parquet(tmp_path / name / "train-00000-of-00002.parquet")
-        rows.select(range(4, 6)).to_parquet(tmp_path / name / "train-00001-of-00002.parquet")
+    elif form in ("parquet folder", "clone"):
+        folder = tmp_path / name / ("data" if form == "clone" else "")
+        folder.mkdir(parents=True)
+        rows.select(range(4)).to_parquet(folder / "train-00000-of-00002.parquet")
+        rows.select(range(4, 6)).to_parquet(folder / "train-00001-of-00002.parquet")
     else:
         rows.save_to_disk(tmp_path / "whole")
         name = str(next((tmp_path / "whole").glob("*.arrow")).relative_to(tmp_path))

@@ -64,6 +64,16 @@ def test_two_columns_that_could_be_meant_are_both_named(tmp_path: Path, row: dic
         assert all(word in str(caught.value) for word in words)
 
 
+def test_columns_in_capitals(tmp_path: Path) -> None:
+    rows = ({"ID": i, "Question": "?", "Answer": "cat", "Prediction": "cat" if i < 1 else "dog"} for i in range(4))
+    file = table(tmp_path / "p.csv", *rows)
+    assert score("exact_match", file).score == 25.0
+    assert only(file, metric="exact_match").before == 0.25
+    both = lines(tmp_path / "q.jsonl", {"id": 1, "prediction": "a", "Answer": "a", "Label": "b"})
+    with pytest.raises(HoldfastError, match="'Label' and 'Answer' could be the references"):
+        score("exact_match", both)
+
+
 def test_a_named_column_decides(tmp_path: Path) -> None:
     file = lines(tmp_path / "p.jsonl", {"id": 1, "pred": "a", "response": "b", "answer": "b"})
     assert score("exact_match", file, columns={"prediction": "response"}).score == 100.0

@@ -159,10 +159,11 @@ def open_set(data: str, *, base: Path, subset: str | None = None) -> OpenedSet:
 
 
 def _shards(folder: Path) -> dict[str, list[Path]]:
-    """Parquet or arrow files of a folder, by the split that their names tell."""
-    for suffix in TABLES:
+    """Parquet or arrow files of a folder, or of ``data`` in it, where repositories of the Hub keep them, by the split
+    that their names tell."""
+    for place, suffix in ((place, suffix) for place in (folder, folder / "data") for suffix in TABLES):
         found: dict[str, list[Path]] = {}
-        for file in sorted(folder.glob(f"*{suffix}")):
+        for file in sorted(place.glob(f"*{suffix}")):
             shard = _SHARD.fullmatch(file.stem)
             found.setdefault(shard["split"] if shard else "train", []).append(file)
         if found:

@@ -80,8 +80,12 @@ def find_columns(keys: Set[str], named: Mapping[str, str], path: Path, ask: Ask)
     found = named_columns(keys, named, path)
     taken = set(found.values())
 
+    capital = {name.lower(): name for name in keys if name != name.lower()}
+
     def candidates(field: str) -> list[str]:
-        return [name for name in NAMES[field] if name in keys and name not in taken]
+        exact = [name for name in NAMES[field] if name in keys and name not in taken]
+        known = [name.lower() for name in NAMES[field]]
+        return exact or [capital[name] for name in known if name in capital and capital[name] not in taken]
 
     if "prediction" not in found:
         said = candidates("prediction")
