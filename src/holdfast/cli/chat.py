@@ -71,7 +71,7 @@ class _Table:
             else:
                 answers[name] = conversation.ask(question, pictures, hear=hear)
             if label is not None:
-                print()
+                print("" if answers[name].strip() else "(empty)")
         return answers
 
     def talk(self, pictures: list[ImageSource]) -> None:
