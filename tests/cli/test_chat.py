@@ -60,6 +60,9 @@ def test_several_turns_pictures_and_commands(desk: Desk, monkeypatch: pytest.Mon
     assert said.out.count("base ") == said.out.count("tuned ") == 3
     assert "nowhere.png' does not exist" in said.out
     assert next(lines, None) is None
+    monkeypatch.setattr("holdfast.inference.conversation.Conversation.ask", lambda *_, **__: " ")
+    silent = desk.run("chat", desk.folder / "run", "--once", QUESTION)
+    assert silent.out.count("(empty)") == 2  # as the page writes it, and no line that could be a fault
 
 
 def test_bad_calls(desk: Desk) -> None:
@@ -69,6 +72,3 @@ def test_bad_calls(desk: Desk) -> None:
     desk.run("chat", run, "--json").refused("--json prints the answers to one question")
     desk.run("chat", run, "--once", " ").refused("the question is empty")
     desk.run("chat", run, "--once", "what ?", "--image", desk.folder / "none.png").refused("does not exist")
-    monkeypatch.setattr("holdfast.inference.conversation.Conversation.ask", lambda *_, **__: " ")
-    silent = desk.run("chat", desk.folder / "run", "--once", QUESTION)
-    assert silent.out.count("(empty)") == 2  # as the page writes it, and no line that could be a fault
