@@ -236,7 +236,7 @@ class Runner:
     def _answer_moments(self, loaded: Loaded, tasks: Tasks) -> None:
         """Every task, asked of what was trained by the moments of ``evaluate.during``."""
         moments = KeptMoments(self.folder)
-        cache = self._features(loaded, tasks) if moments.path.exists() else None
+        cache = self._features(loaded, tasks) if self.ranks.same(moments.path.exists()) else None
 
         def ask(step: int) -> None:
             for task in tasks.all:
