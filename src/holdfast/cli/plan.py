@@ -110,7 +110,9 @@ def _show_devices(spread: Any) -> None:
         if way.memory is None:
             console.print(f"{way.name}: no, {way.why_not}.", markup=False, soft_wrap=True)
     if spread.count > 1:
-        console.print("[dim]holdfast tune --processes keeps the model whole; zero-2 and fsdp are for comparison.[/]")
+        console.print(
+            "[dim]--processes keeps the model whole, accelerate's FSDP2 divides the llm's blocks; zero-2 to compare.[/]"
+        )
     pace = f"{spread.seconds:.2g} s a step at {spread.share:.0%} of the card's peak rate, communication left out"
     if spread.hours is None:
         console.print(f"{pace}. For the hours of the run give --examples, or set train.steps.", soft_wrap=True)

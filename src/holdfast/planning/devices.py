@@ -4,8 +4,9 @@ With the parts of :class:`holdfast.planning.memory.Memory`, ``N`` devices and a 
 
 - **whole** (what ``holdfast tune --processes`` does, as DDP): every part at ``b`` rows;
 - **zero-2**: gradients and optimizer divided by ``N``;
-- **fsdp** (FSDP2, or ZeRO-3): weights, gradients, optimizer and method divided by ``N``, and the two largest blocks
-  whole: the one at work and the one that is being fetched;
+- **fsdp** (FSDP2 as ``holdfast tune`` does it under accelerate): weights, gradients and optimizer of the llm's blocks
+  divided by ``N``, what else there is whole, and two blocks more: the one at work and the one that is being fetched.
+  Under gradient checkpointing one block at a time is converted to bf16. ZeRO-3 would divide the rest, too;
 - **four bits**: whole, with ``load.bits: 4``.
 
 Hours are the counted operations of the devices' shares over a share of the card's peak rate. Left out: communication,
@@ -15,6 +16,7 @@ loading of examples, evaluation, feature caches and shared rows, which save; a d
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -181,6 +183,8 @@ def plan_devices(
 
 
 def _ways(plan: OnPaper, devices: int, rows: int, card: Hardware) -> Iterator[Way]:
+    blocks = Blocks.of(plan)
+
     def whole(memory: Memory) -> float:
         return memory.peak
 
@@ -188,8 +192,9 @@ def _ways(plan: OnPaper, devices: int, rows: int, card: Hardware) -> Iterator[Wa
         return memory.peak - (memory.gradients + memory.optimizer) * (1 - 1 / devices)
 
     def fsdp(memory: Memory) -> float:
-        kept = memory.weights + memory.gradients + memory.optimizer + memory.method
-        return memory.activations + memory.logits + kept / devices + 2 * largest_block(plan)
+        divided = blocks.weights + blocks.share * (memory.gradients + memory.optimizer)
+        passing = blocks.copies - blocks.largest_copy if plan.workload.checkpointing else 0
+        return memory.peak - divided * (1 - 1 / devices) - passing + 2 * blocks.largest
 
     yield _way("whole", plan, rows, card, whole)
     if devices > 1:
@@ -222,12 +227,46 @@ def _way(name: str, plan: OnPaper, rows: int, card: Hardware, on_device: Callabl
     return Way(name, memory, memory <= room, low)
 
 
-def largest_block(plan: OnPaper) -> int:
-    """Bytes of the largest repeated block in the width of the computation."""
-    blocks: dict[tuple[str, int], int] = {}
-    for site in plan.sites:
-        if site.block is not None:
-            count = sum(parameter.numel() for parameter in site.module.parameters(recurse=False))
-            key = (site.component, site.block)
-            blocks[key] = blocks.get(key, 0) + count * plan.workload.width
-    return max(blocks.values(), default=0)
+@dataclass(frozen=True)
+class Blocks:
+    """The repeated blocks of the llm, which FSDP2 divides.
+
+    Attributes:
+        weights: Bytes of all of them.
+        largest: Bytes of the largest.
+        copies: Bytes of what autocast makes of trained matrices in all of them; 0 in float32.
+        largest_copy: The same of the largest.
+        share: Of all trained values, those that are in them.
+    """
+
+    weights: int
+    largest: int
+    copies: int
+    largest_copy: int
+    share: float
+
+    @classmethod
+    def of(cls, plan: OnPaper) -> Blocks:
+        """Count them."""
+        trained = {id(p): p.numel() for p in plan.recipe.named_trainable().values()}
+        weights, copies = Counter[int](), Counter[int]()
+        tensors = set()
+        for site in plan.sites:
+            if site.component != "llm" or site.block is None or site.added:
+                continue
+            for parameter in site.module.parameters(recurse=False):
+                tensors.add(id(parameter))
+                weights[site.block] += parameter.numel() * parameter.element_size()
+                if id(parameter) in trained and parameter.ndim == 2 and plan.workload.precision == "bf16":
+                    copies[site.block] += 2 * parameter.numel()
+        there = sum(count for key, count in trained.items() if key in tensors)
+        for key, method in plan.recipe.parts.items():  # the values of a sparse selection are no tensors of the model
+            if key.partition(".")[0] == "llm" and hasattr(method, "selected"):
+                there += sum(p.numel() for p in method.named_trainable().values() if id(p) not in tensors)
+        return cls(
+            weights=weights.total(),
+            largest=max(weights.values(), default=0),
+            copies=copies.total(),
+            largest_copy=max(copies.values(), default=0),
+            share=there / max(1, sum(trained.values())),
+        )

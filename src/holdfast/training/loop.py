@@ -85,6 +85,7 @@ class Trainer:
         """
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
+        from accelerate.utils import AutocastKwargs
 
         if not examples:
             raise HoldfastError("the target has no training examples", remedy="give it examples to train on")
@@ -111,7 +112,11 @@ class Trainer:
         self.factor = schedule(train, self.steps)
         # The library keeps the first precision of a process for good, and a tracker or an earlier run may have set it.
         AcceleratorState._reset_state()
-        self.accelerator = Accelerator(mixed_precision=_precision(train), cpu=loaded.device.type == "cpu")
+        # Where blocks are gathered and given back one by one, converted weights must not outlive them either.
+        converted = AutocastKwargs(cache_enabled=not ranks.sharded())
+        self.accelerator = Accelerator(
+            mixed_precision=_precision(train), cpu=loaded.device.type == "cpu", kwargs_handlers=[converted]
+        )
         self.own_forward = "forward" in vars(loaded.model)
         self.shards = Shards()
         # Precision alone: this process's gradients are added to the others' in _step.
