@@ -120,8 +120,8 @@ def test_a_link_inside_the_root_is_fine(desk: Desk) -> None:
             ["turn 3 of 'conversations' is an answer without a question"],
         ),
         (
-            {"image": "3.png", "conversations": [{"from": "bot", "value": "a"}]},
-            ["turn 1 of 'conversations' is from 'bot'"],
+            {"image": "3.png", "conversations": [{"from": "narrator", "value": "a"}]},
+            ["turn 1 of 'conversations' is from 'narrator'"],
         ),
         ({"image": "3.png", "conversations": [{"from": "human", "value": "a"}]}, ["does not end with an answer"]),
         ({"image": "3.png", "conversations": []}, ["not a list of turns"]),

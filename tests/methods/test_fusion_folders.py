@@ -228,7 +228,7 @@ def test_models_that_differ_are_refused_by_the_first_difference(
     assert "uses no Fisher information" in fuse(tuned, "--fisher-base", "x.safetensors")
     run = tmp_path / "run"
     run.mkdir()
-    (run / "config.yaml").write_text("model: pocket\n", encoding="utf-8")
+    (run / "config.yaml").write_text("model: pocket\ntarget: pocket:digits\n", encoding="utf-8")
     assert "the run was tuned from pocket" in fuse(run)
     damaged = copy_with(tuned, tmp_path / "damaged", lambda tensors: None)
     whole = (damaged / "model.safetensors").read_bytes()

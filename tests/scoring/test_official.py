@@ -355,7 +355,7 @@ def test_nan(tmp_path: Path) -> None:
         ([{"question_id": 77, "answer": "x"}], "no id is shared", None),
         ([GOOD[0], {"question_id": 2}], "has no 'answer'", "2"),
         ([GOOD[0], {"answer": "x"}], "has no 'question_id'", None),
-        ([GOOD[0], {"question_id": 2, "answer": ["x"]}], "list, not text", "2"),
+        ([GOOD[0], {"question_id": 2, "answer": ["x", "y"]}], "list, not text", "2"),
         ([GOOD[0], {"question_id": 2, "answer": True}], "bool, not text", "2"),
         ([{**GOOD[0], "task": "a"}, {**GOOD[1], "task": "b"}], "mixes the tasks 'a' and 'b'", "2"),
         ([1, 2], "not a JSON object", None),

@@ -101,7 +101,12 @@ def test_a_run_under_accelerates_configuration_is_that_of_one_process(tmp_path: 
     tune = {"llm": {"method": "lora", "r": 2, "alpha": 2, "dropout": 0.0, "lr": 1e-2}}
     target = {"data": "data.jsonl", "test": 0.4, "validation": 0.2}
     recipe = desk.config(tune=tune, train=settings, target=target)
-    launched = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "examples" / "fsdp2.yaml")]
+    launched = [
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(ROOT / "examples" / "accelerate" / "fsdp2.yaml"),
+    ]
     words = [*launched, "-m", "holdfast", "tune", str(recipe), "--out", str(tmp_path / "two")]
     ended = subprocess.run([sys.executable, *words], env=environment(), capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

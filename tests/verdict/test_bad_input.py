@@ -23,7 +23,7 @@ CASES = {
     "mixed": ([(1, "task", "u")], "line 2, item t-1: the file mixes the tasks 't' and 'u'"),
     "no id": ([(1, "id", None)], "line 2: the item has no 'id'"),
     "no prediction": ([(1, "prediction", None)], "line 2, item t-1: the item has no 'prediction'"),
-    "list": ([(1, "prediction", ["a"])], "line 2, item t-1: 'prediction' is list, not text"),
+    "list": ([(1, "prediction", ["a", "b"])], "line 2, item t-1: 'prediction' is list, not text"),
     "no score": ([(1, "score", None)], "line 2, item t-1: task 't': the item has no score.*--metric"),
     "unknown id": (
         [(1, "id", "t-9")],

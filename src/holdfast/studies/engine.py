@@ -227,7 +227,8 @@ class Engine:
         self._ended(job, worker, reason, seconds)
 
     def _ended(self, job: Job, worker: int, reason: str | None, seconds: float) -> None:
-        if reason is None and job.want == "scores" and worker >= 0:
+        # Between its last file and this report it may have been found finished, when all was planned anew.
+        if reason is None and job.want == "scores" and worker >= 0 and job.key not in self._indexed:
             with files.locked(self.folder / ".locks" / "index.lock", what=str(self.folder), wait=_wait, named=False):
                 append_result(self.folder, job.key, job.place)
             self._indexed.add(job.key)
