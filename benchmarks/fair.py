@@ -77,9 +77,9 @@ step. **s**: a seed's training with evaluation, on a machine that did other work
 step.
 
 A rate of 0.0001 or 0.1 is an edge of the grid, and a better one may lie beyond it. The search ends where both
-neighbours are worse, and a measure with two tops may have a better one elsewhere. That is likeliest where a row loses more
-than it gains: WaveFT at 0.0001, which the search did not reach, gains 79 and loses 10. The [log](log.md) explains what
-collapses.
+neighbours are worse, and a measure with two tops may have a better one elsewhere. That is likeliest where a row loses
+more than it gains: WaveFT at 0.0001, which the search did not reach, gains 79 and loses 10. The [log](log.md) explains
+what collapses.
 """
 
 
