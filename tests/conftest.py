@@ -7,7 +7,7 @@ import copy
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,17 @@ def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.tiny import save_llava
 
     return save_llava(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums are added in one order only if as many threads add them here as in other processes or runs."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 _KITS: dict[str, Loaded] = {}

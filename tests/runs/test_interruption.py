@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from holdfast import api
 from holdfast.events import Event, FinishedBefore, PicturesChecked, Predicted, Resumed
@@ -24,13 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STEPS = 60
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums are added in one order only if as many threads add them here as in the processes started below."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")  # as many as in the processes started below
 
 
 @pytest.fixture(scope="module")

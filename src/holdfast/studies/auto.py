@@ -250,7 +250,7 @@ class RecipeSearch:
         """
         from holdfast.methods.registry import METHODS as KNOWN
 
-        raw: JSON = self.config.model_dump()
+        raw = self._begun()
         own = self.config.tune.llm
         part: JSON = own.model_dump() if own.method == method else {"method": method}
         usual = part.get("lr") or KNOWN.find(method).card.default_lr
@@ -263,15 +263,19 @@ class RecipeSearch:
             raw["train"]["steps"] = max(1, round(self.config.train.steps * share))
         else:
             raw["train"]["epochs"] = self.config.train.epochs * share
-        raw["evaluate"]["during"] = None  # validation parts are asked at the end, and nothing else
         return load_config(raw)
+
+    def _begun(self) -> JSON:
+        """What every trial's configuration begins as: validation parts are asked at the end, and nothing else."""
+        raw: JSON = self.config.model_dump()
+        raw["evaluate"]["during"] = None
+        return raw
 
     def _base(self) -> RunConfig:
         """The recipe without a step: what the untouched model scores."""
-        raw: JSON = self.config.model_dump() | {"keep": [], "fuse": None}
+        raw = self._begun() | {"keep": [], "fuse": None}
         raw["tune"] = {"llm": {"method": "lora", "r": 1}}
         raw["train"]["steps"] = 0
-        raw["evaluate"]["during"] = None
         return load_config(raw)
 
     def _measured(self, config: RunConfig) -> Mapping[str, Any]:

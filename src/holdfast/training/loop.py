@@ -80,8 +80,9 @@ class Trainer:
         speed: Speed | None = None,
         keep: Mapping[int, Path] | None = None,
     ) -> None:
-        """Args:
-        keep: Step -> the folder in which what is trained by then is kept, to be looked at later.
+        """
+        Args:
+            keep: Step -> the folder in which what is trained by then is kept, to be looked at later.
         """
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
