@@ -60,7 +60,7 @@ def main() -> None:
     stage(out / "tools", install_readers)
     sys.path.append(str(out / "tools"))  # behind everything else: it brings no numpy of its own
     stage(out / "dinov2-small", lambda place: tower(out / "parts", place))
-    stage(out / "tasks", lambda place: tasks(out / "parts", place))
+    tasks(out / "parts", out / "tasks")
     if not given.teach:
         stage(out / "base", lambda place: base(out, place, PROJECTOR))
         print(f"The base: {out / 'base'}; its tasks: {out / 'tasks'}.")
@@ -134,7 +134,7 @@ def tower(parts: Path, place: Path) -> None:
 
 
 def tasks(parts: Path, place: Path) -> None:
-    """Every task's files and pictures."""
+    """Every task's files and pictures that are not there yet."""
     from tasks import write_all
 
     write_all(parts, place)

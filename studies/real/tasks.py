@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ ASKED = 40
 
 SHOWN = 32
 """Pictures of easy-VQA's test part that sources ask about, ten questions each."""
+
+ASKED_KINDS = ("shape", "color", "presence", "negation")
+"""Kinds of question about pictures of easy-VQA, a task each."""
 
 KINDS = {
     "animal": ("animal-mammal", "animal-bird", "animal-bug", "animal-marine", "animal-reptile"),
@@ -33,25 +37,44 @@ KINDS = {
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
+SIGNS = {
+    "circle": (0x26AA, 0x26AB, 0x1F534, 0x1F535, *range(0x1F7E0, 0x1F7E5)),
+    "rectangle": (0x2B1B, 0x2B1C, *range(0x1F7E5, 0x1F7EC)),
+    "triangle": (0x1F53A, 0x1F53B),
+}
+"""Plain shapes among the pictograms, by code point; those at odd places are for replay and those at even ones asked."""
+
+
 def write_all(parts: Path, out: Path) -> None:
-    """Write every task's files into ``out``.
+    """Write the files of every task of which one is missing in ``out``.
 
     Args:
         parts: Where the packages are unpacked, one folder each.
         out: Folder of the tasks; pictures go into ``out/pictures``.
     """
     (out / "pictures").mkdir(parents=True, exist_ok=True)
-    easy_vqa(parts / "easy_vqa" / "easy_vqa" / "data", out)
-    describe(parts / "easy_vqa" / "easy_vqa" / "data", out)
+    easy, pictograms = parts / "easy_vqa" / "easy_vqa" / "data", parts / "emoji-datasource-google" / "package"
+    writers: dict[tuple[str, ...], Callable[[], None]] = {
+        ("easy_train", *(f"easy_{kind}" for kind in ASKED_KINDS)): lambda: easy_vqa(easy, out),
+        ("describe_train", "describe_test"): lambda: describe(easy, out),
+        ("capitals", "capitals_next"): lambda: _in_turn(
+            "capitals", capitals(parts / "countryinfo" / "countryinfo" / "data"), out
+        ),
+        ("elements", "elements_next"): lambda: _in_turn("elements", elements(parts / "periodictable"), out),
+        ("digits_train", "digits_test"): lambda: digits(out),
+        ("emoji_train", "emoji_test"): lambda: emoji(pictograms, out),
+        ("signs", "signs_train"): lambda: signs(pictograms, out),
+    }
+    for names, writer in writers.items():
+        if not all((out / f"{name}.jsonl").exists() for name in names):
+            writer()
+
+
+def _in_turn(name: str, rows: Iterable[Mapping[str, Any]], out: Path) -> None:
     # What replay may show stands apart from what is asked: the countries and elements that come next.
-    for name, rows in (
-        ("capitals", list(capitals(parts / "countryinfo" / "countryinfo" / "data"))),
-        ("elements", list(elements(parts / "periodictable"))),
-    ):
-        write(out / f"{name}.jsonl", rows[:ASKED])
-        write(out / f"{name}_next.jsonl", rows[ASKED : 2 * ASKED])
-    digits(out)
-    emoji(parts / "emoji-datasource-google" / "package", out)
+    first = list(islice(rows, 2 * ASKED))
+    write(out / f"{name}.jsonl", first[:ASKED])
+    write(out / f"{name}_next.jsonl", first[ASKED:])
 
 
 def easy_vqa(data: Path, out: Path, *, taught: int = 1600) -> None:
@@ -64,7 +87,7 @@ def easy_vqa(data: Path, out: Path, *, taught: int = 1600) -> None:
     """
     write(out / "easy_train.jsonl", _easy(data / "train", out, taught))
     asked = list(_easy(data / "test", out, SHOWN))
-    for kind in ("shape", "color", "presence", "negation"):
+    for kind in ASKED_KINDS:
         write(out / f"easy_{kind}.jsonl", (row for row in asked if row["question_type"] == kind))
 
 
@@ -237,6 +260,50 @@ def emoji(package: Path, out: Path, *, most: int = 70, tested: int = 12) -> None
             (test if place < tested else train).append(row)
     write(out / "emoji_train.jsonl", train)
     write(out / "emoji_test.jsonl", test)
+
+
+def signs(package: Path, out: Path, *, asked: int = 22, shown: int = 30, side: int = 84) -> None:
+    """Circles, squares and triangles as pictograms, which nothing of the base was taught on.
+
+    Each picture has a light ground of its own, and on it the pictogram in a size, a place, a quarter turn and an order
+    of red, green and blue of its own: without that order every triangle would be red. Half of the pictograms are asked
+    about and the other half shown in replay.
+
+    Args:
+        package: The npm package's folder.
+        out: Folder of the tasks.
+        asked: Pictures of a shape in the test part.
+        shown: Pictures of a shape in the part for replay.
+        side: Height and width of the pictures.
+    """
+    from PIL import Image
+
+    for name, first, count in (("signs", 0, asked), ("signs_train", 1, shown)):
+        rows = []
+        for number in range(count):
+            for shape, codes in SIGNS.items():
+                own = codes[first::2]
+                code = f"{own[number % len(own)]:x}"
+                draw = random.Random(f"{code} {number}")
+                size = draw.randint(28, 56)
+                ground = tuple(draw.randint(225, 255) for _ in range(3))
+                place = draw.randint(0, side - size), draw.randint(0, side - size)
+                drawn = Image.open(package / "img" / "google" / "64" / f"{code}.png").convert("RGBA")
+                *colors, opaque = drawn.crop(drawn.getbbox()).resize((size, size), Image.Resampling.BICUBIC).split()
+                drawn = Image.merge("RGBA", (*draw.sample(colors, 3), opaque)).rotate(90 * draw.randrange(4))
+                paper = Image.new("RGBA", (side, side), (*ground, 255))
+                paper.alpha_composite(drawn, place)
+                picture = f"pictures/sign-{code}-{number}.png"
+                paper.convert("RGB").save(out / picture)
+                rows.append(
+                    {
+                        "id": f"sign-{code}-{number}",
+                        "image": picture,
+                        "question": f"what shape is in the image?{SHORT}",
+                        "answer": ["rectangle", "square"] if shape == "rectangle" else shape,
+                    }
+                )
+        write(out / f"{name}.jsonl", rows)
 
 
 def write(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
