@@ -68,6 +68,12 @@ def test_the_same_values_in_the_same_order_whoever_makes_them(workers: int) -> N
     assert not multiprocessing.active_children()
 
 
+def test_one_value_needs_no_other_process() -> None:
+    with Ahead(value, end=1, workers=2) as coming:
+        assert coming.take(0)["by"] == os.getpid()
+        assert coming.decision == Decision(False, "there is one batch only, which this process prepares")
+
+
 def test_another_number_begins_anew_with_what_is_known_by_then() -> None:
     known = {"largest": 8}
     with Ahead(lambda number: (number, known["largest"], os.getpid()), end=9, workers=2) as coming:
@@ -144,6 +150,10 @@ def test_no_more_is_made_ahead_than_memory_has_room_for(monkeypatch: pytest.Monk
     with pytest.raises(HoldfastError, match=r"0 MB to spare for batches of 0 MB\. Give the container more") as caught:
         begun(500)
     assert caught.value.key == ("speed", "workers")
+    monkeypatch.setattr(ahead, "_shared_memory", lambda: 1000)
+    with Ahead(make, end=99, workers=8, strict=False) as coming:
+        assert [coming.take(number).numel() for number in range(3)] == [1000] * 3
+        assert not coming.decision and "to spare" in coming.decision.why
 
 
 def test_auto_has_none_on_a_cpu_and_a_share_of_the_cores_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

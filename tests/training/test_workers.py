@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import torch
 from holdfast.config.loading import load_config
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.events import Event, StepDone
+from holdfast.events import Event, StepDone, Validated
 from holdfast.methods.recipe import Recipe
 from holdfast.models import chat
 from holdfast.models.loading import Loaded, load_model
@@ -46,6 +47,7 @@ def fit(
     data: Any = None,
     run: Path | None = None,
     stop_at: int | None = None,
+    heard: list[Event] | None = None,
     **train: Any,
 ) -> tuple[list[float], Any, Trainer]:
     """Losses, artifact and trainer of a short run with dropout; ``stop_at`` interrupts it as Ctrl-C does."""
@@ -60,6 +62,8 @@ def fit(
     report: dict[str, Any] = {}
 
     def listen(event: Event) -> None:
+        if heard is not None:
+            heard.append(event)
         if isinstance(event, Engaged):
             report.update(event.report)
         if isinstance(event, StepDone) and event.step == stop_at:
@@ -83,6 +87,30 @@ def test_the_same_bits_with_workers(family: str, share: str, kit: Callable[[str]
     alone, others = (fit(kit(family), workers, speed={"share_images": share}) for workers in (0, 2))
     assert alone[0] == others[0]
     assert artifacts_equal(alone[1], others[1])
+
+
+def test_validation_says_the_same_and_opens_nothing_here_behind_its_first_batch(
+    kit: Callable[[str], Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    original = chat.open_image
+    monkeypatch.setattr(chat, "open_image", lambda source: opened.append(1) or original(source))
+    said: dict[int, list[Event]] = {}
+    losses = {}
+    for workers in (0, 2):
+        heard: list[Event] = []
+        data = [example for example in questions(each=3) if example.images]
+        losses[workers], _, trainer = fit(
+            kit("llava"), workers, data=data, speed={"share_images": "off"}, batch_size=1, evaluate_every=2, heard=heard
+        )
+        said[workers] = [event for event in heard if isinstance(event, Validated)]
+        assert len(trainer.validation) == 3, "three batches of one question"
+        opened.clear()
+        trainer.validate()
+        assert len(opened) == (1 if workers else 3)
+        assert not multiprocessing.active_children()
+    assert losses[0] == losses[2]
+    assert len(said[2]) == 2 and said[2] == said[0]
 
 
 def test_pictures_are_opened_by_workers_alone_behind_the_first_step(
@@ -171,7 +199,7 @@ def test_a_picture_that_went_bad_is_named_with_its_item(kit: Callable[[str], Loa
         return str(caught.value)
 
     assert said(2) == said(0)
-    assert "'0.png' is not an image" in said(2)
+    assert said(2).startswith("item ") and ": '0.png' is not an image" in said(2)
 
 
 @pytest.mark.parametrize("value", [-1, "many", 10000, 2.5, True])

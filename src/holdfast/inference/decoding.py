@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.data.examples import Example
+from holdfast.models.batch import Batch
 from holdfast.speed.head import logits_at
-from holdfast.speed.sharing.attention import mark
 from holdfast.speed.sharing.batcher import Batcher
 from holdfast.speed.sharing.packing import PADDING
 
@@ -26,6 +26,25 @@ def cache_argument(model: nn.Module) -> str | None:
     """What ``forward`` calls its key-value cache; None where it takes none."""
     takes = inspect.signature(model.forward).parameters
     return next((name for name in ("cache", "past_key_values") if name in takes), None)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Questions before they are fed, on the CPU.
+
+    Attributes:
+        batch: Their rows.
+        groups: Which questions make up each row, by their places.
+        ends: Where each is asked, ``[rows, length]``.
+        places: Position of the first token of each answer.
+        ids: The tokens of each question, where a repetition penalty looks at them; else none.
+    """
+
+    batch: Batch
+    groups: list[list[int]]
+    ends: Tensor
+    places: dict[int, int]
+    ids: list[Tensor]
 
 
 @dataclass
@@ -68,19 +87,21 @@ class Decoder:
     penalty: float = 1.0
     columns: list[int] = field(default_factory=list)
 
-    def __call__(self, examples: Sequence[Example], limit: int) -> list[list[int]]:
+    def __call__(self, examples: Sequence[Example], limit: int, opening: Opening | None = None) -> list[list[int]]:
         """The tokens of each answer, with the end token if there is one.
 
         Args:
             examples: What is asked.
             limit: Longest answer.
+            opening: What :meth:`prepare` made of them; default: made here.
 
         Raises:
             HoldfastError: An example cannot be encoded.
         """
+        opening = self.prepare(examples) if opening is None else opening
         answers: list[list[int]] = [[] for _ in examples]
-        state, logits = self.start(examples)
-        history = self._history(examples, limit) if self.penalty != 1.0 else None
+        state, logits = self.start(opening)
+        history = self._history(opening.ids, limit) if opening.ids else None
         while True:
             order = state.order
             chosen = self._likeliest(logits, None if history is None else history[order])
@@ -93,11 +114,13 @@ class Decoder:
                 return answers
             logits = self.step(state, {index: answers[index][-1] for index in state.order})
 
-    def start(self, examples: Sequence[Example]) -> tuple[Started, Tensor]:
-        """Feed the questions; returns the state and the logits ``[examples, vocabulary]`` in its order."""
-        from transformers import DynamicCache
+    def prepare(self, examples: Sequence[Example]) -> Opening:
+        """What is fed first; another process may make it, for it depends on the examples alone.
 
-        batcher, model = self.batcher, self.batcher.loaded.model
+        Raises:
+            HoldfastError: An example cannot be encoded.
+        """
+        batcher = self.batcher
         rows = batcher.rows(examples)
         groups = (
             batcher.groups(examples, rows)
@@ -112,12 +135,19 @@ class Decoder:
                 ends[row, int(torch.nonzero(owner[row] == index)[-1])] = True
         following = positions.amax(dim=0) if positions.ndim == 3 else positions
         places = dict(zip((i for group in groups for i in group), (following[ends] + 1).tolist(), strict=True))
+        ids = [row.tokens["input_ids"] for row in rows] if self.penalty != 1.0 else []
+        return Opening(batch, groups, ends, places, ids)
+
+    def start(self, opening: Opening) -> tuple[Started, Tensor]:
+        """Feed the questions; returns the state and the logits ``[examples, vocabulary]`` in its order."""
+        from transformers import DynamicCache
+
+        model, batch = self.batcher.loaded.model, self.batcher.place(opening.batch)
+        branches, three = [list(group) for group in opening.groups], batch.text["position_ids"].ndim == 3
         # Without a configuration every layer keeps everything, also one that would forget what a window has passed.
-        batch = batch.to(batcher.loaded.device)
-        mark(batch.text["attention_mask"], owner)
-        state = Started(DynamicCache(), batch.owners, [list(group) for group in groups], places, positions.ndim == 3)
+        state = Started(DynamicCache(), batch.owners, branches, dict(opening.places), three)
         inputs = batch.inputs(model) | {str(cache_argument(model)): state.cache, "use_cache": True}
-        logits = logits_at(model, inputs, ends)
+        logits = logits_at(model, inputs, opening.ends)
         self.columns = [state.cache.get_seq_length()]
         return state, logits
 
@@ -167,13 +197,12 @@ class Decoder:
         chosen: list[int] = scores.argmax(dim=-1).tolist()
         return chosen
 
-    def _history(self, examples: Sequence[Example], limit: int) -> Tensor:
+    def _history(self, ids: Sequence[Tensor], limit: int) -> Tensor:
         """Each example's own tokens ``[examples, limit + longest]``, room for the answer first.
 
         What is not filled repeats the example's first token: the penalty asks whether a token has occurred, not how
         often or where.
         """
-        ids = [row.tokens["input_ids"] for row in self.batcher.rows(examples)]
         width = limit + max(one.shape[0] for one in ids)
         rows = [torch.cat([one[:1].expand(width - one.shape[0]), one]) for one in ids]
         return torch.stack(rows).to(self.batcher.loaded.device)

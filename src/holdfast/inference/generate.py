@@ -5,17 +5,18 @@ What is decided here is reported, so that a run can say which way its answers ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from holdfast.config.schema import Speed
 from holdfast.data.examples import Example
-from holdfast.inference.decoding import Decoder
+from holdfast.inference.decoding import Decoder, Opening
 from holdfast.inference.library import end_ids, follows_settings, generate, repetition_penalty
-from holdfast.inference.likelihood import option_scores
+from holdfast.inference.likelihood import option_batches, option_scores
 from holdfast.models.batch import Batch
 from holdfast.models.chat import per_token
 from holdfast.models.loading import Loaded
@@ -34,6 +35,21 @@ Answer = tuple[str, bool]
 CHECKED = Decision(True, "compared with separate rows before the first question")
 
 
+@dataclass(frozen=True)
+class OpenQuestions:
+    """Questions for free answers as they come to the model, on the CPU.
+
+    Attributes:
+        fits: Of each, whether our own decoding answers it.
+        ours: Those that it does.
+        other: The others, as the library's ``generate`` takes them.
+    """
+
+    fits: tuple[bool, ...]
+    ours: Opening | None
+    other: dict[str, Tensor]
+
+
 @dataclass
 class Generator:
     """Asks questions for free answers.
@@ -50,24 +66,45 @@ class Generator:
     decoder: Decoder | None = None
     report: Report = field(default_factory=dict)
 
-    def __call__(self, examples: Sequence[Example]) -> list[Answer]:
-        """The answers, in the order of the examples.
+    def prepare(self, examples: Sequence[Example]) -> OpenQuestions:
+        """What is fed, on the CPU; another process may make it.
 
         Raises:
             HoldfastError: An example cannot be encoded.
         """
-        if self.decoder is None:
-            return generate(self.loaded, examples, self.limit)
-        # Layers that look back over a window get their masks from the library; within the window ours is the same.
-        bound = self.decoder.batcher.longest
-        rows = self.decoder.batcher.rows(examples)
-        fits = [bound is None or row.length + self.limit <= bound for row in rows]
+        fits = [False] * len(examples)
+        if self.decoder is not None:
+            # Layers that look back over a window get their masks from the library; within the window ours is the same.
+            bound = self.decoder.batcher.longest
+            rows = self.decoder.batcher.rows(examples)
+            fits = [bound is None or row.length + self.limit <= bound for row in rows]
         ours = [example for example, fit in zip(examples, fits, strict=True) if fit]
         other = [example for example, fit in zip(examples, fits, strict=True) if not fit]
-        tokens = self.decoder(ours, self.limit) if ours else []
-        answers = iter([(self._text(ids), ids[-1] not in self.decoder.ends) for ids in tokens])
-        long = iter(generate(self.loaded, other, self.limit) if other else [])
-        return [next(answers) if fit else next(long) for fit in fits]
+        return OpenQuestions(
+            tuple(fits),
+            self.decoder.prepare(ours) if self.decoder is not None and ours else None,
+            dict(self.loaded.chat.encode(other, with_answers=False)) if other else {},
+        )
+
+    def __call__(self, examples: Sequence[Example], prepared: OpenQuestions | None = None) -> list[Answer]:
+        """The answers, in the order of the examples.
+
+        Args:
+            examples: What is asked.
+            prepared: What :meth:`prepare` made of them; default: made here.
+
+        Raises:
+            HoldfastError: An example cannot be encoded.
+        """
+        made = self.prepare(examples) if prepared is None else prepared
+        answers: Iterator[Answer] = iter(())
+        if self.decoder is not None and made.ours is not None:
+            ours = [example for example, fit in zip(examples, made.fits, strict=True) if fit]
+            tokens = self.decoder(ours, self.limit, made.ours)
+            answers = iter([(self._text(ids), ids[-1] not in self.decoder.ends) for ids in tokens])
+        other = [example for example, fit in zip(examples, made.fits, strict=True) if not fit]
+        long = iter(generate(self.loaded, other, self.limit, encoded=made.other) if other else [])
+        return [next(answers) if fit else next(long) for fit in made.fits]
 
     def _text(self, ids: list[int]) -> str:
         return self.loaded.chat.decode(torch.tensor(ids))
@@ -126,9 +163,19 @@ class OptionScorer:
     rows: int
     report: Report
 
-    def __call__(self, asked: Sequence[tuple[Example, Sequence[str]]]) -> list[dict[str, float]]:
+    def prepare(self, asked: Sequence[tuple[Example, Sequence[str]]]) -> list[Batch]:
+        """All that is fed, on the CPU; another process may make it.
+
+        Raises:
+            HoldfastError: An example cannot be encoded.
+        """
+        return list(option_batches(self.batcher, asked, rows=self.rows))
+
+    def __call__(
+        self, asked: Sequence[tuple[Example, Sequence[str]]], prepared: Sequence[Batch] | None = None
+    ) -> list[dict[str, float]]:
         """Log-probabilities by option, see :func:`holdfast.inference.likelihood.option_scores`."""
-        return option_scores(self.batcher, asked, rows=self.rows)
+        return option_scores(self.batcher, asked, rows=self.rows, prepared=prepared)
 
 
 def make_scorer(
@@ -177,7 +224,7 @@ def verify_steps(decoder: Decoder, examples: Sequence[Example]) -> Decision:
         return Decision(True, "no question is short enough to be fed behind a cache")
     name = type(loaded.model).__name__
     try:
-        state, first = decoder.start(chosen)
+        state, first = decoder.start(decoder.prepare(chosen))
         order = state.order
         tokens = dict(zip(order, first.argmax(dim=-1).tolist(), strict=True))
         behind = decoder.step(state, tokens).float().cpu()

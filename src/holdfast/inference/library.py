@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
@@ -65,7 +65,12 @@ def end_ids(loaded: Loaded) -> list[int]:
 
 
 def generate(
-    loaded: Loaded, examples: Sequence[Example], limit: int, *, streamer: Any = None
+    loaded: Loaded,
+    examples: Sequence[Example],
+    limit: int,
+    *,
+    streamer: Any = None,
+    encoded: Mapping[str, Tensor] | None = None,
 ) -> list[tuple[str, bool]]:
     """The answers by the library, and whether each ran into the length limit.
 
@@ -74,12 +79,13 @@ def generate(
         examples: What is asked; one, where a streamer listens.
         limit: Longest answer in tokens.
         streamer: The library's kind of listener, told every token as it is made.
+        encoded: The examples as :meth:`holdfast.models.chat.ChatProcessor.encode` made them; default: made here.
 
     Raises:
         HoldfastError: An example cannot be encoded.
     """
-    batch = loaded.chat.encode(examples, with_answers=False)
-    batch = {name: value.to(loaded.device) for name, value in batch.items()}
+    given = loaded.chat.encode(examples, with_answers=False) if encoded is None else encoded
+    batch = {name: value.to(loaded.device, non_blocking=loaded.device.type == "cuda") for name, value in given.items()}
     ends = end_ids(loaded)
     try:
         produced = loaded.model.generate(  # type: ignore[operator]

@@ -31,8 +31,32 @@ def candidates(example: Example, options: Sequence[str]) -> list[Example]:
     return [replace(example, turns=(*example.turns[:-1], Turn(last.question, (option,)))) for option in options]
 
 
+def option_batches(batcher: Batcher, asked: Sequence[tuple[Example, Sequence[str]]], *, rows: int) -> Iterator[Batch]:
+    """The examples once an option, on the CPU; another process may make them.
+
+    Args:
+        batcher: Of the model, with answers.
+        asked: Examples and their options.
+        rows: Rows of one forward pass where options do not share their image.
+
+    Raises:
+        HoldfastError: An example cannot be encoded.
+    """
+    flat = [candidate for example, options in asked for candidate in candidates(example, options)]
+    packed = batcher.pack(flat)
+    if packed is not None:
+        yield packed
+        return
+    for begin in range(0, len(flat), rows):
+        yield batcher.prepare(flat[begin : begin + rows])
+
+
 def option_scores(
-    batcher: Batcher, asked: Sequence[tuple[Example, Sequence[str]]], *, rows: int
+    batcher: Batcher,
+    asked: Sequence[tuple[Example, Sequence[str]]],
+    *,
+    rows: int,
+    prepared: Sequence[Batch] | None = None,
 ) -> list[dict[str, float]]:
     """The log-probability of every option, its end mark included.
 
@@ -40,6 +64,7 @@ def option_scores(
         batcher: Of the model, with answers.
         asked: Examples and their options.
         rows: Rows of one forward pass where options do not share their image.
+        prepared: What :func:`option_batches` gives of them; default: made here, one after the other.
 
     Returns:
         For each example, option -> natural logarithm of its probability, in the order of the options.
@@ -47,9 +72,8 @@ def option_scores(
     Raises:
         HoldfastError: An example cannot be encoded.
     """
-    flat = [candidate for example, options in asked for candidate in candidates(example, options)]
-    sums = [value for batch in _batches(batcher, flat, rows) for value in log_probabilities(batcher, batch)]
-    scores = iter(sums)
+    made = option_batches(batcher, asked, rows=rows) if prepared is None else prepared
+    scores = iter([value for batch in made for value in log_probabilities(batcher, batch)])
     return [{option: round(next(scores), DIGITS) for option in options} for _, options in asked]
 
 
@@ -59,15 +83,15 @@ def likeliest(scores: dict[str, float]) -> str:
 
 
 def log_probabilities(batcher: Batcher, batch: Batch) -> list[float]:
-    """The log-probability of the last answer of each example in ``batch``."""
+    """The log-probability of the last answer of each example in ``batch``, which is on the CPU."""
     assert batch.labels is not None, "options are answers"
-    labels, owner = batch.labels.cpu(), batch.owners.cpu()
+    labels, owner = batch.labels, batch.owners
     following = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
     places = following != IGNORED
     count = int(owner.max()) + 1
     places &= last_runs(places, owner)
     model, targets = batcher.loaded.model, following[places]
-    logits = logits_at(model, batch.to(batcher.loaded.device).inputs(model), places)
+    logits = logits_at(model, batcher.place(batch).inputs(model), places)
     sums = torch.zeros(count, dtype=torch.float64)
     sums.index_add_(0, owner[places], _log_softmax_at(logits, targets.to(logits.device)).double().cpu())
     found: list[float] = sums.tolist()
@@ -94,15 +118,6 @@ def _continued(places: Tensor, owner: Tensor) -> Tensor:
     going = torch.zeros_like(places)
     going[:, :-1] = places[:, :-1] & places[:, 1:] & (owner[:, :-1] == owner[:, 1:])
     return going
-
-
-def _batches(batcher: Batcher, examples: Sequence[Example], rows: int) -> Iterator[Batch]:
-    packed = batcher.pack(examples)
-    if packed is not None:
-        yield packed
-        return
-    for begin in range(0, len(examples), rows):
-        yield batcher(examples[begin : begin + rows])
 
 
 def _log_softmax_at(logits: Tensor, targets: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -12,13 +14,15 @@ import torch
 from holdfast.config.schema import Speed
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.inference.generate import Generator, OptionScorer, make_generator, make_scorer
+from holdfast.inference.generate import Generator, OpenQuestions, OptionScorer, make_generator, make_scorer
 from holdfast.inference.likelihood import candidates, likeliest
 from holdfast.inference.options import options_of, yes_or_no
+from holdfast.models.batch import Batch
 from holdfast.models.loading import Loaded
 from holdfast.models.memory import give_back, out_of_memory
 from holdfast.predictions.file import PredictionWriter
 from holdfast.predictions.record import Prediction
+from holdfast.speed.ahead import Ahead
 from holdfast.speed.decision import Decision, Report
 from holdfast.speed.features.cache import FeatureCache
 from holdfast.speed.sharing.attention import in_two_pieces
@@ -56,14 +60,15 @@ def predict(
         batch_size: Items asked together; does not change an answer.
         max_new_tokens: Longest answer, unless the task itself says.
         advance: Called with the number of items just finished.
-        speed: Whether questions about an image share a row; changes no answer.
+        speed: Whether questions about an image share a row, and whether other processes prepare coming ones; changes
+            no answer.
         options: ``likelihood``: an item with options (see :func:`holdfast.inference.options.options_of`) is answered by
             the likeliest of them, and the log-probabilities stand in ``extra`` under ``option_scores``; items without
             options are generated.
         cache: Image features in place of pixels.
 
     Returns:
-        What was decided: ``share_images``, ``early_stop`` where text is generated, and
+        What was decided: ``share_images``, ``workers``, ``early_stop`` where text is generated, and
         ``likelihood`` where it was asked for. Empty where no item was left to ask.
 
     Raises:
@@ -82,15 +87,14 @@ def predict(
                 return {}
             groups = in_order(left)
             choices = _options(task, left) if options == "likelihood" else {}
-            ask, score, report = _prepare(loaded, groups, choices, limit, speed, batch_size, cache)
+            ask, score, report = _engage(loaded, groups, choices, limit, speed, batch_size, cache)
             if options == "likelihood":
                 report["likelihood"] = Decision(bool(choices), f"{len(choices)} of {len(left)} items have options")
-
-            def answer(part: Sequence[Example]) -> Iterator[Prediction]:
-                return _answered(task, part, choices, ask, score)
-
-            with in_two_pieces(loaded.model):
-                for examples in batches(groups, batch_size):
+            asking, whole = Asking(task, choices, ask, score), list(batches(groups, batch_size))
+            with asking.ahead(whole, speed, loaded.device) as coming, in_two_pieces(loaded.model):
+                for number, examples in enumerate(whole):
+                    answer = partial(asking.answers, known=(examples, coming.take(number)))
+                    report["workers"] = coming.decision
                     for part, made in in_parts(examples, answer, speed):
                         for prediction in made:
                             writer.write(prediction)
@@ -159,7 +163,7 @@ def _options(task: Task, examples: Sequence[Example]) -> dict[str, tuple[str, ..
     return {item: options for item, options in found.items() if options}
 
 
-def _prepare(
+def _engage(
     loaded: Loaded,
     groups: Sequence[Sequence[Example]],
     choices: Mapping[str, Sequence[str]],
@@ -183,23 +187,88 @@ def _prepare(
     return ask, score, report
 
 
-def _answered(
-    task: Task,
-    examples: Sequence[Example],
-    choices: Mapping[str, Sequence[str]],
-    ask: Generator | None,
-    score: OptionScorer | None,
-) -> Iterator[Prediction]:
-    free = [example for example in examples if example.id not in choices]
-    closed = [(example, choices[example.id]) for example in examples if example.id in choices]
-    texts = dict(zip((e.id for e in free), ask(free), strict=True)) if ask is not None and free else {}
-    scores = dict(zip((e.id for e, _ in closed), score(closed), strict=True)) if score is not None and closed else {}
-    for example in examples:
-        if example.id in texts:
-            yield _prediction(task, example, *texts[example.id])
-        else:
-            found = scores[example.id]
-            yield _prediction(task, example, likeliest(found), False, {"option_scores": found})
+@dataclass(frozen=True)
+class PreparedQuestions:
+    """Some questions as they come to the model, on the CPU: open ones, and those with options."""
+
+    free: OpenQuestions | None
+    closed: list[Batch] | None
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How the questions of a task are put.
+
+    Attributes:
+        task: Whose they are.
+        choices: Options by the id of their question, where it has some.
+        ask: What answers open questions, where there are some.
+        score: What compares options, where there are some.
+    """
+
+    task: Task
+    choices: Mapping[str, Sequence[str]]
+    ask: Generator | None
+    score: OptionScorer | None
+
+    def ahead(self, whole: Sequence[Sequence[Example]], speed: Speed, device: torch.device) -> Ahead[PreparedQuestions]:
+        """The batches ``whole`` as they come to the model, by number, made by other processes where that is wanted."""
+        return Ahead(
+            lambda number: self.prepare(whole[number]),
+            end=len(whole),
+            workers=speed.workers,
+            device=device,
+            begin=self._in_worker,
+            strict=False,
+        )
+
+    def prepare(self, examples: Sequence[Example]) -> PreparedQuestions:
+        """What the model is fed of these; a function of the examples, wherever it is called.
+
+        Raises:
+            HoldfastError: An example cannot be encoded.
+        """
+        free, closed = self._divided(examples)
+        return PreparedQuestions(
+            self.ask.prepare(free) if self.ask is not None and free else None,
+            self.score.prepare(closed) if self.score is not None and closed else None,
+        )
+
+    def answers(
+        self, examples: Sequence[Example], known: tuple[Sequence[Example], PreparedQuestions]
+    ) -> Iterator[Prediction]:
+        """The predictions, in the order of the examples.
+
+        Args:
+            examples: What is asked.
+            known: Questions that are prepared; others (some of them, where memory was short) are prepared here.
+        """
+        prepared = known[1] if examples is known[0] else self.prepare(examples)
+        free, closed = self._divided(examples)
+        texts: dict[str, tuple[str, bool]] = {}
+        scores: dict[str, dict[str, float]] = {}
+        if self.ask is not None and free:
+            texts = dict(zip((e.id for e in free), self.ask(free, prepared.free), strict=True))
+        if self.score is not None and closed:
+            scores = dict(zip((e.id for e, _ in closed), self.score(closed, prepared.closed), strict=True))
+        for example in examples:
+            if example.id in texts:
+                yield _prediction(self.task, example, *texts[example.id])
+            else:
+                found = scores[example.id]
+                yield _prediction(self.task, example, likeliest(found), False, {"option_scores": found})
+
+    def _divided(self, examples: Sequence[Example]) -> tuple[list[Example], list[tuple[Example, Sequence[str]]]]:
+        """Those without options, and those with them."""
+        free = [example for example in examples if example.id not in self.choices]
+        return free, [(example, self.choices[example.id]) for example in examples if example.id in self.choices]
+
+    def _in_worker(self, workers: int) -> None:
+        """Workers remember as much together as one process would alone."""
+        if self.ask is not None and self.ask.decoder is not None:
+            self.ask.decoder.batcher.rows.limit //= workers
+        if self.score is not None:
+            self.score.batcher.rows.limit //= workers
 
 
 def _prediction(

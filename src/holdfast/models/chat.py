@@ -172,7 +172,7 @@ class ChatProcessor:
             blank = [[BLANK] * len(example.images) for example in examples]
             with replaying(self.processor, known):
                 return self._process(texts, blank, options)
-        images = [[open_image(source) for source in example.images] for example in examples]
+        images = [_opened(example) for example in examples]
         try:
             return self._process(texts, images, options)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -365,3 +365,16 @@ def _labels(
             inside = (end > first) & (start < last) & (end > start) & kept[row]
             labels[row, inside] = ids[row, inside]
     return labels
+
+
+def _opened(example: Example) -> list[Any]:
+    """The pictures of an example.
+
+    Raises:
+        HoldfastError: One cannot be opened; it names the example.
+    """
+    try:
+        return [open_image(source) for source in example.images]
+    except HoldfastError as error:
+        error.item = error.item or example.id
+        raise

@@ -1,4 +1,4 @@
-"""Coming values made in worker processes while the last one is in use, such as the batches of the next steps.
+"""Coming values made in worker processes while the last one is in use: the batches of the next steps, or questions.
 
 The workers are torch's DataLoader's. They are forked, so they find everything that makes a value where it is, and only
 numbers go to them. A value is a function of its number, so who makes it changes nothing. Nothing here draws from the
@@ -67,6 +67,7 @@ class Ahead(Generic[Value]):
             processes of the run on this machine.
         device: Where values are used.
         begin: Called in each worker, with how many there are.
+        strict: Refuse workers that were asked for by number where they find no shared memory; off: go on without.
     """
 
     def __init__(
@@ -77,12 +78,14 @@ class Ahead(Generic[Value]):
         workers: int | Literal["auto"] = 0,
         device: torch.device | str = "cpu",
         begin: Callable[[int], None] | None = None,
+        strict: bool = True,
     ) -> None:
         self.make, self.end, self._begin = make, end, begin
         self.device = torch.device(device)
-        self.asked = workers != "auto"
+        self.asked = workers != "auto" and strict
         self.workers, self.decision = _count(workers, self.device)
         self._coming: Any = None
+        self._begun = False
         self._next = -1
 
     def __enter__(self) -> Self:
@@ -137,12 +140,14 @@ class Ahead(Generic[Value]):
         how = f" by {signal.Signals(-codes[0]).name}" if codes and codes[0] < 0 else ""
         return HoldfastError(
             f"a process that prepares coming batches was ended{how}",
-            remedy="lower speed.workers if memory was short; the same command goes on from the last checkpoint",
+            remedy="lower speed.workers if memory was short; the same command goes on from what was kept last",
         )
 
     def _start(self, number: int, sample: Value) -> None:
         """Begin to make what follows; ``sample`` shows how large it is."""
         if not self.workers or number >= self.end:
+            if self.workers and not self._begun:
+                self.decision = Decision(False, "there is one batch only, which this process prepares")
             return
         size = max(size_of(sample), 1)
         room = min(_shared_memory() // (2 * beside()), MOST_BYTES)  # other values may be larger, by half as a rule
@@ -175,6 +180,7 @@ class Ahead(Generic[Value]):
                 generator=torch.Generator(),  # or the process's own would be drawn from
             )
             self._coming = iter(loader)
+        self._begun = True
         plural = "es prepare" if workers > 1 else " prepares"
         self.decision = Decision(True, f"{workers} process{plural} coming batches")
 

@@ -401,21 +401,32 @@ class Trainer:
         total, tokens, exact = 0.0, 0, 0
         size = self.train.batch_size
         begins = range(self.ranks.rank * size, len(self.validation), self.ranks.world * size)
-        for place in range(self.shards.most(len(begins))):
+
+        def made(place: int) -> Batch:
             begin = begins[place] if place < len(begins) else 0
-            with self.accelerator.autocast():
-                result = answer_loss(
-                    self.model, self.encode(self.validation[begin : begin + size]), head=self.speed.head
-                )
-            if place >= len(begins):
-                continue  # beside processes that have more
-            total, tokens, exact = total + float(result.total), tokens + result.tokens, exact + int(result.exact.sum())
+            return self.batcher.prepare(self.validation[begin : begin + size])
+
+        # Workers of the training are asleep meanwhile, with their batches made, and keep what they know of examples.
+        count = self.shards.most(len(begins))
+        with Ahead(
+            made,
+            end=count,
+            workers=self.speed.workers,
+            device=self.loaded.device,
+            begin=self._in_worker,
+            strict=False,
+        ) as coming:
+            for place in range(count):
+                batch = self.batcher.place(coming.take(place))
+                with self.accelerator.autocast():
+                    result = answer_loss(self.model, batch, head=self.speed.head)
+                if place >= len(begins):
+                    continue  # beside processes that have more
+                total += float(result.total)
+                tokens += result.tokens
+                exact += int(result.exact.sum())
         loss, count, right = self.ranks.total(total, tokens, exact)
         return loss / max(count, 1), 100 * right / len(self.validation)
-
-    def encode(self, examples: Sequence[Example]) -> Batch:
-        """One batch on the model's device."""
-        return self.batcher(examples)
 
 
 def _precision(train: Train) -> str:
