@@ -90,10 +90,10 @@ def predict(
             ask, score, report = _engage(loaded, groups, choices, limit, speed, batch_size, cache)
             if options == "likelihood":
                 report["likelihood"] = Decision(bool(choices), f"{len(choices)} of {len(left)} items have options")
-            asking, whole = Asking(task, choices, ask, score), list(batches(groups, batch_size))
-            with asking.ahead(whole, speed, loaded.device) as coming, in_two_pieces(loaded.model):
+            inquiry, whole = Inquiry(task, choices, ask, score), list(batches(groups, batch_size))
+            with inquiry.ahead(whole, speed, loaded.device) as coming, in_two_pieces(loaded.model):
                 for number, examples in enumerate(whole):
-                    answer = partial(asking.answers, known=(examples, coming.take(number)))
+                    answer = partial(inquiry.answers, known=(examples, coming.take(number)))
                     report["workers"] = coming.decision
                     for part, made in in_parts(examples, answer, speed):
                         for prediction in made:
@@ -196,7 +196,7 @@ class PreparedQuestions:
 
 
 @dataclass(frozen=True)
-class Asking:
+class Inquiry:
     """How the questions of a task are put.
 
     Attributes:

@@ -407,16 +407,16 @@ class Trainer:
             return self.batcher.prepare(self.validation[begin : begin + size])
 
         # Workers of the training are asleep meanwhile, with their batches made, and keep what they know of examples.
-        count = self.shards.most(len(begins))
+        passes = self.shards.most(len(begins))
         with Ahead(
             made,
-            end=count,
+            end=passes,
             workers=self.speed.workers,
             device=self.loaded.device,
             begin=self._in_worker,
             strict=False,
         ) as coming:
-            for place in range(count):
+            for place in range(passes):
                 batch = self.batcher.place(coming.take(place))
                 with self.accelerator.autocast():
                     result = answer_loss(self.model, batch, head=self.speed.head)
