@@ -32,6 +32,29 @@ class ImageFeatures(Protocol):
 
 
 @dataclass(frozen=True)
+class Boundaries:
+    """Where rows that stand behind each other without a mask begin and end.
+
+    Attributes:
+        places: The first token of each, counted over all rows of the batch, and one more than the last; int32,
+            ``[pieces + 1]``.
+        longest: Tokens of the longest.
+    """
+
+    places: Tensor
+    longest: int
+
+    def inputs(self) -> Keywords:
+        """As transformers hands them through a model to its attention."""
+        return {
+            "cu_seq_lens_q": self.places,
+            "cu_seq_lens_k": self.places,
+            "max_length_q": self.longest,
+            "max_length_k": self.longest,
+        }
+
+
+@dataclass(frozen=True)
 class Batch:
     """Rows of one or several examples, and where their answers stand.
 
@@ -44,6 +67,7 @@ class Batch:
         owner: Whose each token is, where several examples stand in a row; see
             :func:`holdfast.speed.sharing.packing.pack`.
         piece: Which piece of its row each token belongs to, where several groups of examples stand behind each other.
+        boundaries: Where the pieces begin, in place of a mask.
     """
 
     text: dict[str, Tensor]
@@ -52,6 +76,7 @@ class Batch:
     labels: Tensor | None = None
     owner: Tensor | None = None
     piece: Tensor | None = None
+    boundaries: Boundaries | None = None
 
     @classmethod
     def of(cls, encoded: Mapping[str, Tensor]) -> Batch:
@@ -64,8 +89,10 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         """The same on ``device``; a GPU copies from pinned memory while the processor goes on."""
         ahead = torch.device(device).type == "cuda"
+        told = self.boundaries
         return replace(
             self,
+            boundaries=told and replace(told, places=told.places.to(device, non_blocking=ahead)),
             text={name: value.to(device, non_blocking=ahead) for name, value in self.text.items()},
             images={name: value.to(device, non_blocking=ahead) for name, value in self.images.items()},
             features=None if self.features is None else self.features.to(device),
@@ -78,7 +105,8 @@ class Batch:
         """What ``forward`` takes; with features, the connector may run here, so call it once a forward."""
         told = {ENDS: self.ends} if hasattr(model, WANTS_ENDS) else {}
         features = {} if self.features is None else self.features.inputs(model)
-        return {**self.text, **self.images, **told, **features}
+        bounds = {} if self.boundaries is None else self.boundaries.inputs()
+        return {**self.text, **self.images, **told, **features, **bounds}
 
     @property
     def shows_images(self) -> bool:

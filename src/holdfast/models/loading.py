@@ -19,6 +19,7 @@ from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.chat import ChatProcessor
 from holdfast.models.configuration import check_generate, check_image_token, read_config, why_not_alone
 from holdfast.models.identity import joined, model_identity, setup_parts
+from holdfast.models.kernels import FLASH, no_flash
 from holdfast.models.processing import load_processor
 from holdfast.models.quantised import check_stored, keep_still, packing, stored_components
 from holdfast.models.shipped import SHIPPED
@@ -103,6 +104,10 @@ def load_model(
     logging.disable_progress_bar()
     place, load = model_place(name), load or Load()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    missing = no_flash(device, fetched=True) if attention == FLASH else ""
+    if missing:
+        remedy = "set speed.attention: auto, or pip install flash-attn on a machine with a GPU"
+        raise HoldfastError(f"flash attention cannot be used: {missing}", remedy=remedy, key="speed.attention")
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:
@@ -232,6 +237,8 @@ def _explain(name: str, error: Exception) -> HoldfastError:
             f"the weights of model '{name}' are stored quantised in a way that needs a GPU ({text[:100]})",
             remedy="load it where there is one, or give the model before it was quantised",
         )
+    if "does not support Flash Attention" in text:
+        return HoldfastError(f"model '{name}' has no flash attention", remedy="set speed.attention: auto")
     if "trust_remote_code" in text:
         return HoldfastError(
             f"model '{name}' needs code of its own", remedy="read that code, then set trust_remote_code: true"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.config.schema import Speed, Train
@@ -11,6 +12,7 @@ from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.events import CachingFeatures, FeaturesCached, Listener
 from holdfast.files.places import path_of
+from holdfast.models.kernels import FLASH
 from holdfast.models.loading import Loaded
 from holdfast.speed.decision import OFF, Decision, NotPossible, insist
 from holdfast.speed.features.cache import FeatureCache
@@ -19,6 +21,7 @@ from holdfast.speed.sharing.attention import NAME as IN_PIECES
 from holdfast.speed.sharing.batcher import Batcher, repeated
 from holdfast.speed.sharing.filling import PADDED, Filling
 from holdfast.speed.sharing.supports import supports
+from holdfast.speed.sharing.varlen import attention_of, go_through, tells_boundaries
 from holdfast.speed.sharing.verify import some, verify_filling, verify_sharing
 from holdfast.speed.worth import cache_work, sharing_pays, train_token
 
@@ -71,6 +74,8 @@ def packed_training(
 ) -> tuple[Filling | None, Decision]:
     """Whether rows of different images stand behind each other in training, and when.
 
+    Where nothing is shared and flash-attn is at hand, attention is told where each row begins, and goes through its
+    kernels until :func:`holdfast.speed.sharing.attention.in_two_pieces` ends.
     ``on`` lays them so wherever a batch has padding; ``auto`` where counting says that it saves time.
 
     Args:
@@ -97,14 +102,44 @@ def _filling(
     filling = Filling(token=token, layers=int(text.num_hidden_layers), padded=0.0 if always else PADDED)
     if steps < SAMPLED and not always:
         return filling, Decision(False, "the run is too short to look first at how much of its batches is padding")
+    attention = attention_of(loaded)
+    batches = [batch for step in range(1 if always else min(2, steps // SAMPLED)) for batch in sample(step)]
+    told = _told(batcher, speed)
+    if told:
+        by_boundaries, decision = replace(filling, by_boundaries=True), _padded_and_told(batcher, filling, batches)
+        if decision or attention == FLASH:
+            return by_boundaries, decision
+    if attention == FLASH:
+        return filling, told
     possible = supports(loaded.model, loaded.chat)
     if not possible:
         return filling, possible
-    attention = str(text._attn_implementation)
     if attention != IN_PIECES and not always:
         return filling, Decision(False, f"attention '{attention}' would compute the whole square of a packed row")
-    batches = [batch for step in range(1 if always else min(2, steps // SAMPLED)) for batch in sample(step)]
     return filling, _padded(batcher, filling, batches)
+
+
+def _told(batcher: Batcher, speed: Speed) -> Decision:
+    """Whether rows behind each other may go through kernels that are told where each begins."""
+    loaded = batcher.loaded
+    if batcher.layout == "shared":
+        return Decision(False, "rows that share an image need a mask")
+    if speed.compile:
+        return Decision(False, "blocks would be compiled anew for every longest row")
+    return supports(loaded.model, loaded.chat, masked=False) and tells_boundaries(loaded)
+
+
+def _padded_and_told(batcher: Batcher, filling: Filling, batches: Sequence[Sequence[Example]]) -> Decision:
+    """As :func:`_padded`, through those kernels; they stay engaged where it is a yes."""
+    before = attention_of(batcher.loaded)
+    batcher.by_boundaries = True
+    go_through(batcher.loaded, FLASH)
+    decision = _padded(batcher, replace(filling, by_boundaries=True), batches)
+    if decision:
+        return Decision(True, f"{decision.why}; flash attention is told where each row begins")
+    batcher.by_boundaries = False
+    go_through(batcher.loaded, before)
+    return decision
 
 
 def _padded(batcher: Batcher, filling: Filling, batches: Sequence[Sequence[Example]]) -> Decision:

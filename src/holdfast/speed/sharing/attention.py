@@ -36,7 +36,10 @@ class Stretch:
 
 @contextmanager
 def in_two_pieces(model: Any) -> Iterator[None]:
-    """Inside, the llm's SDPA attention works on marked masks in two pieces, and on everything else as ever."""
+    """Inside, the llm's SDPA attention works on marked masks in two pieces, and on everything else as ever.
+
+    Behind it attention is SDPA's again, whatever was chosen inside.
+    """
     config = model.config.get_text_config()
     if config._attn_implementation != "sdpa":
         yield

@@ -18,6 +18,7 @@ from holdfast.speed.sharing.filling import Filling
 from holdfast.speed.sharing.packing import as_additive, block_mask, pack, same_piece, shared_length
 from holdfast.speed.sharing.rows import Side, TokenRow, by_images, collate
 from holdfast.speed.sharing.supports import longest
+from holdfast.speed.sharing.varlen import boundaries
 
 Ends = Literal["answer", "question"]
 """Where rows end: with the answer and its labels (training), or where the last answer begins (asking)."""
@@ -39,6 +40,7 @@ class Batcher:
 
     Attributes:
         filling: When rows of different images are laid behind each other; None: never.
+        by_boundaries: Attention is told where such rows begin, in place of a mask; then none of them is shared.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Batcher:
         self.side: Side = side
         self.rows = Rows(loaded.model, loaded.chat, answers=ends == "answer", max_length=max_length)
         self.filling: Filling | None = None
+        self.by_boundaries = False
         self.marks = loaded.chat.image_token_ids()
         self.longest = longest(loaded.model)
 
@@ -80,7 +83,7 @@ class Batcher:
     def place(self, prepared: Batch) -> Batch:
         """What :meth:`prepare` made, where the model is."""
         batch = prepared.to(self.loaded.device)
-        if prepared.owner is not None:
+        if prepared.owner is not None and prepared.boundaries is None:
             mark(batch.text["attention_mask"], prepared.owner, prepared.piece)
         return batch
 
@@ -129,7 +132,10 @@ class Batcher:
     ) -> Batch:
         """A row for each group of indices into ``examples``, or for several as ``lay`` has them, on the CPU."""
         batch = pack(groups, rows, self.marks, self.padding, side=self.side, lay=lay)
-        batch.text["attention_mask"] = self.mask(batch.owners, piece=batch.piece)
+        if self.by_boundaries and batch.piece is not None:
+            batch = replace(batch, boundaries=boundaries(batch.piece))
+        else:
+            batch.text["attention_mask"] = self.mask(batch.owners, piece=batch.piece)
         order = range(len(groups)) if lay is None else [group for row in lay for group in row]
         leaders = [examples[groups[group][0]] for group in order]
         features = None if self.cache is None else self.cache.batch(leaders)

@@ -2,7 +2,8 @@
 
 A token sees its own piece of the row only, at the positions of a row of its own, so each piece computes what it would
 compute alone; attention goes piece by piece (:mod:`holdfast.speed.sharing.attention`) and never over the whole square.
-What is saved is padding; what it costs are calls, one or two a piece and layer. Both are counted.
+What is saved is padding; what it costs are calls, one or two a piece and layer. Both are counted. Kernels that are told
+where each row begins (:mod:`holdfast.speed.sharing.varlen`) take one call.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ class Filling:
         token: Seconds that a token takes in a training step, as counted.
         layers: Of the llm.
         padded: Least share of padding.
+        by_boundaries: Attention is told where rows begin: no mask, no more calls, and one row for all.
     """
 
     token: float
     layers: int
     padded: float = PADDED
+    by_boundaries: bool = False
 
     def lay(self, lengths: Sequence[int]) -> list[list[int]] | None:
         """Which pieces become which row, by their places; None where padding is no more than asked for, or cheaper.
@@ -42,6 +45,8 @@ class Filling:
         """
         if padding(lengths) <= self.padded:
             return None
+        if self.by_boundaries:
+            return [list(range(len(lengths)))]
         rows = divide(lengths, max(MOST, *lengths))
         filled = len(rows) * max(sum(lengths[piece] for piece in row) for row in rows)
         saved = (len(lengths) * max(lengths) - filled) * self.token

@@ -22,16 +22,21 @@ WHOLE_ROWS = "_holdfast_whole_rows"
 """The attribute of a model to which a method was attached that looks at whole rows: the method's name."""
 
 
-def supports(model: nn.Module, chat: ChatProcessor | None = None) -> Decision:
+def supports(model: nn.Module, chat: ChatProcessor | None = None, *, masked: bool = True) -> Decision:
     """Whether questions about one image can become one row of this model, as far as it can be read off it.
 
     :func:`holdfast.speed.sharing.verify.verify_sharing` then compares numbers.
+
+    Args:
+        model: The model.
+        chat: Its processor.
+        masked: By a mask; off: rows that share nothing stand behind each other, told by where each begins.
     """
-    why = _obstacle(model, chat)
+    why = _obstacle(model, chat, masked=masked)
     return Decision(why is None, why or "its llm looks back only, and its attention takes a mask")
 
 
-def _obstacle(model: nn.Module, chat: ChatProcessor | None) -> str | None:
+def _obstacle(model: nn.Module, chat: ChatProcessor | None, *, masked: bool) -> str | None:
     config: Any = getattr(model, "config", None)
     text = config.get_text_config()
     takes = inspect.signature(model.forward).parameters
@@ -40,7 +45,7 @@ def _obstacle(model: nn.Module, chat: ChatProcessor | None) -> str | None:
     whole = getattr(model, WHOLE_ROWS, None)
     if whole is not None:
         return f"method '{whole}' looks at whole rows, so a question's change would depend on its neighbours"
-    if attention not in MASKABLE:
+    if masked and attention not in MASKABLE:
         return f"attention '{attention}' takes no block mask; load the model with sdpa"
     if "position_ids" not in takes:
         return f"{name} counts positions by itself"

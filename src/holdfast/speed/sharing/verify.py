@@ -52,7 +52,8 @@ def verify_filling(batcher: Batcher, examples: Sequence[Example]) -> Decision:
     """
     each = [[index] for index in range(len(examples))]
     packed = batcher.packed(examples, batcher.rows(examples), each, [list(range(len(examples)))])
-    return _compared(batcher, examples, batcher.place(packed), "filled rows")
+    what = "rows told by their beginnings" if batcher.by_boundaries else "filled rows"
+    return _compared(batcher, examples, batcher.place(packed), what)
 
 
 def _compared(batcher: Batcher, chosen: Sequence[Example], packed: Batch, what: str) -> Decision:
