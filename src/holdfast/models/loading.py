@@ -104,10 +104,10 @@ def load_model(
     logging.disable_progress_bar()
     place, load = model_place(name), load or Load()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    missing = no_flash(device, fetched=True) if attention == FLASH else ""
-    if missing:
+    without = no_flash(device, fetched=True) if attention == FLASH else ""
+    if without:
         remedy = "set speed.attention: auto, or pip install flash-attn on a machine with a GPU"
-        raise HoldfastError(f"flash attention cannot be used: {missing}", remedy=remedy, key="speed.attention")
+        raise HoldfastError(f"flash attention cannot be used: {without}", remedy=remedy, key="speed.attention")
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     try:

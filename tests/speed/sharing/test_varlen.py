@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -103,10 +104,10 @@ def test_boundaries_are_those_of_the_mask() -> None:
         told = boundaries(piece)
         places = told.places.tolist()
         allowed = torch.zeros(rows * length, rows * length, dtype=torch.bool)
-        for begin, end in zip(places[:-1], places[1:], strict=True):
+        for begin, end in pairwise(places):
             allowed[begin:end, begin:end] = torch.ones(end - begin, end - begin, dtype=torch.bool).tril()
         assert torch.equal(allowed, torch.block_diag(*seen[:, 0].float()).bool())
-        assert told.longest == max(end - begin for begin, end in zip(places[:-1], places[1:], strict=True))
+        assert told.longest == max(end - begin for begin, end in pairwise(places))
         assert told.places.dtype == torch.int32 and places[0] == 0 and places[-1] == rows * length
 
 
