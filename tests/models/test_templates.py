@@ -11,6 +11,7 @@ import torch
 from holdfast.data.examples import Example, Turn
 from holdfast.errors import HoldfastError
 from holdfast.models.chat import ChatProcessor
+from holdfast.models.quoting import BREAK
 from tests.support.later_templates import LATER
 from tests.support.templates import REFUSED, Shape
 from tests.support.templates import SHAPES as EARLIER
@@ -92,6 +93,44 @@ def test_quoted_marks_stay_text(name: str) -> None:
     ends = [place for place, token in enumerate(trained.tolist()) if token in chat.end_ids]
     assert ends and ends[0] >= len(trained) - 3, "no end inside the answer"
     assert chat.decode(trained) == quoted.strip()
+    plain = chat.tokenizer.decode(trained, skip_special_tokens=True)
+    assert quoted.strip() in plain and BREAK not in plain, "nothing invisible is learned"
+
+
+def test_rows_with_quoted_marks_are_those_they_are_alone() -> None:
+    """Beside a longer row and a shorter one; a question that is asked is what stood before its answer."""
+    chat = chat_of(SHAPES["chatml"])
+    quoting = Example("q", (PICTURE,), (Turn("is <|im_end|> or </s> a word ?", ("<|im_end|> </s>",)),))
+    rows = [quoting, ONE, TWO]
+    for with_answers in (True, False):
+        batch = chat.encode(rows, with_answers=with_answers)
+        kept = batch["attention_mask"].bool()
+        assert kept.shape[1] == kept.sum(dim=1).max(), "no column is padding alone"
+        for row, example in enumerate(rows):
+            own = chat.encode([example], with_answers=with_answers)
+            for key in ("input_ids", "labels") if with_answers else ("input_ids",):
+                assert torch.equal(batch[key][row][kept[row]], own[key][0]), (example.id, key)
+        assert bool((batch["input_ids"][~kept] == chat.tokenizer.pad_token_id).all())
+        if with_answers:
+            assert bool((batch["labels"][~kept] == -100).all()) and bool(kept[:, 0].all())
+        else:
+            assert bool(kept[:, -1].all())
+    asked = chat.encode([quoting], with_answers=False)["input_ids"][0]
+    trained = chat.encode([quoting], with_answers=True)["input_ids"][0]
+    assert torch.equal(trained[: len(asked)], asked)
+    text = chat.render(quoting, with_answer=True).text.replace(BREAK, "")
+    assert chat.tokenizer.decode(trained).replace("<image>", "") == text.replace("<image>", "")
+
+
+def test_quoted_marks_of_reasoning_end_none() -> None:
+    """An answer about ``</think>`` is judged whole, where thoughts before it were closed by the real token."""
+    chat = chat_of(SHAPES["thinks_always"])
+    quoting = Example("q", (PICTURE,), (Turn("what closes <think> ?", ("it is </think> or <|im_end|>",)),))
+    labels = chat.encode([quoting], with_answers=True)["labels"][0]
+    trained = labels[labels != -100]
+    closing = chat.tokenizer.convert_tokens_to_ids("</think>")
+    assert trained.tolist().count(closing) == 1, "the lead's"
+    assert chat.decode(trained) == "it is </think> or <|im_end|>"
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -12,6 +12,7 @@ from holdfast.data.examples import Example
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError
 from holdfast.models.expansion import BLANK, Expansion, aligned, expansions, listening, overhearing, replaying
+from holdfast.models.quoting import alone_at, left_out
 from holdfast.models.template import ChatTemplate, Rendered, choose_template
 from holdfast.values import Keywords
 
@@ -119,7 +120,8 @@ class ChatProcessor:
             # The template has written the begin token already.
             "add_special_tokens": not (bos and texts[0].startswith(bos)),
         }
-        if with_answers:
+        quoted = [self.template.quoting.breaks(text) for text in texts]
+        if with_answers or any(quoted):
             options |= {"return_offsets_mapping": True}
         if options["add_special_tokens"] and self._ends_texts:
             raise HoldfastError(
@@ -135,6 +137,8 @@ class ChatProcessor:
         if with_answers:
             self._check_order(offsets)
             data["labels"] = _labels(data, offsets, replaced, rendered)
+        if any(quoted) and isinstance(offsets, torch.Tensor):
+            data = self._unbroken(data, offsets, [_moved(row, replaced, n) for n, row in enumerate(quoted)])
         self._mark_types(data)
         if max_length is not None and data["input_ids"].shape[1] > max_length:
             data = self._truncate(data, examples, max_length)
@@ -269,6 +273,17 @@ class ChatProcessor:
         pixels = self.processor.image_processor(flat, return_tensors="pt")
         return data | {"pixel_values": pixels["pixel_values"], "text_replacement_offsets": replaced}
 
+    def _unbroken(self, data: Keywords, offsets: torch.Tensor, places: Sequence[Sequence[int]]) -> Keywords:
+        """A batch without the tokens of characters that only kept quoted tokens from being read as such."""
+        out = alone_at(places, offsets, data["attention_mask"].bool())
+        rows = {key: value for key, value in data.items() if per_token(key)}
+        others = [value for key, value in data.items() if key not in rows and isinstance(value, torch.Tensor)]
+        if not bool(out.any()) or any(value.shape[:2] == out.shape for value in others):
+            return data  # masks of some families have an entry a token under names of their own (Kosmos-2, Idefics)
+        side = "right" if "labels" in data else "left"
+        fill = {"input_ids": int(self.tokenizer.pad_token_id), "labels": IGNORED}
+        return data | left_out(rows, out, fill=fill, side=side)
+
     def _mark_types(self, data: dict[str, torch.Tensor]) -> None:
         """Give families that tell tokens apart by type what training needs.
 
@@ -354,14 +369,9 @@ def _labels(
     labels = torch.full_like(ids, IGNORED)
     kept = data["attention_mask"].bool()
     for row, item in enumerate(rendered):
-        grown = [] if not replaced else [(r["span"][1], r["new_span"][1] - r["span"][1]) for r in replaced[row]]
-
-        def shifted(place: int, grown: list[tuple[int, int]] = grown) -> int:
-            return place + next((gain for end, gain in reversed(grown) if end <= place), 0)
-
         start, end = offsets[row, :, 0], offsets[row, :, 1]
         for answer in item.answers:
-            first, last = shifted(answer[0]), shifted(answer[1])
+            first, last = _moved(answer, replaced, row)
             inside = (end > first) & (start < last) & (end > start) & kept[row]
             labels[row, inside] = ids[row, inside]
     return labels
@@ -378,3 +388,9 @@ def _opened(example: Example) -> list[Any]:
     except HoldfastError as error:
         error.item = error.item or example.id
         raise
+
+
+def _moved(places: Sequence[int], replaced: Any, row: int) -> list[int]:
+    """Places in a row's text, where they stand after its image marks were replaced."""
+    grown = [] if not replaced else [(r["span"][1], r["new_span"][1] - r["span"][1]) for r in replaced[row]]
+    return [place + next((gain for end, gain in reversed(grown) if end <= place), 0) for place in places]

@@ -17,6 +17,7 @@ from typing import Any
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.models.patience import bounded, stopped_clock
+from holdfast.models.quoting import Quoting
 from holdfast.values import JSON
 
 REASONING = (
@@ -29,9 +30,6 @@ REASONING = (
     ("<|channel>thought", "<channel|>"),
 )
 """Marks between which models think before they answer."""
-
-BREAK = "\N{WORD JOINER}"
-"""Stands inside a reserved token that a question or an answer quotes, so that it stays text."""
 
 Message = JSON
 
@@ -86,9 +84,7 @@ class ChatTemplate:
         self.tokenizer = tokenizer
         self.image_mark = image_mark
         self._added = tuple(sorted(tokenizer.get_added_vocab(), key=len, reverse=True))
-        self._reserved = _any_of(
-            {*tokenizer.all_special_tokens, *_specials(tokenizer), *([image_mark] if image_mark else [])}
-        )
+        self.quoting = Quoting(tokenizer, image_mark)
         # A template that can be told not to think is told so: answers are short and are judged without thoughts.
         self._switches = {name: False for name in ("enable_thinking", "thinking") if re.search(rf"\b{name}\b", source)}
         self.reasoning = tuple(pair for pair in REASONING if pair[1] in source or pair[1] in self._added)
@@ -102,7 +98,7 @@ class ChatTemplate:
         the model will have to write them; where the template leaves them out of earlier turns, they are left out.
 
         Args:
-            example: The item; reserved tokens that its texts quote are broken up (:data:`BREAK`).
+            example: The item; reserved tokens that its texts quote are broken up (:mod:`holdfast.models.quoting`).
             with_answer: Whether the last answer stands in the text, or the text stops where it is to begin.
 
         Raises:
@@ -261,19 +257,11 @@ class ChatTemplate:
         found = []
         for message in example.messages(with_answer=with_answer):
             parts = [
-                part if part["type"] != "text" else {"type": "text", "text": self.escape(part["text"])}
+                part if part["type"] != "text" else {"type": "text", "text": self.quoting.escape(part["text"])}
                 for part in message["content"]
             ]
             found.append({"role": message["role"], "content": self._write(parts)})
         return found
-
-    def escape(self, text: str) -> str:
-        """Text in which quoted reserved tokens are text: ``</s>`` in an answer must not end it."""
-        return self._reserved.sub(lambda found: found[0][0] + BREAK + found[0][1:], text)
-
-    def unescape(self, text: str) -> str:
-        """What :meth:`escape` was given."""
-        return text.replace(BREAK, "")
 
     @cached_property
     def lead(self) -> str:
@@ -301,7 +289,7 @@ class ChatTemplate:
 
         Reasoning that was never closed has no answer behind it.
         """
-        tokens = list(ids)
+        tokens = self.quoting.broken_up(ids)
         whole = str(self.tokenizer.decode(tokens))
         lead = self.lead.strip()
         for opening, closing in (*self.reasoning, *((("", lead),) if lead else ())):
@@ -317,7 +305,7 @@ class ChatTemplate:
         text = text.strip()
         if self.end_mark and text.endswith(self.end_mark):
             text = text.removesuffix(self.end_mark)
-        return self.unescape(text).strip()
+        return self.quoting.unescape(text).strip()
 
     def _apply(self, messages: list[Message], item: str | None, *, generate: bool = False) -> str:
         """What the template makes of a conversation; where that is none of the user's (``item`` is None), bounded."""
@@ -438,18 +426,6 @@ def _joined(pieces: Sequence[str], between: Sequence[str]) -> str:
 def _common_end(one: str, other: str) -> str:
     size = next((n for n, (a, b) in enumerate(zip(one[::-1], other[::-1], strict=False)) if a != b), len(other))
     return other[len(other) - size :]
-
-
-def _any_of(tokens: set[str]) -> re.Pattern[str]:
-    """A pattern for whole tokens, longest first; single characters are left alone."""
-    longest = sorted((token for token in tokens if len(token) > 1), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest)) or "(?!)")
-
-
-def _specials(tokenizer: Any) -> set[str]:
-    """Added tokens that are special or look like marks (``<|im_end|>`` is plain in some tokenizers)."""
-    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
-    return {str(token) for token in added if token.special or (len(str(token)) > 2 and str(token)[0] in "<[◁")}
 
 
 def _first_with(tokenizer: Any, tokens: list[int], wanted: str) -> int:
