@@ -74,6 +74,24 @@ def test_choices_are_made_on_validation_and_their_trainings_used(tmp_path: Path)
     assert (last.points, last.finished, last.failed, last.candidates, last.seconds_left) == (12, 12, 0, (8, 8), 0.0)
 
 
+@pytest.mark.parametrize(
+    ("select", "candidates"), [({"per": ["method"]}, 1 + 5), ({"per": ["method"], "start": 0.003}, 1 + 4), ({}, 1 + 5)]
+)
+def test_what_reads_no_rate_is_trained_once(tmp_path: Path, select: dict[str, Any], candidates: int) -> None:
+    """AutoPrompt has no rate: five levels are one training, also where a level is chosen for it and LoRA together."""
+    rates = {"levels": [0.001, 0.002, 0.003, 0.004, 0.005], "with": {"seed": 1}, **select}
+    axes = {"method": {"words": {"tune": {"llm": "autoprompt"}}, "lora": {"tune": {"llm": "lora"}}}, "seed": [1, 2]}
+    folder = tmp_path / "out"
+    run(write(tmp_path / "s.yaml", axes=axes, select={"lr": rates}), folder)
+    assert sum("validation" in log for log in made(folder).values()) == candidates
+    points = {(point.levels["method"], point.levels["seed"]): point for point in read_results(folder).finished}
+    assert len(points) == 4
+    words = {seed: made(folder)[str(points["words", seed].folder.relative_to(folder))] for seed in "12"}
+    assert words == {"1": ["validation", "scores"], "2": ["scores"]}  # its candidate is the point
+    said = [line for line in status_of(folder).chosen if "trained once" in line]
+    assert [line.split(":")[0] for line in said] == (["lr of words"] if select else [])
+
+
 def test_nothing_is_done_twice_when_the_study_grows(tmp_path: Path) -> None:
     folder, file = tmp_path / "out", tmp_path / "s.yaml"
     run(write(file, select=None), folder)

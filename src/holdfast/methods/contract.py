@@ -233,6 +233,8 @@ class Method:
     """Whether it trains while weights are divided among processes; counts where a class says it for itself."""
     wants_logits: bool = False
     """Whether :meth:`batch_penalty` looks at what the model says."""
+    reads_rate: ClassVar[bool] = True
+    """Whether the learning rate sizes its steps; where it does not, a study that chooses a rate trains it once."""
     steps: int | None = None
     """How many optimizer steps training takes; told before :meth:`bind`."""
     reaches: frozenset[str] = frozenset()

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,6 +113,8 @@ class Planner:
         self._data: dict[str, str] = {}
         self._lots: dict[str, int] = {}
         self._rated = False
+        rates = (patch.get("lr") for choice in study.choices for patch in choice.axis.levels.values())
+        self._first_rate = next((rate for rate in rates if rate is not None), None)
         if "model" in study.common and study.common["model"] is None:
             raise HoldfastError(
                 f"the scale '{study.scale}' has no model of its own",
@@ -199,10 +202,11 @@ class Planner:
         return self._checked[text]
 
     def _with_rate(self, raw: JSON, rate: Any, cell: Combination) -> JSON:
-        """A rate for every component that is tuned and names none itself."""
+        """A rate for every component that is tuned and names none itself; always the same for methods that read none,
+        so that they are trained once."""
         patch: JSON = {}
         for component, part in raw.get("tune", {}).items():
-            own = rated(part, rate)
+            own = rated(part, rate, unread=self._first_rate)
             if own != part:
                 patch[component] = own
         self._rated = self._rated or bool(patch)
@@ -270,6 +274,7 @@ class Planner:
                     "rule": choice.rule,
                     "with": dict(choice.fixed),
                     "figures": figures,
+                    "once": _once(figures),
                 }
             )
         return result
@@ -345,21 +350,45 @@ def _best(choice: Choice, figures: Mapping[str, JSON | str | None]) -> str | Non
     return max(there, key=lambda level: choice.worth(there[level]))
 
 
+def _once(figures: Mapping[str, JSON | str | None]) -> bool:
+    """Whether all levels came to the same training, because nothing that was tuned reads what they set."""
+    trainings = [value["candidates"] for value in figures.values() if isinstance(value, dict)]
+    return len(trainings) == len(figures) > 1 and all(one == trainings[0] for one in trainings)
+
+
 def _specs(config: JSON) -> list[JSON]:
     found = [config["target"]] if config.get("target") else []
     return [*found, *config.get("sources", []), *config.get("mix", [])]
 
 
-def rated(part: Any, rate: Any) -> Any:
-    """A component's section with a rate for every method on it that names none itself; the section if all do."""
+def rated(part: Any, rate: Any, *, unread: Any) -> Any:
+    """A component's section with a rate for every method on it that names none itself; the section if all do.
+
+    Args:
+        part: The section.
+        rate: For methods whose steps it sizes.
+        unread: What stands there for all others.
+    """
     if isinstance(part, list | tuple):
-        return [rated(one, rate) for one in part]
+        return [rated(one, rate, unread=unread) for one in part]
     named = {"method": part} if isinstance(part, str) else dict(part)
     if "then" in named:
-        named["then"] = rated(named["then"], rate)
+        named["then"] = rated(named["then"], rate, unread=unread)
     if named.get("method", "frozen") == "frozen":
         return part
-    return named if named.get("lr") is not None else {**named, "lr": rate}
+    if named.get("lr") is not None:
+        return named
+    return {**named, "lr": rate if _reads_rate(str(named["method"])) else unread}
+
+
+@cache
+def _reads_rate(method: str) -> bool:
+    from holdfast.methods.registry import METHODS
+
+    try:
+        return METHODS.find(method).reads_rate
+    except HoldfastError:
+        return True  # its points fail with the reason
 
 
 def _canonical(value: Any) -> str:

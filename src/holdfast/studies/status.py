@@ -89,6 +89,10 @@ def _chosen(axis: str, rows: Sequence[JSON]) -> list[str]:
             of = len(row["figures"])
             lines.append(f"{axis} of {whom}: none yet, {measured} of {of} levels tried")
             continue
+        if row.get("once"):
+            figures = _measured(row["figures"][level])
+            lines.append(f"{axis} of {whom}: nothing that is tuned reads it, so it was trained once ({figures})")
+            continue
         figures = "; ".join(
             f"{name}: {'failed' if isinstance(value, str) else _measured(value)}"
             for name, value in row["figures"].items()

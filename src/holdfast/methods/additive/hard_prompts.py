@@ -37,6 +37,7 @@ class HardPrompts(SoftPrompts):
     """
 
     prompt: _Words
+    reads_rate = False
     goes_beside = False  # its search judges words by the batches' loss, which others move
 
     def first(self, context: Context) -> list[int]:
