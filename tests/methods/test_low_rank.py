@@ -516,9 +516,9 @@ def test_adalora_is_its_loop() -> None:
 
 def test_adalora_wants_steps_to_take_ranks_away() -> None:
     _, method = attached("adalora", {"r": 4, "target": 2, "warmup": 3, "final": 4})
-    method.steps = 7
+    method.check_steps(8)
     with pytest.raises(HoldfastError, match="warmup 3 and final 4 fill the 7 steps"):
-        method.bind(torch.optim.AdamW(method.parameter_groups(LR, DECAY)))
+        method.check_steps(7)
 
 
 def test_eva_is_principal_components_ranked_together() -> None:

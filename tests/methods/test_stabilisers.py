@@ -66,6 +66,7 @@ def test_ewc_is_the_mean_squared_gradient_of_each_source_answer(
     recipe, context = attached(loaded, tune)
     options = {"strength": 3.0, "samples": 5, "normalize": normalize}
     ewc = make_stabiliser("ewc", options)
+    ewc.check(recipe.active)
     ewc.begin(recipe.active, context)
     assert all(parameter.grad is None for parameter in recipe.named_trainable().values())
 
@@ -203,7 +204,9 @@ def test_a_stabiliser_says_which_data_it_lacks(name: str, tiny_llava: Path) -> N
     with pytest.raises(
         HoldfastError, match=f"stabiliser '{name}' needs training examples of the sources.*List sources"
     ):
-        make_stabiliser(name, {}).begin(recipe.active, context)
+        stabiliser = make_stabiliser(name, {})
+        stabiliser.check(recipe.active)
+        stabiliser.begin(recipe.active, context)
 
 
 def test_replay_says_so_too() -> None:
@@ -380,7 +383,9 @@ def test_rows_are_not_shared_under_a_method_that_looks_at_whole_rows(tiny_llava:
 def test_distances_refuse_recipes_that_move_no_base_weight(name: str, tiny_llava: Path) -> None:
     recipe, context = attached(fresh(tiny_llava), LORA)
     with pytest.raises(HoldfastError, match="pulls trained base weights back, and this recipe trains none"):
-        make_stabiliser(name, {}).begin(recipe.active, context)
+        stabiliser = make_stabiliser(name, {})
+        stabiliser.check(recipe.active)
+        stabiliser.begin(recipe.active, context)
 
 
 def test_ewc_refuses_methods_that_select_anew(tiny_llava: Path) -> None:

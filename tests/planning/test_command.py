@@ -105,3 +105,39 @@ def test_an_option_that_does_not_fit_has_a_line(tmp_path: Path, capsys: pytest.C
     assert ", line 3: tune.llm: block 13 does not divide" in said
     said = refuse(capsys, str(recipe), "--set", "tune.llm={method: loreft, positions: x3}")
     assert "option 'positions' is 'x3': it should be written as 'f7+l7' or 'l7' or 'all' (first and last" in said
+
+
+WILL_NOT_RUN = {
+    "tune: {llm: lora}\nkeep: [l2_sp, ewc]\n": (
+        "line 3: stabiliser 'ewc' pulls trained base weights back, and this recipe trains none ('lora'). Use it with"
+    ),
+    "tune: {llm: lora}\nkeep: [promptkd]\n": "stabiliser 'promptkd' needs a teacher. Set run to the folder",
+    "tune: {llm: lora}\nkeep: [{stabiliser: ldifs, blocks: [99]}]\n": "is to look at block 99, and the llm has",
+    "tune: {llm: sift}\nkeep: [prograd]\n": "takes a second gradient, and method 'sift'",
+    "tune: {llm: full}\nkeep: [replay]\ntarget: pocket:digits\n": (
+        "stabiliser 'replay' needs training examples of the sources, and none were given. List sources"
+    ),
+    "tune: {llm: {method: lt_sft, first_steps: 1000000}}\ntrain: {steps: 200}\n": (
+        "would train everything for 1,000,000 steps before the 200 of the run begin. Set first_steps to 2,000 or less"
+    ),
+    "tune: {llm: {method: adalora, warmup: 150, final: 60}}\ntrain: {steps: 200}\n": "fill the 200 steps",
+}
+
+
+@pytest.mark.parametrize("recipe", WILL_NOT_RUN)
+def test_what_training_would_refuse_is_said_by_the_plan(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With file and line. That stabilisers say the same of every method on shapes and on values: test_ledger.py."""
+    file = tmp_path / "recipe.yaml"
+    file.write_text(f"model: pocket\n{recipe}", encoding="utf-8")
+    said = refuse(capsys, str(file))
+    assert WILL_NOT_RUN[recipe] in said and "recipe.yaml, line " in said
+
+
+def test_a_plan_asks_for_no_sources_before_there_is_a_target(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("model: pocket\ntune: {llm: full}\nkeep: [replay, a_gem]\n", encoding="utf-8")
+    assert "trainable" in plan(capsys, str(file))

@@ -13,14 +13,31 @@ import torch
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.methods.ledger import write_ledger
+from holdfast.methods.recipe import Recipe
 from holdfast.methods.registry import METHODS as REGISTRY
+from holdfast.methods.registry import STABILISERS, make_stabiliser
 from holdfast.planning.meta import sketch_model
-from holdfast.planning.plan import make_plan
+from holdfast.planning.plan import make_plan, prepare
 from tests.support.families import build
 from tests.support.methods import METHODS, run, tune_section
 
 VALUES_FIRST = {"boft", "eva", "adamss", "frod", "shira", "unilora"}
 """PEFT builds permutations, clusters, bases or places from values, which the meta device does not have."""
+
+
+TOLD_BY_VALUES = {"corda", "milora", "olora", "pissa", "pst", "vblora", "waveft"}
+"""Whether factors start at zero, or which single entries change, values tell: a plan lets every stabiliser pass."""
+
+
+def refusal(stabiliser: str, recipe: Recipe) -> str | None:
+    """Why a stabiliser does not go with an attached recipe, if it does not."""
+    try:
+        make_stabiliser(stabiliser, {}).check(recipe.parts)
+    except HoldfastError as error:
+        return str(error)
+    except RuntimeError:
+        return None  # what was asked for needs values
+    return None
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -31,8 +48,12 @@ def test_the_plan_is_the_ledger_of_the_run(method: str, tiny_llava: Path) -> Non
         with pytest.raises(HoldfastError, match="cannot be planned from shapes"):
             make_plan(config)
         return
-    planned = make_plan(config, precision="fp32").ledger
+    paper = prepare(config, batch=None, length=None, images=1, answer=8, precision="fp32")
+    planned = paper.ledger
     trained = run(tiny_llava, tune, steps=0)
+    for name in STABILISERS.names():
+        said, known = refusal(name, paper.recipe), refusal(name, trained.recipe)
+        assert said == known or (said is None and method in TOLD_BY_VALUES), name
     real = write_ledger(trained.recipe, trained.loaded.anatomy)
     assert (planned.trainable, planned.added, planned.base) == (real.trainable, real.added, real.base)
     for mine, theirs in zip(planned.rows, real.rows, strict=True):

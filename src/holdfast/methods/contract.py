@@ -115,6 +115,12 @@ class Teacher:
     says: Callable[[Batch], Tensor]
 
 
+def none_given(owner: str, of: Pool) -> HoldfastError:
+    """What is said where examples are missing."""
+    what, remedy = _POOLS[of]
+    return HoldfastError(f"{owner} needs {what}, and none were given", remedy=remedy)
+
+
 @dataclass(frozen=True)
 class Context:
     """What a method or stabiliser may ask for when it attaches.
@@ -156,8 +162,7 @@ class Context:
             found = True
             yield batch
         if not found:
-            what, remedy = _POOLS[of]
-            raise HoldfastError(f"{owner} needs {what}, and none were given", remedy=remedy)
+            raise none_given(owner, of)
 
     def measure(self, batch: Batch) -> Tensor:
         """The mean answer loss of one batch that :meth:`look` gave."""
@@ -258,6 +263,13 @@ class Method:
     def packed_bits(self) -> tuple[int, ...]:
         """:attr:`over_quantised`, as these options have it."""
         return self.over_quantised
+
+    def check_steps(self, steps: int) -> None:
+        """Refuse options that do not go with so many optimizer steps, before the method attaches.
+
+        Raises:
+            HoldfastError: With what does.
+        """
 
     def attach(self, component: Component, context: Context) -> None:
         """Freeze, add modules, choose weights.

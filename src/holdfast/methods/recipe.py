@@ -142,6 +142,17 @@ class Recipe:
             found.add("selective")
         return " + ".join(sorted(found)) or "baseline"
 
+    def check_steps(self, steps: int) -> None:
+        """Refuse methods that do not go with so many optimizer steps.
+
+        Raises:
+            HoldfastError: A method's schedule does not fit.
+        """
+        for component, method in self.active.items() if steps else ():
+            for place, part in enumerate(method.parts()):
+                with within("tune", component, *((place,) if len(method.parts()) > 1 else ())):
+                    part.check_steps(steps)
+
     def attach(
         self,
         loaded: Loaded,
@@ -186,6 +197,7 @@ class Recipe:
             generator = torch.Generator().manual_seed(seed * 1000 + 100 + position)
             with within("keep", position):
                 context = Context(generator, batches, loss, tokenizer=loaded.chat.tokenizer, teacher=teacher)
+                stabiliser.check(self.parts)
                 stabiliser.begin(self.parts, context)
         _mark(loaded.model, [*self.parts.values(), *self.stabilisers])
         for fusion in self.fusions if batches is not None else ():
@@ -243,6 +255,7 @@ class Recipe:
         Raises:
             HoldfastError: A method's schedule does not fit the number of steps.
         """
+        self.check_steps(steps or 0)
         for component, method in self.active.items():
             method.steps = steps
             with within("tune", component):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, within
+from holdfast.methods.contract import none_given
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.shapes import model_config
@@ -53,11 +55,16 @@ def sketch_model(name: str, dtype: torch.dtype, *, trust_remote_code: bool = Fal
     return Sketch(name, config, model, resolve_anatomy(model))
 
 
-def attach_recipe(recipe: Recipe, sketch: Sketch) -> None:
-    """Attach every method as training would, as far as shapes go.
+def attach_recipe(recipe: Recipe, sketch: Sketch, *, sources: bool = True) -> None:
+    """Attach every method as training would, as far as shapes go, and ask stabilisers whether they go with that.
+
+    Args:
+        recipe: What to attach.
+        sketch: The model.
+        sources: Whether there will be source examples, as far as is known.
 
     Raises:
-        HoldfastError: A component is empty, or a method cannot work on it.
+        HoldfastError: A component is empty, a method cannot work on it, or a stabiliser does not fit the recipe.
     """
     for position, (component, method) in enumerate(recipe.methods.items()):
         part = sketch.anatomy.component(component)
@@ -72,3 +79,9 @@ def attach_recipe(recipe: Recipe, sketch: Sketch) -> None:
         except HoldfastError as error:
             error.problem, error.key = f"tune.{component}: {error.problem}", ("tune", component, *error.key)
             raise
+    for position, stabiliser in enumerate(recipe.stabilisers):
+        with within("keep", position):
+            with suppress(RuntimeError):  # one that reads values finds none here; training asks it again
+                stabiliser.check(recipe.parts)
+            if stabiliser.needs_sources and not sources:
+                raise none_given(f"stabiliser '{stabiliser.card.name}'", "sources")

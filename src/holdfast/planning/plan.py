@@ -116,6 +116,7 @@ def prepare(
     )
     packed = packed_layers(sketch.anatomy, sketch.config, config.load)
     recipe.check_packed({component: bits for component, (bits, _) in packed.items()})
-    attach_recipe(recipe, sketch)
+    recipe.check_steps(config.train.steps or 0)
+    attach_recipe(recipe, sketch, sources=config.target is None or bool(config.sources))
     ledger = write_ledger(recipe, sketch.anatomy)
     return OnPaper(recipe, sketch, ledger, find_sites(recipe, sketch.anatomy), workload)

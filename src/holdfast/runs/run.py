@@ -64,6 +64,7 @@ from holdfast.speed.policy import evaluation_cache
 from holdfast.tasks.drawn import Joined
 from holdfast.tasks.mixing import weighted
 from holdfast.tasks.task import Task
+from holdfast.training.batches import count_steps
 from holdfast.training.loop import Outcome, Trainer
 from holdfast.training.peak import PeakMemory
 from holdfast.training.pools import Pools
@@ -190,6 +191,7 @@ class Runner:
         sample = loaded.chat.encode(examples[:1], with_answers=True, max_length=train.max_length)
         base = look_at(loaded, sample)
         # Masks, Fisher information and fusions look at the target's own examples, whatever is mixed in for training.
+        recipe.check_steps(count_steps(train, len(examples)))
         pools = Pools(loaded, train, self.config.seed, own, validation, sources, self.config.speed.head)
         bring_experts(recipe.fusions, loaded)
         peak = PeakMemory(loaded.model)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError
 from holdfast.methods.additive.front import drawn_words, embedded
 from holdfast.methods.additive.prompts import SoftPrompts
-from holdfast.methods.contract import Artifact, Batch, Card, Context, Options, ParameterGroup
+from holdfast.methods.contract import Artifact, Batch, Card, Context, Options, ParameterGroup, none_given
 from holdfast.models.anatomy import Component
 
 
@@ -58,9 +58,7 @@ class HardPrompts(SoftPrompts):
         if made.table.is_meta:
             return made
         if context.batches is None or context.loss is None:
-            raise HoldfastError(
-                f"method '{self.card.name}' needs training examples of the target", remedy="give a target"
-            )
+            raise none_given(f"method '{self.card.name}'", "train")
         self.context = context
         self.seen = list(context.look(f"method '{self.card.name}'", self.options.batches))
         self.seed = int(torch.randint(2**31, (1,), generator=context.generator))

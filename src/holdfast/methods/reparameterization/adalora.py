@@ -86,11 +86,11 @@ class AdaLora(LowRank):
         normal(change.Q, context.generator, 0.02)
         change.E.zero_()
 
-    def bind(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.steps and self.options.warmup + self.options.final >= self.steps:
+    def check_steps(self, steps: int) -> None:
+        if self.options.warmup + self.options.final >= steps:
             raise HoldfastError(
                 f"method 'adalora' has no steps left for taking ranks away: warmup {self.options.warmup} and final "
-                f"{self.options.final} fill the {self.steps} steps",
+                f"{self.options.final} fill the {steps} steps",
                 remedy="lower them, or train longer",
             )
 

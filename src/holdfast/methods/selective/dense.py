@@ -45,8 +45,9 @@ class Dense(Method):
 
     def sketch(self, component: Component, generator: torch.Generator) -> None:
         self.component = component
-        self.base, self.beside = dict[str, Tensor](), dict[nn.Parameter, torch.dtype]()
+        self.beside = dict[nn.Parameter, torch.dtype]()
         self.chosen = self._chosen(component, Context(generator))
+        self.base = {name: parameter.data for name, parameter in self.chosen.items()}
         for parameter in self.chosen.values():
             # As in training: the trained copy of a half-precision weight is float32.
             parameter.data = parameter.data.float()

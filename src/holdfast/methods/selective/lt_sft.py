@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context
+from holdfast.methods.contract import Card, Context, none_given
 from holdfast.methods.selective.scores import share, spread, top_overall
 from holdfast.methods.selective.sparse import Ratio, Sparse, SparseScope
 from holdfast.models.anatomy import Component
@@ -20,7 +20,9 @@ class LotteryScope(SparseScope):
     """One percent, after a first phase of so many steps."""
 
     ratio: Ratio = Field(default=0.01, description="share of the entries that train in phase 2, or 'auto'")
-    first_steps: int = Field(default=100, gt=0, description="optimizer steps of phase 1")
+    first_steps: int = Field(
+        default=100, gt=0, description="optimizer steps of phase 1; at most 1,000, or ten times the run's"
+    )
 
 
 class LotteryTicket(Sparse):
@@ -44,14 +46,20 @@ class LotteryTicket(Sparse):
 
     Settings = LotteryScope
 
+    def check_steps(self, steps: int) -> None:
+        first, most = self.options.first_steps, max(1000, 10 * steps)
+        if first > most:
+            raise HoldfastError(
+                f"method 'lt_sft' would train everything for {first:,} steps before the {steps:,} of the run begin",
+                remedy=f"set first_steps to {most:,} or less",
+            )
+
     def count(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
         return spread(self.ratio, {name: math.prod(shape) for name, shape in shapes.items()})
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         if context.batches is None:
-            raise HoldfastError(
-                "method 'lt_sft' needs training examples of the target, and none were given", remedy="give a target"
-            )
+            raise none_given("method 'lt_sft'", "train")
         matrices = self.matrices(component)
         base = {name: parameter.detach().clone() for name, parameter in matrices.items()}
         half = {name: p.dtype for name, p in matrices.items() if p.dtype in (torch.float16, torch.bfloat16)}

@@ -70,6 +70,19 @@ class Counted:
     parameter: nn.Parameter
     values: nn.Parameter
 
+    @property
+    def base(self) -> Tensor:
+        return self.values.detach()
+
+    def ever(self) -> tuple[Tensor, Tensor]:
+        return self.base.long(), self.base
+
+    def read(self, index: Tensor) -> Tensor:
+        return self.base
+
+    def write(self, index: Tensor, values: Tensor) -> None:
+        pass
+
 
 class Sparse(Method):
     """A selective method that says which entries train; everything else is this engine's.

@@ -34,6 +34,7 @@ class AGem(Stabiliser):
         year=2019,
     )
     Settings = MemoryOptions
+    needs_sources = True
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
         self.context = context

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, divergence
+from holdfast.methods.contract import Card, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, divergence
 
 
 class Anchor(Options):
@@ -39,9 +38,7 @@ class Asft(Stabiliser):
     )
     Settings = Anchor
     wants_logits = True
-
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        can_be_switched_off(methods)
+    asks_base = True
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         losses = cross_entropy(seen.logits.float(), seen.targets, reduction="none")

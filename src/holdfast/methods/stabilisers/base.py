@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ class Stabiliser:
     Settings: ClassVar[type[Options]] = Options
     wants_logits: ClassVar[bool] = False
     """Whether :meth:`batch_penalty` looks at what the model says."""
+    asks_base: ClassVar[bool] = False
+    """Whether it asks what the untouched base says, so that every method must let itself be switched off."""
+    needs_sources: ClassVar[bool] = False
+    """Whether it looks at training examples of the sources."""
     wants_pixels: ClassVar[bool] = False
     """Whether it looks at pixels, so that kept features cannot stand in for them."""
     over_shards: ClassVar[bool] = False
@@ -27,16 +31,26 @@ class Stabiliser:
     per_token: bool = True
     """Whether it is the same for a token whatever else stands in its row; see :class:`Method`."""
     held: list[Method] | None = None
-    """Of a stabiliser that holds some methods' changes and not others': those it holds, once it has begun."""
+    """Of a stabiliser that holds some methods' changes and not others': those it holds, once it has checked them."""
 
     def __init__(self, options: Options) -> None:
         self.options: Any = options
 
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        """Called once after every method is attached.
+    def check(self, methods: Mapping[str, Method]) -> None:
+        """Called once after every method is attached, also by a plan, where weights have shapes and no values.
 
         Raises:
-            HoldfastError: The stabiliser does not fit the recipe, or lacks data; the reason is given.
+            HoldfastError: The stabiliser does not fit the recipe; the reason is given.
+        """
+        for method in methods.values() if self.asks_base else ():
+            with method.suspended():
+                pass
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+        """Called once after :meth:`check`, before step 1.
+
+        Raises:
+            HoldfastError: The stabiliser lacks data; the reason is given.
         """
 
     def leaves_out(self, method: Method) -> bool:
@@ -115,15 +129,26 @@ def whole_tensors(owner: str, methods: Mapping[str, Method], what: str) -> list[
     return [tensor for method in methods.values() for tensor in method.named_trainable().values()]
 
 
-def can_be_switched_off(methods: Mapping[str, Method]) -> None:
-    """Refuse a method that has no base to compare with while it trains.
+def held_of(
+    owner: str, methods: Mapping[str, Method], holds: Callable[[Method], object], *, none: str, remedy: str
+) -> list[Method]:
+    """The methods whose changes a stabiliser holds.
+
+    Args:
+        owner: Who asks, for the message.
+        methods: Of the recipe.
+        holds: Says of one whether it has such changes.
+        none: What it does with them and that there are none, for the message.
+        remedy: What to use instead.
 
     Raises:
-        HoldfastError: One cannot be switched off.
+        HoldfastError: No method has any.
     """
-    for method in methods.values():
-        with method.suspended():
-            pass
+    found = [method for method in methods.values() if holds(method)]
+    if not found:
+        names = ", ".join(sorted(f"'{method.card.name}'" for method in methods.values())) or "nothing"
+        raise HoldfastError(f"stabiliser '{owner}' {none} ({names})", remedy=remedy)
+    return found
 
 
 def trained_weights(owner: str, methods: Mapping[str, Method], *, products: bool = False) -> list[Method]:
@@ -137,11 +162,10 @@ def trained_weights(owner: str, methods: Mapping[str, Method], *, products: bool
     Raises:
         HoldfastError: None does.
     """
-    found = [method for method in methods.values() if method.anchors() or (products and method.squares())]
-    if not found:
-        names = ", ".join(sorted(f"'{method.card.name}'" for method in methods.values())) or "nothing"
-        raise HoldfastError(
-            f"stabiliser '{owner}' pulls trained base weights back, and this recipe trains none ({names})",
-            remedy="use it with a selective method, or l2_sp with lora" if not products else "use a selective method",
-        )
-    return found
+    return held_of(
+        owner,
+        methods,
+        lambda method: method.anchors() or (products and method.squares()),
+        none="pulls trained base weights back, and this recipe trains none",
+        remedy="use it with a selective method, or l2_sp with lora" if not products else "use a selective method",
+    )

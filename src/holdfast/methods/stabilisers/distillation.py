@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, divergence
+from holdfast.methods.contract import Card, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, divergence
 
 
 class Softness(Options):
@@ -35,9 +33,7 @@ class Distillation(Stabiliser):
     )
     Settings = Softness
     wants_logits = True
-
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        can_be_switched_off(methods)
+    asks_base = True
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         heat = self.options.temperature

@@ -38,16 +38,19 @@ class Ewc(Stabiliser):
         year=2017,
     )
     Settings = Elastic
+    needs_sources = True
 
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        held = self.held = trained_weights(self.card.name, methods)
-        for method in held:
+    def check(self, methods: Mapping[str, Method]) -> None:
+        self.held = trained_weights(self.card.name, methods)
+        for method in self.held:
             if method.reselects:
                 raise HoldfastError(
                     f"stabiliser 'ewc' weighs a fixed set of weights, and method '{method.card.name}' selects anew",
                     remedy="use l2_sp, or a method with a fixed selection",
                 )
-        trained = [parameter for method in held for parameter, _ in method.anchors()]
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+        trained = [parameter for method in self.held or () for parameter, _ in method.anchors()]
         self.fisher = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in trained]
         seen = 0
         for batch in context.look("stabiliser 'ewc'", self.options.samples, of="sources", size=1):

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, added, can_be_switched_off, divergence
+from holdfast.methods.stabilisers.base import Stabiliser, added, divergence
 from holdfast.models.anatomy import decoder_of
 from holdfast.speed.blocks import blocks_of
 
@@ -21,6 +21,7 @@ class FeatureAnchor(Stabiliser):
     """Hears what some modules give for the batch in training and for the base, where answer tokens are predicted."""
 
     wants_logits = True
+    asks_base = True
 
     def taps(self, model: nn.Module) -> Sequence[nn.Module]:
         """The modules that are listened to."""
@@ -30,8 +31,11 @@ class FeatureAnchor(Stabiliser):
         """The term of one batch from each tap's features ``[tokens, width]``, float32, summed over its tokens."""
         raise NotImplementedError
 
+    def check(self, methods: Mapping[str, Method]) -> None:
+        super().check(methods)
+        self.taps(next(iter(methods.values())).component.model)
+
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        can_be_switched_off(methods)
         model = next(iter(methods.values())).component.model
         self.heard: dict[int, Tensor] = {}
         self.hooks: list[RemovableHandle] = [

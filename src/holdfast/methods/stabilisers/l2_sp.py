@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Context, Method, Options
+from holdfast.methods.contract import Card, Method, Options
 from holdfast.methods.stabilisers.base import Stabiliser, added, trained_weights
 
 
@@ -40,7 +40,7 @@ class L2SP(Stabiliser):
     )
     Settings = Strength
 
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+    def check(self, methods: Mapping[str, Method]) -> None:
         self.held = trained_weights(self.card.name, methods, products=True)
         if self.options.form == "mean":  # which counts entries, so that the product itself is built
             self.held = [method for method in self.held if method.anchors() or method.weight_changes()]
@@ -78,7 +78,7 @@ class L1SP(Stabiliser):
     )
     Settings = WeakStrength
 
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+    def check(self, methods: Mapping[str, Method]) -> None:
         self.held = trained_weights(self.card.name, methods)
 
     def penalty(self, step: int) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -10,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off
+from holdfast.methods.contract import Card, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser
 
 
 class Preference(Options):
@@ -44,9 +43,7 @@ class MaskTheTarget(Stabiliser):
     )
     Settings = Preference
     wants_logits = True
-
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        can_be_switched_off(methods)
+    asks_base = True
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         base = seen.base()

@@ -8,10 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Method
 from holdfast.methods.projection import DirectionOptions, FreeSpace, free_spaces
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.stabilisers.base import Stabiliser, held_of
 
 
 class Felt(DirectionOptions):
@@ -40,17 +39,20 @@ class NullSpace(Stabiliser):
         checked_against="NumPy: covariance, eigenvectors, projected AdamW",
     )
     Settings = Felt
+    needs_sources = True
+
+    def check(self, methods: Mapping[str, Method]) -> None:
+        self.held = held_of(
+            self.card.name,
+            methods,
+            lambda method: method.input_rows(),
+            none="turns matrices that read a layer's inputs; this recipe has none",
+            remedy="use it with lora or with a method that trains whole tensors",
+        )
 
     def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.held = [method for method in methods.values() if method.input_rows()]
-        if not self.held:
-            names = ", ".join(sorted(f"'{method.card.name}'" for method in methods.values()))
-            raise HoldfastError(
-                f"stabiliser 'null_space' turns matrices that read a layer's inputs; this recipe has none ({names})",
-                remedy="use it with lora or with a method that trains whole tensors",
-            )
         self.pairs: list[tuple[nn.Parameter, FreeSpace]] = []
-        for method in self.held:
+        for method in self.held or ():
             rows = method.input_rows()
             layers = {name: method.component.model.get_submodule(name) for name in rows}
             spaces = free_spaces("stabiliser 'null_space'", layers, context, self.options)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Method, Options
-from holdfast.methods.stabilisers.base import Stabiliser, added
+from holdfast.methods.stabilisers.base import Stabiliser, added, held_of
 from holdfast.models.packed import is_packed
 
 
@@ -46,24 +46,26 @@ class Orthogonality(Stabiliser):
     )
     Settings = Apart
 
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        self.held = [method for method in methods.values() if method.weight_changes()]
-        if not self.held:
-            names = ", ".join(sorted(f"'{method.card.name}'" for method in methods.values()))
-            raise HoldfastError(
-                f"stabiliser 'orthogonality' looks at changes of linear layers, and this recipe makes none ({names})",
-                remedy="use it with lora or with a method that trains whole tensors",
-            )
-        self.away: dict[str, Tensor] = {}
+    def check(self, methods: Mapping[str, Method]) -> None:
+        self.held = held_of(
+            self.card.name,
+            methods,
+            lambda method: method.weight_changes(),
+            none="looks at changes of linear layers, and this recipe makes none",
+            remedy="use it with lora or with a method that trains whole tensors",
+        )
         for name, (weight, _) in self._changes().items():
             if is_packed(weight):
                 raise HoldfastError(
                     f"stabiliser 'orthogonality' reads the weight of '{name}', which is kept packed",
                     remedy="drop load.bits",
                 )
-            if self.options.form == "directions":
-                right = torch.linalg.svd(weight.detach().float(), full_matrices=False)[2]
-                self.away[name] = right[: self.options.directions]
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+        self.away: dict[str, Tensor] = {}
+        for name, (weight, _) in self._changes().items() if self.options.form == "directions" else ():
+            right = torch.linalg.svd(weight.detach().float(), full_matrices=False)[2]
+            self.away[name] = right[: self.options.directions]
 
     def _changes(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {name: pair for method in self.held or () for name, pair in method.weight_changes().items()}

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off, divergence, whole_tensors
+from holdfast.methods.contract import Card, Method, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, divergence, whole_tensors
 from holdfast.ranks import here
 
 
@@ -42,11 +42,12 @@ class ProGrad(Stabiliser):
     )
     Settings = Against
     wants_logits = True
+    asks_base = True
 
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+    def check(self, methods: Mapping[str, Method]) -> None:
+        super().check(methods)
         self.methods, self.towards = methods, dict[nn.Parameter, Tensor]()
         whole_tensors(self.card.name, methods, "takes a second gradient")
-        can_be_switched_off(methods)
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         trained = [tensor for method in self.methods.values() for tensor in method.named_trainable().values()]

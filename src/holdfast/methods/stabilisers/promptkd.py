@@ -47,11 +47,14 @@ class PromptKd(Stabiliser):
     wants_logits = True
     wants_pixels = True
 
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        if self.options.run is None or context.teacher is None:
+    def check(self, methods: Mapping[str, Method]) -> None:
+        if self.options.run is None:
             raise HoldfastError(
                 "stabiliser 'promptkd' needs a teacher", remedy="set run to the folder of a finished run"
             )
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+        assert context.teacher is not None, "whoever trains opens teachers"
         self.teacher = context.teacher(self.options.run)
         for method in methods.values():
             mine, other = type(method.component.model).__name__, type(self.teacher.model).__name__

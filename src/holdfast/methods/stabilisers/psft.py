@@ -43,9 +43,11 @@ class Psft(Stabiliser):
     Settings = Trust
     wants_logits = True
 
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
+    def check(self, methods: Mapping[str, Method]) -> None:
         self.model = next(iter(methods.values())).component.model
         self.trained = whole_tensors(self.card.name, methods, "goes back to earlier values")
+
+    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
         self.old = [tensor.detach().clone() for tensor in self.trained]
 
     def after_step(self, step: int, trainable: Mapping[str, nn.Parameter]) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, can_be_switched_off
+from holdfast.methods.contract import Card, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser
 
 
 class Surprise(Options):
@@ -40,9 +39,7 @@ class TokenMasking(Stabiliser):
     )
     Settings = Surprise
     wants_logits = True
-
-    def begin(self, methods: Mapping[str, Method], context: Context) -> None:
-        can_be_switched_off(methods)
+    asks_base = True
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         kept = cross_entropy(seen.base().float(), seen.targets, reduction="none").exp() <= self.options.threshold
