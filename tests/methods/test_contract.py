@@ -150,7 +150,9 @@ def test_it_composes_with_stabilisers_or_says_why_not(method: str, tiny_llava: P
     fitting = []
     for name in STABILISERS.names():
         try:
-            make_stabiliser(name, {}).begin(recipe.active, Context(torch.Generator(), pools, pools.loss))
+            stabiliser = make_stabiliser(name, {})
+            stabiliser.check(recipe.active)
+            stabiliser.begin(recipe.active, Context(torch.Generator(), pools, pools.loss))
             fitting.append(name)
         except HoldfastError as error:
             reason = str(error)

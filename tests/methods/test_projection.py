@@ -97,6 +97,7 @@ def test_a_stabiliser_projects_factors_and_their_start() -> None:
     method = make_method("lora_plus", {"r": 3, "alpha": 6, "ratio": 1.0})
     method.attach(component, Context(torch.Generator().manual_seed(2), lr=LR))
     stabiliser = make_stabiliser("null_space", {"threshold": 1e-4})
+    stabiliser.check({"connector": method})
     stabiliser.begin({"connector": method}, looking(component))
     project = {name: projector(rows, RULES[0][1]) for name, rows in reaching().items()}
     optimizer, (x, y) = torch.optim.AdamW(method.parameter_groups(LR, 0.1)), data()
@@ -171,9 +172,9 @@ def test_what_has_no_free_direction_or_no_rows_is_refused(tiny_llava: Path) -> N
     method = make_method("hydralora", {"r": 2})
     method.attach(component, Context(torch.Generator()))
     with pytest.raises(HoldfastError, match=r"read a layer's inputs; this recipe has none \('hydralora'\)"):
-        make_stabiliser("null_space", {}).begin({"connector": method}, looking(component))
+        make_stabiliser("null_space", {}).check({"connector": method})
     with pytest.raises(HoldfastError, match=r"this recipe makes none \('hydralora'\)"):
-        make_stabiliser("orthogonality", {}).begin({"connector": method}, looking(component))
+        make_stabiliser("orthogonality", {}).check({"connector": method})
     with pytest.raises(HoldfastError, match="needs training examples of the sources"):
         make_method("alphaedit", {"modules": ["all"]}).attach(plain(), Context(torch.Generator()))
 

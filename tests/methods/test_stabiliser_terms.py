@@ -41,6 +41,7 @@ class Case:
         self.recipe, self.model = trained.recipe, trained.loaded.model.eval()
         self.batch = Batch.of(trained.loaded.chat.encode(examples()[:4], with_answers=True))
         self.stabiliser = make_stabiliser(name, options)
+        self.stabiliser.check(self.recipe.active)
         self.stabiliser.begin(self.recipe.active, Context(torch.Generator()))
         self.logits, self.targets = answer_logits(self.model, self.batch)
         with torch.no_grad():
