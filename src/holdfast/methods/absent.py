@@ -66,6 +66,12 @@ NOT_BUILT = (
     ),
     Absent("AdaDARE-gamma", _POSTERIOR, "no released code; known from a reproduction alone, which collapsed"),
     Absent("Neuron-Fusion", _POSTERIOR, _UNSURE),
+    Absent(
+        "Twin-Merging's router",
+        _POSTERIOR,
+        "merges anew for every input, where a shared row, a cache and an export hold one set of weights; twin_merging "
+        "keeps every expert, and --expert or weights chooses",
+    ),
 )
 """What would make sense and is not here."""
 

@@ -130,15 +130,14 @@ def whole_tensors(owner: str, methods: Mapping[str, Method], what: str) -> list[
 
 
 def held_of(
-    owner: str, methods: Mapping[str, Method], holds: Callable[[Method], object], *, none: str, remedy: str
+    methods: Mapping[str, Method], holds: Callable[[Method], object], *, none: str, remedy: str
 ) -> list[Method]:
     """The methods whose changes a stabiliser holds.
 
     Args:
-        owner: Who asks, for the message.
         methods: Of the recipe.
         holds: Says of one whether it has such changes.
-        none: What it does with them and that there are none, for the message.
+        none: What to say where none has.
         remedy: What to use instead.
 
     Raises:
@@ -147,7 +146,7 @@ def held_of(
     found = [method for method in methods.values() if holds(method)]
     if not found:
         names = ", ".join(sorted(f"'{method.card.name}'" for method in methods.values())) or "nothing"
-        raise HoldfastError(f"stabiliser '{owner}' {none} ({names})", remedy=remedy)
+        raise HoldfastError(f"{none} ({names})", remedy=remedy)
     return found
 
 
@@ -163,9 +162,8 @@ def trained_weights(owner: str, methods: Mapping[str, Method], *, products: bool
         HoldfastError: None does.
     """
     return held_of(
-        owner,
         methods,
         lambda method: method.anchors() or (products and method.squares()),
-        none="pulls trained base weights back, and this recipe trains none",
+        none=f"stabiliser '{owner}' pulls trained base weights back, and this recipe trains none",
         remedy="use it with a selective method, or l2_sp with lora" if not products else "use a selective method",
     )

@@ -43,10 +43,9 @@ class NullSpace(Stabiliser):
 
     def check(self, methods: Mapping[str, Method]) -> None:
         self.held = held_of(
-            self.card.name,
             methods,
             lambda method: method.input_rows(),
-            none="turns matrices that read a layer's inputs; this recipe has none",
+            none="stabiliser 'null_space' turns matrices that read a layer's inputs; this recipe has none",
             remedy="use it with lora or with a method that trains whole tensors",
         )
 

@@ -48,10 +48,9 @@ class Orthogonality(Stabiliser):
 
     def check(self, methods: Mapping[str, Method]) -> None:
         self.held = held_of(
-            self.card.name,
             methods,
             lambda method: method.weight_changes(),
-            none="looks at changes of linear layers, and this recipe makes none",
+            none="stabiliser 'orthogonality' looks at changes of linear layers, and this recipe makes none",
             remedy="use it with lora or with a method that trains whole tensors",
         )
         for name, (weight, _) in self._changes().items():
