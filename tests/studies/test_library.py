@@ -101,11 +101,16 @@ def test_published_rows_fit_their_columns(name: str) -> None:
                 assert sum(cells[:-1]) / (len(cells) - 1) == pytest.approx(cells[-1], abs=0.11), f"{title}: {row}"
 
 
+NO_WEIGHT_TO_PULL = {"keeping_stabilisers": ("stabiliser 'ewc' pulls trained", "stabiliser 'l1_sp' pulls trained")}
+"""Study -> how the sentences begin that say which of its points cannot be: those on LoRA."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in shipped_names() if name != "fair_methods"])
 def test_the_pocket_scale_is_planned_whole(name: str) -> None:
     found = estimate(shipped(name, "pocket"))
-    assert found.problems == {} and found.unknown == 0
+    assert all(problem.startswith(NO_WEIGHT_TO_PULL.get(name, "none")) for problem in found.problems)
+    assert found.unknown == 0
     assert found.trainable[1] > 0 and 1e6 < found.memory < 1e9
 
 
