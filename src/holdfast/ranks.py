@@ -1,10 +1,10 @@
 """Several processes at one run: which of them this is, what all agree on, and sums over all of them.
 
 Every process does a share of each step's examples and holds the whole model, but for the llm's blocks where accelerate
-was asked for FSDP2; gradients of what trains, and nothing else, are added up. torch's wrapper for this (DDP) would send
-the dense gradient of a sparse selection and would not know of values that stand in no module, such as a prefix. The
-processes are started by ``holdfast tune --processes`` or by ``accelerate launch``, and talk through torch's process
-group. One process alone asks nobody and pays nothing.
+was asked for FSDP2; gradients of what trains, and nothing else, are added up (by DeepSpeed where it was asked for
+ZeRO-2). torch's wrapper for this (DDP) would send the dense gradient of a sparse selection and would not know of values
+that stand in no module, such as a prefix. The processes are started by ``holdfast tune --processes`` or by
+``accelerate launch``, and talk through torch's process group. One process alone asks nobody and pays nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from holdfast.errors import HoldfastError
 
@@ -25,17 +25,22 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+Divider = Literal["", "FSDP", "DeepSpeed"]
+"""Who divides something among processes, as accelerate was asked."""
+
 BUCKET = 1 << 24
 """Values that are sent at once."""
 
 _PATIENCE = timedelta(days=7)
 """For a process that waits for another run. A process that has ended is noticed by whoever started it."""
 
+STARTED = "HOLDFAST_STARTED"
+"""In the environment of processes that ``holdfast tune --processes`` has started."""
+
 _COURTESY = 10.0
 """Seconds in which whoever started the processes ends them when one has ended."""
 
 _SHARDED = {
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor or context parallelism",
 }
@@ -50,7 +55,14 @@ _FSDP = {
 }
 """Settings of FSDP that would be passed over, and what to do instead."""
 
-_sharded = False
+_ZERO = {
+    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "offload_optimizer_device",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "offload_param_device",
+    "ACCELERATE_DEEPSPEED_CONFIG_FILE": "deepspeed_config_file",
+}
+"""Settings of DeepSpeed that would be passed over unless they are ``none``."""
+
+_divided_by: Divider = ""
 
 
 @dataclass(frozen=True)
@@ -169,7 +181,14 @@ def beside() -> int:
 
 def sharded() -> bool:
     """Whether accelerate was asked to divide weights among the processes of this run."""
-    return _sharded
+    return _divided_by == "FSDP"
+
+
+def divided_by() -> Divider:
+    """Who divides something among the processes of this run: weights and all that is theirs, or (DeepSpeed) gradients
+    and what the optimizer keeps.
+    """
+    return _divided_by
 
 
 def is_one_of_many() -> bool:
@@ -183,7 +202,11 @@ def join() -> Ranks:
     Raises:
         HoldfastError: More processes than devices, or an engine that would take the weights apart.
     """
-    if not is_one_of_many() or here().world > 1:
+    if here().world > 1:
+        return here()
+    if not is_one_of_many():
+        _refuse_zero()
+        os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)  # there is nobody to divide with
         return here()
     _refuse_sharding()
     torch = _torch()
@@ -204,8 +227,12 @@ def join() -> Ranks:
     with _heard():
         torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", None)  # the recipe says what is accumulated
-    global _sharded
-    _sharded = _is_on(os.environ.pop("ACCELERATE_USE_FSDP", ""))  # the blocks alone are divided, and not by accelerate
+    global _divided_by
+    # What is divided here is not the whole model, and accelerate must not begin to do it.
+    fsdp, zero = (_is_on(os.environ.pop(f"ACCELERATE_USE_{name}", "")) for name in ("FSDP", "DEEPSPEED"))
+    _divided_by = "FSDP" if fsdp else "DeepSpeed" if zero else ""
+    if zero and (on_cpu or not torch.cuda.is_available()):
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would look for one, and say so
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # each process loads, so that each can choose and score
     return here()
 
@@ -217,12 +244,18 @@ def leave() -> None:
 
 
 def let_others_speak(error: HoldfastError) -> None:
-    """Before a process complains: of several that meet one mistake the first speaks, and ends the others by ending."""
-    if is_one_of_many() and (isinstance(error, LostProcessError) or os.environ["RANK"] != "0"):
+    """Before a process complains: of several that meet one mistake the first speaks, and ends the others by ending.
+
+    A process that was killed says nothing. ``holdfast tune --processes`` says it then; where another starter made these
+    processes, one of the first two does when it is ended.
+    """
+    lost = isinstance(error, LostProcessError)
+    if is_one_of_many() and (lost or os.environ["RANK"] != "0"):
         try:
             time.sleep(_COURTESY)
         except KeyboardInterrupt:
-            raise SystemExit(2) from None
+            if not lost or STARTED in os.environ or os.environ["RANK"] not in ("0", "1"):
+                raise SystemExit(2) from None
 
 
 def _refuse_sharding() -> None:
@@ -233,17 +266,46 @@ def _refuse_sharding() -> None:
                 remedy="start plain processes (accelerate launch --multi_gpu, or --processes), with load.bits: 4 where "
                 "memory is short",
             )
+    _refuse_zero()
     if not _is_on(os.environ.get("ACCELERATE_USE_FSDP", "")):
         return
-    version = os.environ.get("FSDP_VERSION", "1")
-    if version != "2":
+    asked = os.environ.get("FSDP_VERSION", "1")
+    if asked != "2":
         raise HoldfastError(
-            f"accelerate was asked for version {version} of FSDP, and weights are divided here by version 2",
+            f"accelerate was asked for version {asked} of FSDP, and weights are divided here by version 2",
             remedy="write fsdp_version: 2 under fsdp_config of accelerate's configuration",
         )
     for name, (setting, remedy) in _FSDP.items():
         if _is_on(os.environ.get(name, "")):
             raise HoldfastError(f"accelerate was asked for {setting}, which is not done here", remedy=remedy)
+
+
+def _refuse_zero() -> None:
+    if not _is_on(os.environ.get("ACCELERATE_USE_DEEPSPEED", "")):
+        return
+    asked = "accelerate was asked for DeepSpeed (distributed_type: DEEPSPEED)"
+    for name, setting in _ZERO.items():
+        value = os.environ.get(name, "none")
+        if value.lower() != "none":
+            raise HoldfastError(
+                f"{asked} with {setting}: {value}, which is not done here",
+                remedy="write no more than zero_stage: 2 under deepspeed_config, or distributed_type: FSDP with "
+                "fsdp_version: 2; load.bits: 4 is the way to less memory",
+            )
+    stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    if stage != "2":
+        raise HoldfastError(
+            f"{asked} with zero_stage: {stage}, and here DeepSpeed does ZeRO-2",
+            remedy="write zero_stage: 2; to divide weights, too, distributed_type: FSDP with fsdp_version: 2",
+        )
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("deepspeed")
+    except PackageNotFoundError:
+        raise HoldfastError(f"{asked}, which is not installed", remedy="pip install 'holdfast[deepspeed]'") from None
+    if tuple(map(int, found.split(".")[:2])) < (0, 19):
+        raise HoldfastError(f"{asked}, and version {found} is too old", remedy="pip install 'deepspeed>=0.19'")
 
 
 def _is_on(value: str) -> bool:

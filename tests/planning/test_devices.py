@@ -37,7 +37,8 @@ def test_each_way_holds_its_share_of_what_one_device_would_hold() -> None:
     found, alone = ways(spread(FULL, 8, "h100")), one_device(FULL, 4).memory
     assert found["whole"].memory == alone.peak
     divided = alone.gradients + alone.optimizer
-    assert found["zero-2"].memory == pytest.approx(alone.peak - divided * 7 / 8, abs=2)
+    trained = alone.optimizer / 2  # 8 bytes a value of moments, 4 of the copy that DeepSpeed moves
+    assert found["zero-2"].memory == pytest.approx(alone.peak - divided * 7 / 8 + trained / 8, abs=2)
     matrices = 4 * 4096**2 + 3 * 4096 * 11008
     block = matrices + 2 * 4096  # values of one of the 32, of 4 + 4 + 8 bytes each, and 2 for the matrices in bf16
     fsdp = alone.peak - 32 * block * 16 * 7 / 8 - 31 * 2 * matrices + 2 * 4 * block

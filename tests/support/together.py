@@ -1,12 +1,15 @@
 """Recipes trained by several processes: run in each of them, it writes the losses that the first one sees.
 
 ``python -m tests.support.together MODEL OUT`` trains every recipe below on a tiny model; where accelerate was asked for
-FSDP2, those that go with it.
+FSDP2 or DeepSpeed, those that go with it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +27,8 @@ from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import load_model
 from holdfast.training.loop import Trainer
 from tests.support.methods import SOURCES, Pools, examples
+
+ROOT = Path(__file__).resolve().parents[2]
 
 LORA = {"llm": {"method": "lora", "r": 4, "alpha": 8, "lr": 1e-2, "dropout": 0.0}}
 FULL = {"llm": {"method": "full", "lr": 1e-3}}
@@ -64,6 +69,9 @@ SHARDED: dict[str, dict[str, Any]] = {
     "checkpointing": {"tune": FULL, "train": {"gradient_checkpointing": True, "clip": 0.05}},
 }
 """The same, of what trains while FSDP2 divides the llm's blocks."""
+
+ZEROED = {name: SHARDED[name] for name in ("full", "lora", "sparse", "accumulated", "connector")}
+"""The same, of what trains while DeepSpeed divides gradients and the optimizer's state."""
 
 TRAIN = {"steps": 20, "batch_size": 6, "warmup": 0.1, "weight_decay": 0.01, "trackers": [], "precision": "fp32"}
 
@@ -136,6 +144,34 @@ def train(
     return curve, {f"{a.component}/{name}": tensor.clone() for a in artifacts for name, tensor in a.tensors.items()}
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Of a process that is started with this tree's code."""
+    paths = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
+
+
+def meeting() -> dict[str, str]:
+    """How two processes find each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def by_two(model: Path, out: Path, **asked: str) -> None:
+    """Let two processes do :func:`work`.
+
+    Args:
+        model: A folder.
+        out: Where losses go.
+        asked: What accelerate would have put into their environment.
+    """
+    command, common = [sys.executable, "-m", "tests.support.together", str(model), str(out)], meeting() | asked
+    ranked = [environment(RANK=rank, LOCAL_RANK=rank, **common) for rank in ("0", "1")]
+    started = [subprocess.Popen(command, env=own) for own in ranked]
+    assert [process.wait() for process in started] == [0, 0]
+
+
 def folders(out: Path, name: str) -> tuple[Path, Path]:
     """Runs that one process and several have begun."""
     return out / f"alone-{name}", out / f"sharded-{name}"
@@ -145,10 +181,11 @@ def work(model: Path, out: Path) -> None:
     """Everything that several processes are asked for, into ``out``."""
     first = ranks.here().first
     curves, tensors = dict[str, list[float]](), dict[str, Tensor]()
-    for name, recipe in (SHARDED if ranks.sharded() else RECIPES).items():
+    divided = {"FSDP": SHARDED, "DeepSpeed": ZEROED, "": RECIPES}[ranks.divided_by()]
+    for name, recipe in divided.items():
         curves[name], left = train(model, recipe)
         tensors |= {f"{name}/{key}": tensor for key, tensor in left.items()}
-    for name in HALFWAY if ranks.sharded() else ():
+    for name in HALFWAY if ranks.divided_by() else ():
         alone, together = folders(out.parent, name)
         curves[f"{name} resumed"], _ = train(model, SHARDED[name], run=alone)
         train(model, SHARDED[name], run=together, stop=12)

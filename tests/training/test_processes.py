@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from holdfast import api
 from holdfast.cli.main import run as command
@@ -24,9 +24,8 @@ from holdfast.ranks import ALONE, Ranks, _refuse_sharding
 from holdfast.speed.division import shares
 from holdfast.training.alike import still_alike
 from tests.support.desk import Desk, records, write_lines
-from tests.support.together import RECIPES, losses, shown
+from tests.support.together import RECIPES, ROOT, by_two, environment, losses, meeting, shown
 
-ROOT = Path(__file__).resolve().parents[2]
 SAME = 1e-6
 """Relative; gradients are added in another order."""
 
@@ -34,22 +33,11 @@ JUMPS = {"prograd": 1e-3}
 """A rule that asks for the sign of a sum takes another way where that sum is rounding."""
 
 
-def environment(**more: str) -> dict[str, str]:
-    paths = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
-
-
 @pytest.fixture(scope="module")
 def curves(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[float]]:
     """What two processes make of every recipe."""
     out = tmp_path_factory.mktemp("curves") / "two.json"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-m", "tests.support.together", str(tiny_llava), str(out)]
-    started = [subprocess.Popen(command, env=environment(RANK=rank, LOCAL_RANK=rank, **place)) for rank in ("0", "1")]
-    assert [process.wait() for process in started] == [0, 0]
+    by_two(tiny_llava, out)
     found: dict[str, list[float]] = json.loads(out.read_text(encoding="utf-8"))
     return found
 
@@ -109,12 +97,9 @@ def test_processes_that_have_come_to_other_values_are_stopped(monkeypatch: pytes
         still_alike(recipe)
 
 
-@pytest.mark.parametrize(
-    ("name", "engine"), [("ACCELERATE_USE_MEGATRON_LM", "Megatron-LM"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
-)
-def test_engines_that_take_weights_apart_are_refused(name: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, "true")
-    with pytest.raises(HoldfastError, match=f"{engine}, which takes weights apart.*load.bits: 4"):
+def test_an_engine_that_takes_weights_apart_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_MEGATRON_LM", "true")
+    with pytest.raises(HoldfastError, match=r"Megatron-LM, which takes weights apart.*load.bits: 4"):
         _refuse_sharding()
 
 
@@ -133,8 +118,8 @@ def desk(tmp_path: Path, tiny_llava: Path) -> Desk:
     return Desk(tmp_path, tiny_llava, None)  # type: ignore[arg-type]
 
 
-def tune(recipe: Path, out: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "holdfast", "tune", str(recipe), "--out", str(out), *words]
+def tune(recipe: Path, out: Path, *words: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, "-m", "holdfast", "tune", str(recipe), "--out", str(out), *words]
     return subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=recipe.parent
     )
@@ -149,18 +134,25 @@ LONG = {"steps": 150, "batch_size": 4, "trackers": [], "log_every": 1, "checkpoi
 TUNE = {"llm": {"method": "lora", "r": 2, "alpha": 2, "dropout": 0.0, "lr": 1e-3}}
 
 
-def test_a_killed_process_ends_the_others_and_one_alone_goes_on(desk: Desk) -> None:
-    recipe = desk.config(tune=TUNE, train=LONG)
-    run = desk.folder / "run"
-    started = tune(recipe, run, "--processes", "2")
-    log = run / "train.jsonl"
+FSDP = ("-m", "accelerate.commands.launch", "--config_file", str(ROOT / "examples" / "accelerate" / "fsdp2.yaml"))
+
+
+def killed(started: subprocess.Popen[str], log: Path) -> str:
+    """What is said when the second of two processes was killed behind step 12."""
     while started.poll() is None and not (log.exists() and len(log.read_bytes().splitlines()) > 12):
         time.sleep(0.05)
     assert started.poll() is None, started.communicate()
     children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
     second = next(int(child) for child in children if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes())
     os.kill(second, signal.SIGKILL)
-    _, said = started.communicate(timeout=120)  # nobody waits for the one that is gone
+    return started.communicate(timeout=120)[1]  # nobody waits for the one that is gone
+
+
+def test_a_killed_process_ends_the_others_and_one_alone_goes_on(desk: Desk) -> None:
+    recipe = desk.config(tune=TUNE, train=LONG)
+    run = desk.folder / "run"
+    started = tune(recipe, run, "--processes", "2")
+    said = killed(started, run / "train.jsonl")
     assert started.returncode == 2
     assert said.count("holdfast: ") == 1
     assert "process 1 of 2 was ended by SIGKILL" in said
@@ -170,6 +162,25 @@ def test_a_killed_process_ends_the_others_and_one_alone_goes_on(desk: Desk) -> N
         api.tune(recipe, desk.folder / out)
     assert len(curve(run)) == 150
     assert curve(run) == pytest.approx(curve(desk.folder / "whole"), rel=1e-5)
+
+
+def test_a_killed_process_ends_the_other_that_divides_weights_with_it_and_two_go_on(desk: Desk) -> None:
+    recipe = desk.config(tune=TUNE, train={**LONG, "steps": 60})
+    run = desk.folder / "run"
+    said = killed(tune(recipe, run, launcher=FSDP), run / "train.jsonl")
+    assert said.count("holdfast: ") == 1
+    assert "another process of this run has ended" in said and "the same command goes on where it stopped" in said
+    before = len(curve(run))
+    assert before < 60
+    again = tune(recipe, run, launcher=FSDP)
+    said = again.communicate()[1]
+    assert again.returncode == 0, said
+    api.tune(recipe, desk.folder / "whole")
+    assert len(curve(run)) == 60
+    assert curve(run) == pytest.approx(curve(desk.folder / "whole"), rel=1e-5)
+    tuned = [load_file(next((desk.folder / name / "artifact").rglob("*.safetensors"))) for name in ("run", "whole")]
+    for name, tensor in tuned[0].items():
+        torch.testing.assert_close(tuned[1][name], tensor, rtol=1e-3, atol=1e-5)
 
 
 def test_two_processes_answer_a_task_as_one_does(desk: Desk) -> None:
@@ -215,13 +226,11 @@ def test_a_process_with_other_data_or_another_recipe_says_so(desk: Desk, differs
     rows = records()
     write_lines(beside.data, [*rows[:-1], {**rows[-1], "answer": "violet"}] if differs == "data" else rows)
     places = [desk.config(), beside.config(**({"seed": 5} if differs == "recipe" else {}))]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    common = meeting()
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "holdfast", "tune", str(recipe), "--out", str(desk.folder / "run")],
-            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", **meeting),
+            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **common),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,18 +21,12 @@ from holdfast.methods.selective.selection import Selected
 from holdfast.ranks import ALONE, _refuse_sharding
 from holdfast.training.sharding import check_sharded
 from tests.support.desk import Desk
-from tests.support.together import HALFWAY, SHARDED, folders, train
+from tests.support.together import HALFWAY, ROOT, SHARDED, by_two, environment, folders, train
 
-ROOT = Path(__file__).resolve().parents[2]
 SAME = 1e-6
 """Relative; gradients are added in another order."""
 
 Trained = tuple[list[float], dict[str, Tensor]]
-
-
-def environment(**more: str) -> dict[str, str]:
-    paths = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +35,7 @@ def place(tiny_llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sharded")
     for name in HALFWAY:
         train(tiny_llava, SHARDED[name], run=folders(out, name)[0], stop=12)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    meeting = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    asked = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
-    command = [sys.executable, "-m", "tests.support.together", str(tiny_llava), str(out / "two.json")]
-    ranked = [environment(RANK=rank, LOCAL_RANK=rank, **meeting, **asked) for rank in ("0", "1")]
-    started = [subprocess.Popen(command, env=own) for own in ranked]
-    assert [process.wait() for process in started] == [0, 0]
+    by_two(tiny_llava, out / "two.json", ACCELERATE_USE_FSDP="true", FSDP_VERSION="2")
     return out
 
 
@@ -167,7 +151,7 @@ def test_what_needs_whole_tensors_is_refused(recipe: dict[str, object], key: tup
 def test_a_refusal_comes_before_anything_is_loaded(
     tmp_path: Path, tiny_llava: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ranks, "_sharded", True)
+    monkeypatch.setattr(ranks, "_divided_by", "FSDP")
     desk = Desk(tmp_path, tiny_llava, capsys)
     monkeypatch.setattr("holdfast.runs.shelf.Shelf.model", lambda *_: pytest.fail("the model was loaded"))
     said = desk.tune(config=desk.config(tune={"llm": {"method": "prefix"}}))

@@ -111,7 +111,9 @@ def _show_devices(spread: Any) -> None:
             console.print(f"{way.name}: no, {way.why_not}.", markup=False, soft_wrap=True)
     if spread.count > 1:
         console.print(
-            "[dim]--processes keeps the model whole, accelerate's FSDP2 divides the llm's blocks; zero-2 to compare.[/]"
+            "[dim]--processes keeps the model whole; a configuration of accelerate asks for DeepSpeed (zero-2) "
+            "or FSDP2, which divides the llm's blocks.[/]",
+            soft_wrap=True,
         )
     pace = f"{spread.seconds:.2g} s a step at {spread.share:.0%} of the card's peak rate, communication left out"
     if spread.hours is None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from holdfast import stopping
 from holdfast.errors import HoldfastError
+from holdfast.ranks import STARTED
 
 SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"
 """What is passed on to the processes, which then have half a minute to finish their step and write a checkpoint."""
@@ -35,6 +36,7 @@ def start(count: int, words: Sequence[str]) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable(logging.ERROR)  # the processes speak for themselves
+    os.environ[STARTED] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     settings = LaunchConfig(
         min_nodes=1,

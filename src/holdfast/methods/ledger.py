@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor
@@ -67,18 +67,22 @@ def _notes(recipe: Recipe, method: Method) -> JSON:
     return notes
 
 
-def without_gradient(recipe: Recipe) -> list[str]:
-    """Trainable tensors that the first backward did not reach."""
-    return [name for name, parameter in recipe.named_trainable().items() if parameter.grad is None]
+def without_gradient(recipe: Recipe, reached: Collection[Tensor] = ()) -> list[str]:
+    """Trainable tensors that the first backward did not reach; ``reached`` are those that have no gradient any more."""
+    gone = set(map(id, reached))
+    return [name for name, p in recipe.named_trainable().items() if p.grad is None and id(p) not in gone]
 
 
-def check_gradients(recipe: Recipe, anatomy: Anatomy, *, images: bool = True) -> list[str]:
+def check_gradients(
+    recipe: Recipe, anatomy: Anatomy, *, images: bool = True, reached: Collection[Tensor] = ()
+) -> list[str]:
     """After the first backward: what the ledger names may have a gradient, and nothing else.
 
     Args:
         recipe: Attached.
         anatomy: Of the model.
         images: Whether the step had any; without, only the llm can be reached.
+        reached: Trainable tensors whose gradients have been there and were taken away.
 
     Returns:
         Trainable tensors that the loss did not reach, such as the last layer of a tower that is read before its end.
@@ -94,7 +98,7 @@ def check_gradients(recipe: Recipe, anatomy: Anatomy, *, images: bool = True) ->
             f"{len(strays)} parameters have a gradient that the ledger does not name: {', '.join(strays[:5])}",
             remedy="this is a fault of the method; please report it with the configuration",
         )
-    missing = without_gradient(recipe)
+    missing = without_gradient(recipe, reached)
     for component, prefix in _prefixes(recipe):
         own = [name for name in trainable if name.startswith(prefix)]
         if own and set(own) <= set(missing) and (images or component == "llm"):

@@ -19,6 +19,7 @@ from holdfast.methods.stabilisers.base import Stabiliser, total
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
 from holdfast.models.quantised import packed_components
+from holdfast.ranks import divided_by
 from holdfast.registry import ours
 from holdfast.speed.sharing.supports import WHOLE_ROWS
 from holdfast.values import JSON
@@ -84,7 +85,7 @@ class Recipe:
                 )
 
     def check_sharded(self) -> None:
-        """Refuse what is not known to train while weights are divided among processes.
+        """Refuse what is not known to train while weights, or their gradients, are divided among processes.
 
         Raises:
             HoldfastError: With the method or stabiliser.
@@ -94,11 +95,12 @@ class Recipe:
         for key, part in (parts | terms).items():
             if not vars(type(part)).get("over_shards", False):
                 what = "stabiliser" if isinstance(part, Stabiliser) else "method"
+                by = divided_by() or "FSDP"
                 raise HoldfastError(
-                    f"{what} '{part.card.name}' works on whole tensors, and accelerate was asked for FSDP, which takes "
+                    f"{what} '{part.card.name}' works on whole tensors, and accelerate was asked for {by}, which takes "
                     "them apart",
                     remedy="start plain processes (accelerate launch --multi_gpu, or --processes); "
-                    "docs/devices.md says what trains under FSDP",
+                    f"docs/devices.md says what trains under {by}",
                     key=key,
                 )
 

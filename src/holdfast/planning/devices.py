@@ -3,7 +3,8 @@
 With the parts of :class:`holdfast.planning.memory.Memory`, ``N`` devices and a share of ``b`` rows on each:
 
 - **whole** (what ``holdfast tune --processes`` does, as DDP): every part at ``b`` rows;
-- **zero-2**: gradients and optimizer divided by ``N``;
+- **zero-2** (DeepSpeed as ``holdfast tune`` uses it under accelerate): gradients and optimizer divided by ``N``, and of
+  the trained weights a float32 copy of the same share. Where only some examples reach what trains, gradients are whole;
 - **fsdp** (FSDP2 as ``holdfast tune`` does it under accelerate): weights, gradients and optimizer of the llm's blocks
   divided by ``N``, what else there is whole, and two blocks more: the one at work and the one that is being fetched.
   Under gradient checkpointing one block at a time is converted to bf16. ZeRO-3 would divide the rest, too;
@@ -183,13 +184,14 @@ def plan_devices(
 
 
 def _ways(plan: OnPaper, devices: int, rows: int, card: Hardware) -> Iterator[Way]:
-    blocks = Blocks.of(plan)
+    blocks, trained = Blocks.of(plan), sum(p.numel() for p in plan.recipe.named_trainable().values())
 
     def whole(memory: Memory) -> float:
         return memory.peak
 
     def zero_2(memory: Memory) -> float:
-        return memory.peak - (memory.gradients + memory.optimizer) * (1 - 1 / devices)
+        copy = 4 * trained / devices
+        return memory.peak - (memory.gradients + memory.optimizer) * (1 - 1 / devices) + copy
 
     def fsdp(memory: Memory) -> float:
         divided = blocks.weights + blocks.share * (memory.gradients + memory.optimizer)

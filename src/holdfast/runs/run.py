@@ -39,7 +39,7 @@ from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded, stored_bits_of
 from holdfast.models.shipped import model_beside
 from holdfast.planning.short import memory_short, step_memory
-from holdfast.ranks import join, sharded
+from holdfast.ranks import divided_by, join
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
 from holdfast.runs.divergence import FILE as DIVERGENCE
@@ -142,7 +142,7 @@ class Runner:
         with within("model"):
             stored = stored_bits_of(self.config.model, trust_remote_code=self.config.trust_remote_code)
             recipe.check_packed(stored)
-        if sharded():
+        if divided_by():
             check_sharded(self.config, recipe, stored)
         with within("model"):
             loaded = self.shelf.model(self.config)

@@ -13,7 +13,7 @@ from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.files.digest import sealed, sha256
 from holdfast.methods.recipe import Recipe
-from holdfast.training.sharding import Shards
+from holdfast.training.shards import Shards
 
 _FOLDER = "checkpoint"
 
@@ -56,8 +56,8 @@ def save_checkpoint(
 
     for name, parameter in recipe.named_trainable().items():
         keep(f"trainable:{name}", parameter.detach(), parameter)
-        for key, value in optimizer.state.get(parameter, {}).items() if optimizer is not None else ():
-            keep(f"optimizer:{key}:{name}", value if isinstance(value, Tensor) else torch.tensor(value), parameter)
+        for key, value in shards.kept(parameter, optimizer) if optimizer is not None else ():
+            keep(f"optimizer:{key}:{name}", value)
     if not first:
         return
     for name, tensor in recipe.state().items():

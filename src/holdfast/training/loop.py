@@ -39,7 +39,8 @@ from holdfast.training.log import cut_back
 from holdfast.training.loss import answer_logits, answer_loss
 from holdfast.training.memory import Randomness, clean_up
 from holdfast.training.schedule import schedule
-from holdfast.training.sharding import Shards, sharded
+from holdfast.training.sharding import sharded
+from holdfast.training.shards import Shards
 
 
 @dataclass
@@ -150,7 +151,7 @@ class Trainer:
                 )
                 self.listen(Engaged(self.report))
                 progress = self._resume()
-                with sharded(self.loaded, self.recipe, self.optimizer) as self.shards:
+                with sharded(self.loaded, self.recipe, self.optimizer, self.train.clip, self.examples) as self.shards:
                     return self._fit(progress)
         finally:
             # Under mixed precision the library replaces the model's forward, and puts it back as the model's own
@@ -162,7 +163,7 @@ class Trainer:
     def _resume(self) -> Progress:
         progress = None
         if self.run_folder is not None:
-            moments = "cpu" if ranks.sharded() else None  # whole, they may be more than a device holds
+            moments = "cpu" if ranks.divided_by() else None  # whole, they may be more than a device holds
             with self.ranks.in_turn():
                 progress = load_checkpoint(self.run_folder, self.recipe, self.optimizer, self.steps, moments=moments)
         if progress is not None and self.run_folder is not None:
@@ -200,7 +201,7 @@ class Trainer:
     def _write(self, place: Path | None, progress: Progress, optimizer: torch.optim.Optimizer | None) -> None:
         """The first process writes; where tensors are divided, the others send it what they have."""
         still_alike(self.recipe, self.shards.undivided(self.recipe.named_trainable()))
-        if place is not None and (self.ranks.first or self.shards.sizes):
+        if place is not None and (self.ranks.first or self.shards.all_save):
             save_checkpoint(place, self.recipe, optimizer, progress, self.shards)
         self.ranks.wait()
 
@@ -257,14 +258,16 @@ class Trainer:
         self.model.train()
         self._draw_anew(step, self.ranks.rank + 1)
         tokens, summed = self._accumulate(step)
-        self.ranks.add_up_gradients(list(self.shards.undivided(self.recipe.named_trainable()).values()))
+        self.shards.add_up(self.recipe.named_trainable())
         if step == 0:
-            missing = check_gradients(self.recipe, self.loaded.anatomy, images=self.images_seen)
+            missing = check_gradients(
+                self.recipe, self.loaded.anatomy, images=self.images_seen, reached=self.shards.reached
+            )
             self.listen(GradientsChecked(missing))
         self._draw_anew(step, 0)
         norm = self._clip()
         self.recipe.before_step(step)
-        self.optimizer.step()
+        norm = self.shards.move(self.optimizer, norm)
         self.recipe.after_step(step)
         self.optimizer.zero_grad(set_to_none=True)
         return Made(summed, max(g["lr"] for g in self.optimizer.param_groups), norm, tokens)
@@ -289,16 +292,17 @@ class Trainer:
                 if tokens is None:  # the others count once, whatever memory asks for here
                     tokens = int(self.ranks.total(sum(batch.answer_tokens for batch in batches))[0])
                 passes = self.shards.most(len(batches))
-                summed = self._gradient(step, batches, 1 / max(tokens, 1))
-                for _ in range(passes - len(batches)):
-                    self._keep_company(batches[0])
+                with self.shards.summing(passes):
+                    summed = self._gradient(step, batches, 1 / max(tokens, 1))
+                    for _ in range(passes - len(batches)):
+                        self._keep_company(batches[0])
                 summed, seen = self.ranks.total(summed, any(batch.shows_images for batch in batches))
                 self.images_seen = bool(seen)
                 return tokens, summed
             except (RuntimeError, MemoryError) as error:
                 if not self.speed.split_on_oom or not out_of_memory(error):
                     raise
-                if ranks.sharded():  # a second try would gather what the others do not send
+                if ranks.divided_by():  # a second try would gather what the others do not send
                     raise HoldfastError(
                         f"memory ran out at step {step + 1}, and processes that divide weights cannot try again",
                         remedy="set train.gradient_checkpointing: true, or lower train.batch_size",
@@ -348,7 +352,7 @@ class Trainer:
                 raise HoldfastError(
                     f"the loss of step {step + 1} is {float(loss.detach())}", item=ids, remedy="lower the learning rate"
                 )
-            self.accelerator.backward(loss if term is None else loss + term)
+            self.shards.backward(self.accelerator, loss if term is None else loss + term)
             if "head" not in self.report or self.report["head"] != result.head:
                 self.report["head"] = result.head
                 self.listen(Engaged(self.report))
@@ -358,7 +362,7 @@ class Trainer:
         """A pass that adds nothing, beside processes that have more batches in this step and gather from all."""
         with self.accelerator.autocast():
             nothing = answer_loss(self.model, batch, head=self.speed.head).total * 0
-        self.accelerator.backward(nothing)
+        self.shards.backward(self.accelerator, nothing)
 
     def _base(self, batch: Batch) -> Tensor:
         """What the untouched base says at the answers."""
@@ -378,9 +382,7 @@ class Trainer:
     def _clip(self) -> float:
         parameters = [parameter for parameter in self.recipe.named_trainable().values() if parameter.grad is not None]
         limit = float("inf") if self.train.clip is None else self.train.clip
-        if self.shards.sizes:
-            return self.shards.clip(parameters, limit)
-        return float(self.accelerator.clip_grad_norm_(parameters, limit) or 0.0)
+        return self.shards.clip(self.accelerator, parameters, limit)
 
     def _after(self, progress: Progress) -> None:
         every = self.train.evaluate_every

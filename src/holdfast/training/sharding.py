@@ -9,7 +9,7 @@ what is divided arrive added up and divided.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,59 +18,13 @@ from torch import Tensor, nn
 
 from holdfast import ranks
 from holdfast.config.schema import RunConfig
+from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import Loaded
 from holdfast.speed.blocks import blocks_of
+from holdfast.training.shards import Shards
 from holdfast.values import Keywords
-
-
-class Shards:
-    """What this process has of the tensors that train, while some are divided; nothing is where it is alone.
-
-    While it lasts, the very parameters that anatomy and methods know hold this process's rows: optimizer, clipping and
-    methods go on with what they hold. What the model computes with is gathered block by block from the same memory.
-
-    Attributes:
-        sizes: Of each trained tensor that is divided, the length of every process's part along the first axis.
-    """
-
-    def __init__(self) -> None:
-        self.ranks = ranks.here()
-        self.sizes: dict[Tensor, list[int]] = {}
-        self.shapes: dict[Tensor, torch.Size] = {}
-
-    def whole(self, parameter: nn.Parameter, tensor: Tensor) -> Tensor:
-        """A trained tensor, or what the optimizer keeps for it, with the parts of all processes; all must ask."""
-        if parameter not in self.sizes or not tensor.ndim:
-            return tensor
-        return self.ranks.joined(tensor, self.sizes[parameter])
-
-    def own(self, parameter: Tensor, tensor: Tensor) -> Tensor:
-        """This process's part of what the optimizer keeps for a trained tensor."""
-        if parameter not in self.sizes or tensor.shape != self.shapes[parameter]:
-            return tensor
-        sizes = self.sizes[parameter]
-        begin = sum(sizes[: self.ranks.rank])
-        return tensor[begin : begin + sizes[self.ranks.rank]].to(parameter.device, copy=True)
-
-    def undivided(self, trainable: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-        """The trained tensors that every process has in whole."""
-        return {name: parameter for name, parameter in trainable.items() if parameter not in self.sizes}
-
-    def most(self, count: int) -> int:
-        """The largest of all processes' counts: of passes, which all must make, for each gathers from all."""
-        return max(self.ranks.all(count)) if ranks.sharded() else count
-
-    def clip(self, parameters: list[nn.Parameter], limit: float) -> float:
-        """Scale gradients to a norm of at most ``limit``; returns the norm of them all before."""
-        norms = torch.nn.utils.get_total_norm
-        parts = [p.grad for p in parameters if p.grad is not None and p in self.sizes]
-        rest = [p.grad for p in parameters if p.grad is not None and p not in self.sizes]
-        squares = self.ranks.total(float(norms(parts)) ** 2 if parts else 0.0)[0]
-        total = torch.tensor((squares + (float(norms(rest)) ** 2 if rest else 0.0)) ** 0.5)
-        torch.nn.utils.clip_grads_with_norm_(parameters, limit, total)
-        return float(total)
 
 
 def check_sharded(config: RunConfig, recipe: Recipe, stored: Mapping[str, int]) -> None:
@@ -85,6 +39,8 @@ def check_sharded(config: RunConfig, recipe: Recipe, stored: Mapping[str, int]) 
         HoldfastError: With the setting, method or stabiliser.
     """
     recipe.check_sharded()
+    if ranks.divided_by() == "DeepSpeed":
+        return  # the weights are whole
     if config.load.bits is not None or stored:
         raise HoldfastError(
             "packed weights of four or eight bits are not divided among processes, and accelerate was asked for FSDP",
@@ -100,8 +56,15 @@ def check_sharded(config: RunConfig, recipe: Recipe, stored: Mapping[str, int]) 
 
 
 @contextmanager
-def sharded(loaded: Loaded, recipe: Recipe, optimizer: torch.optim.Optimizer) -> Iterator[Shards]:
-    """Inside, the llm's blocks are divided, where accelerate was asked for it; afterwards all is whole again.
+def sharded(
+    loaded: Loaded,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    limit: float | None,
+    examples: Sequence[Example],
+) -> Iterator[Shards]:
+    """Inside, what accelerate was asked to divide is divided: the llm's blocks (FSDP2), or gradients and what the
+    optimizer keeps (:mod:`holdfast.training.zero`). Afterwards all is whole again.
 
     After an exception nothing is put together: another process may be gone.
 
@@ -109,10 +72,20 @@ def sharded(loaded: Loaded, recipe: Recipe, optimizer: torch.optim.Optimizer) ->
         loaded: With the recipe attached.
         recipe: What trains.
         optimizer: Of the trained tensors; what it keeps for them is divided, too.
+        limit: Of the gradients' norm.
+        examples: That a step may see.
 
     Raises:
         HoldfastError: The model's llm has no blocks.
     """
+    if ranks.divided_by() == "DeepSpeed":
+        from holdfast.training.zero import Zero
+
+        zero = Zero(loaded, recipe, optimizer, limit, pictures=all(example.images for example in examples))
+        with ranks.heard_inside():
+            yield zero
+        zero.end()
+        return
     shards = Shards()
     if not ranks.sharded():
         yield shards
