@@ -121,8 +121,7 @@ class Zero(Shards):
         from deepspeed.utils import safe_get_full_optimizer_state
 
         for key, value in self._part_of(parameter).items():
-            whole = isinstance(value, Tensor) and value.ndim
-            yield key, safe_get_full_optimizer_state(parameter, key) if whole else torch.as_tensor(value)
+            yield key, safe_get_full_optimizer_state(parameter, key) if value.ndim else value
 
     @torch.no_grad()
     def end(self) -> None:
@@ -140,13 +139,14 @@ class Zero(Shards):
         self.optimizer.state.clear()
         self.engine = None
 
-    def _part_of(self, parameter: Tensor) -> dict[str, Any]:
+    def _part_of(self, parameter: Tensor) -> Mapping[str, Tensor]:
         """What the optimizer keeps for this process's part of the group that a tensor belongs to."""
         group = next(group for group, own in self.groups if any(parameter is one for one in own))
-        return self.optimizer.state.get(group["params"][0], {})
+        found: dict[str, Tensor] = self.optimizer.state[group["params"][0]]
+        return found
 
     @torch.no_grad()
-    def _take_up(self, kept: Mapping[Tensor, Mapping[str, Any]]) -> None:
+    def _take_up(self, kept: Mapping[nn.Parameter, Mapping[str, Tensor]]) -> None:
         """Divide what an optimizer of whole tensors has kept, or begin with nothing.
 
         DeepSpeed would look for it behind the first step of the first group, when the others have none yet.
