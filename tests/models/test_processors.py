@@ -279,6 +279,33 @@ def test_text_alone_is_refused_where_the_model_needs_pixels(tmp_path: Path) -> N
         chat.encode([TEXT], with_answers=True)
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["tokenizer names the image token", "tokenizer does not"])
+@pytest.mark.parametrize("queries", [3, None])
+@pytest.mark.parametrize("name", ["Blip2Processor", "InstructBlipProcessor"])
+def test_image_tokens_in_front_of_the_text_are_refused_in_one_sentence(
+    tmp_path: Path, name: str, queries: int | None, told: bool
+) -> None:
+    """The library's own processors fail in four ways on these folders, one of them in the model's forward."""
+    import transformers
+    from transformers import BlipImageProcessorPil
+
+    from holdfast.models.chat import ChatProcessor
+    from tests.support.tiny import tokenizer
+
+    text: Any = tokenizer(ROLES)
+    if not told:
+        del text._special_tokens_map["image_token"]
+    texts = (text,) if name == "Blip2Processor" else (text, tokenizer())
+    processor = getattr(transformers, name)(BlipImageProcessorPil(), *texts, num_query_tokens=queries)
+    processor.chat_template = ROLES
+    chat = ChatProcessor(processor)
+    for with_answers in (True, False):
+        with pytest.raises(HoldfastError) as caught:
+            chat.encode([ONE], with_answers=with_answers)
+        assert f"{name} puts its image tokens in front of the whole text" in str(caught.value)
+        assert "such as LLaVA or Qwen-VL" in str(caught.value) and "processor_config.json" not in str(caught.value)
+
+
 def test_a_captioner_is_refused_before_it_is_trained(tmp_path: Path) -> None:
     from transformers import BlipImageProcessorPil, BlipProcessor
 

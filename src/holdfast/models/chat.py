@@ -189,6 +189,13 @@ class ChatProcessor:
     def _process(self, texts: list[str], images: list[list[Any]], options: Keywords) -> Keywords:
         if not any(images) or self.processor is self.tokenizer:
             return dict(self.tokenizer(texts, **options))
+        if self._is("Blip2") or self._is("InstructBlip"):  # also where its files make it fail otherwise, or late
+            raise HoldfastError(
+                f"{type(self.processor).__name__} puts its image tokens in front of the whole text and not where the "
+                "chat template has the image",
+                remedy="choose a model whose processor writes image tokens where the chat template puts images, such "
+                "as LLaVA or Qwen-VL",
+            )
         if self._is("PaliGemma"):
             return self._expand(texts, images, options)
         if self._is("Mllama") and any(images[row] and not images[row - 1] for row in range(1, len(images))):
