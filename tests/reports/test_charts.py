@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -11,18 +12,16 @@ import pytest
 from holdfast.reports.charts.forest import forest_row, forest_scale
 from holdfast.reports.charts.front import pareto_front
 from holdfast.reports.charts.gains import CROWD, GainMark, gains_chart
+from holdfast.reports.charts.labels import Box, place_labels, text_width
 from holdfast.reports.charts.lines import Axes, LinePoint, Series, lines_chart
 from holdfast.reports.charts.slopes import Slope, slopes_panel
 from holdfast.reports.charts.svg import (
     PARADIGMS,
-    Box,
     Scale,
     element,
-    place_labels,
     reach,
     shape,
     spanning,
-    text_width,
 )
 
 NASTY = '</svg><script>alert("1")</script>&\u2028\n'
@@ -82,6 +81,45 @@ def test_names_never_lie_on_each_other_or_on_marks() -> None:
         assert not any(box.hits(other) for other in boxes[:at])
         assert within.left <= box.left and box.right <= within.right
         assert not any(box.hits(Box(x - 2, y - 2, x + 2, y + 2)) for _, x, y in marks)
+
+
+def test_no_name_is_struck_through_by_a_line() -> None:
+    """Twelve recipes of one study and the line over the best: no point of it lies in a name."""
+    across = [-25.4, -11.8, -5.1, -4.5, -0.5, -1.8, -10.1, -37.7, -0.3, -8.8, -5.6, -26.3]
+    up = [89.8, 86.6, 79.8, 89.2, 83.6, 76.6, 84.8, 72.8, 61.4, 63.8, 0.0, 78.6]
+    names = [
+        "full",
+        "wise_ft",
+        "full_low",
+        "replay",
+        "spider",
+        "magnitude",
+        "half",
+        "connector",
+        "lora",
+        "adapter",
+        "prefix",
+        "ia3",
+    ]
+    marks = [(name, 640 + 14.5 * x, 370 - 3.7 * y) for name, x, y in zip(names, across, up, strict=True)]
+    front = [marks[i][1:] for i in pareto_front(list(zip(across, up, strict=True)))]
+    lines = [(*one, *other) for one, other in pairwise(front)]
+
+    def struck(lines_known: list[tuple[float, float, float, float]]) -> set[str]:
+        placed = place_labels(marks, Box(0, 0, 700, 400), lines=lines_known, every=True)
+        assert sorted(name for name, *_ in placed) == sorted(names)
+        found = set()
+        for name, x, y, anchor in placed:
+            left = x - text_width(name) * {"start": 0, "end": 1, "middle": 0.5}[anchor]
+            for from_x, from_y, to_x, to_y in lines:
+                for step in range(1001):
+                    at = from_x + (to_x - from_x) * step / 1000, from_y + (to_y - from_y) * step / 1000
+                    if left < at[0] < left + text_width(name) and y - 10 < at[1] < y + 2:
+                        found.add(name)
+        return found
+
+    assert struck([]), "the line is in somebody's way"
+    assert not struck(lines)
 
 
 def test_the_front_is_what_no_point_beats() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from holdfast.files import beside
 from holdfast.reports.charts.front import pareto_front
 from holdfast.reports.charts.gains import GainMark, clipped_reach
+from holdfast.reports.charts.labels import Box, place_labels
 from holdfast.reports.charts.svg import spanning
 
 LOOKS = {
@@ -20,9 +22,12 @@ LOOKS = {
 }
 """Paradigm -> colour and marker, as on the page in light."""
 
+LETTERS = 8.0
+"""Size of the names in points."""
+
 MOST_NAMES = 30
 CROWD = 15
-"""Recipes beyond which a name that finds no free place is left out."""
+"""Names beyond which one that finds no free place is left out."""
 
 
 def draw_pareto(
@@ -59,7 +64,6 @@ def draw_pareto(
     axes.set_xlim(across.low, across.high)
     axes.set_ylim(up.low, up.high)
     named = sorted(range(len(marks)), key=lambda i: (i not in front, -marks[i].y))[:MOST_NAMES]
-    _annotate(axes, [("untouched base", 0.0, 0.0), *((marks[i].name, marks[i].x, marks[i].y) for i in named)])
     axes.set_xlabel("change on the sources, points (right is kept)")
     axes.set_ylabel(f"gain on {where}, points")
     axes.set_title(title, fontsize=10, loc="left")
@@ -67,7 +71,8 @@ def draw_pareto(
     axes.grid(color="#eeeeee", linewidth=0.8, zorder=0)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=5)
-    figure.tight_layout()
+    figure.tight_layout()  # names are placed by what is then where
+    _annotate(axes, marks, [("untouched base", 0.0, 0.0), *((marks[i].name, marks[i].x, marks[i].y) for i in named)])
     for file in files:
         kind = file.suffix.removeprefix(".")
         with beside(file) as partial:
@@ -82,43 +87,31 @@ def _bars(axes: Any, mark: GainMark, colour: str) -> None:
         axes.plot([mark.x] * 2, mark.y_interval, color=colour, linewidth=1, alpha=0.6, zorder=2)
 
 
-def _annotate(axes: Any, names: Sequence[tuple[str, float, float]]) -> None:
-    """Write each name beside its point, on the first of eight sides where it hits no other name or point.
-
-    Where there are many, the first in the list come first, and what would hit another name is not written.
-    """
+def _annotate(axes: Any, marks: Sequence[GainMark], names: Sequence[tuple[str, float, float]]) -> None:
+    """Write each name beside its point, the first ones first; of many only those that find a free place."""
     from matplotlib.patheffects import withStroke
 
+    axes.figure.canvas.draw()
+    unit = axes.figure.dpi / 72 * LETTERS / 12  # pixels of one of the units that labels are placed in
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across, up = axes.transData.transform((x, y)) / unit
+        return float(across), -float(up)  # downwards, as on a page
+
+    front = [at(marks[i].x, marks[i].y) for i in pareto_front([(mark.x, mark.y) for mark in marks])]
+    bars = [(*at(low, m.y), *at(high, m.y)) for m in marks if m.x_interval for low, high in [m.x_interval]]
+    bars += [(*at(m.x, low), *at(m.x, high)) for m in marks if m.y_interval for low, high in [m.y_interval]]
+    left, bottom, right, top = (float(edge) / unit for edge in axes.bbox.extents)
+    placed = place_labels(
+        [(name, *at(x, y)) for name, x, y in names],
+        Box(left, -top, right + 8, -bottom),
+        size=13.0,  # this font is wider than a browser's
+        lines=[(*one, *other) for one, other in pairwise(front)],
+        bars=bars if len(marks) <= MOST_NAMES else [],
+        every=len(names) <= CROWD,
+    )
     halo = withStroke(linewidth=3, foreground="white")
-    figure = axes.figure
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
-    edges = [(7, -3, "left"), (-7, -3, "right"), (0, 8, "center"), (0, -14, "center")]
-    corners = [(5, 4, "left"), (5, -11, "left"), (-5, 4, "right"), (-5, -11, "right")]
-    sides = corners + edges
-    dots = [axes.transData.transform((x, y)) for _, x, y in names]
-    taken: list[Any] = []
-    crowded = len(names) > CROWD
-    for name, x, y in names if crowded else sorted(names, key=lambda item: -item[2]):
-        best: Any = None
-        here = axes.transData.transform((x, y))
-        others = [dot for dot in dots if abs(dot[0] - here[0]) + abs(dot[1] - here[1]) > 1e-6]
-        for dx, dy, side in sides:
-            text = axes.annotate(name, (x, y), xytext=(dx, dy), textcoords="offset points", ha=side, fontsize=8)
-            text.set_path_effects([halo])  # the front's line must not strike a name through
-            box = text.get_window_extent(renderer)
-            hits = sum(box.overlaps(other) for other in taken)
-            hits += sum(box.x0 - 8 <= dot[0] <= box.x1 + 8 and box.y0 - 4 <= dot[1] <= box.y1 + 4 for dot in others)
-            hits += 0 if axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 + 40 else 1
-            if best is None or hits < best[0]:
-                if best is not None:
-                    best[1].remove()
-                best = (hits, text, box)
-            else:
-                text.remove()
-            if hits == 0:
-                break
-        if crowded and any(best[2].overlaps(other) for other in taken):
-            best[1].remove()
-            continue
-        taken.append(best[2])
+    for name, across, down, anchor in placed:
+        side = {"start": "left", "end": "right", "middle": "center"}[anchor]
+        place = axes.transData.inverted().transform((across * unit, -down * unit))
+        axes.text(*place, name, ha=side, va="baseline", fontsize=LETTERS).set_path_effects([halo])

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from markupsafe import Markup
 
 from holdfast.reports.charts.front import pareto_front
+from holdfast.reports.charts.labels import Box, Segment, place_labels
 from holdfast.reports.charts.svg import (
     PARADIGMS,
-    Box,
     Chart,
     Interval,
     Scale,
     drawing,
     element,
     frame,
-    place_labels,
     reach,
     shape,
     short,
@@ -105,7 +105,10 @@ def _draw(marks: Sequence[GainMark], width: float, height: float, about: str, wh
         element("line", class_="zero", x1=x.start, x2=x.end, y1=base[1], y2=base[1]),
     ]
     front = pareto_front([(mark.x, mark.y) for mark in marks])
-    joined = " ".join(f"{short(x.at(marks[i].x))},{short(y.at(marks[i].y))}" for i in front)
+    corners = [(x.at(marks[i].x), y.at(marks[i].y)) for i in front]
+    line = [(*one, *other) for one, other in pairwise(corners)]
+    joined = " ".join(f"{short(across)},{short(up)}" for across, up in corners)
+    crossing = [part for mark in marks for part in _reaches(mark, x, y)] if len(marks) <= CROWD else []
     seeds = [_run_dot(mark, run, x, y) for mark in marks for run in mark.runs] if dots else []
     bars = [_bars(mark, x, y, quiet=len(marks) > CROWD and i not in front) for i, mark in enumerate(marks)]
     order = sorted(range(len(marks)), key=lambda i: (i not in front, -marks[i].y))
@@ -115,7 +118,7 @@ def _draw(marks: Sequence[GainMark], width: float, height: float, about: str, wh
     numbers = {mark.name: mark.number for mark in marks}
     names = [
         element("text", text, class_="name", x=left, y=at, text_anchor=anchor, data_recipe=numbers.get(text))
-        for text, left, at, anchor in place_labels(named, within)
+        for text, left, at, anchor in place_labels(named, within, lines=line, bars=crossing)
     ]
     return drawing(
         width,
@@ -143,15 +146,24 @@ def clipped_reach(
     )
 
 
-def _bars(mark: GainMark, x: Scale, y: Scale, *, quiet: bool) -> Markup:
-    """Both intervals; behind the names, so that no name is struck through."""
-    at, bars = (x.at(mark.x), y.at(mark.y)), []
+def _reaches(mark: GainMark, x: Scale, y: Scale) -> list[Segment]:
+    """Its intervals as lines."""
+    at, found = (x.at(mark.x), y.at(mark.y)), []
     if mark.x_interval:
         low, high = (x.clipped(limit) for limit in mark.x_interval)
-        bars.append(element("line", class_=f"bar {mark.paradigm}", x1=low, x2=high, y1=at[1], y2=at[1]))
+        found.append((low, at[1], high, at[1]))
     if mark.y_interval:
         low, high = (y.clipped(limit) for limit in mark.y_interval)
-        bars.append(element("line", class_=f"bar {mark.paradigm}", x1=at[0], x2=at[0], y1=low, y2=high))
+        found.append((at[0], low, at[0], high))
+    return found
+
+
+def _bars(mark: GainMark, x: Scale, y: Scale, *, quiet: bool) -> Markup:
+    """Both intervals; behind the names, so that no name is struck through."""
+    bars = [
+        element("line", class_=f"bar {mark.paradigm}", x1=left, x2=right, y1=low, y2=high)
+        for left, low, right, high in _reaches(mark, x, y)
+    ]
     return element("g", *bars, class_="bars quiet" if quiet else "bars", data_recipe=mark.number)
 
 

@@ -9,21 +9,19 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from holdfast.reports.charts.labels import Box, place_labels, text_width
 from holdfast.reports.charts.svg import (
     PARADIGMS,
-    Box,
     Chart,
     Interval,
     Scale,
     drawing,
     element,
     frame,
-    place_labels,
     reach,
     shape,
     short,
     spanning,
-    text_width,
 )
 from holdfast.reports.numbers import between
 
