@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from holdfast.models.kinds import STREAM_WRITERS
 class AdapterOptions(BottleneckOptions):
     """Where, too."""
 
-    source: ClassVar[str] = "alenai97/PEFT-MLLM"
+    source = "alenai97/PEFT-MLLM"
     placement: Literal["mlp", "attention", "both"] = Field(default="mlp", description="the sublayers that have them")
 
 

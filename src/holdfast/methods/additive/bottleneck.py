@@ -20,7 +20,7 @@ from holdfast.models.kinds import STREAM_WRITERS
 class BottleneckOptions(Options):
     """Size and start of the bottlenecks, and the layers that have them."""
 
-    source: ClassVar[str] = "alenai97/PEFT-MLLM"
+    source = "alenai97/PEFT-MLLM"
     bottleneck: int = Field(default=256, gt=0, description="width inside")
     activation: Literal["tanh", "gelu", "relu", "silu"] = Field(default="tanh", description="between both matrices")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="on the adapter's input")

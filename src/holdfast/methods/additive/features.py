@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -66,7 +66,7 @@ def _checked(flowing: Tensor, width: int) -> Tensor:
 class ClipAdapterOptions(Options):
     """As released."""
 
-    source: ClassVar[str] = "gaopengcuhk/CLIP-Adapter"
+    source = "gaopengcuhk/CLIP-Adapter"
     ratio: float = Field(default=0.2, gt=0, le=1, description="share of the new feature in the blend")
     reduction: int = Field(default=4, gt=0, description="by which the width inside is smaller")
     last_relu: bool = Field(default=True, description="a ReLU behind the second matrix as well")
@@ -128,7 +128,7 @@ class ClipAdapter(Features):
 class TaskResOptions(Options):
     """As released."""
 
-    source: ClassVar[str] = "geekyutao/TaskRes"
+    source = "geekyutao/TaskRes"
     alpha: float = Field(default=0.5, gt=0, description="scale of the residual; the paper's, 1 for some data sets")
 
 

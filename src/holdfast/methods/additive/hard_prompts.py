@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -131,7 +131,7 @@ class HardPrompts(SoftPrompts):
 class AutoPromptOptions(Options):
     """Length of the prompt and breadth of the search."""
 
-    source: ClassVar[str] = "ucinlp/autoprompt"
+    source = "ucinlp/autoprompt"
     tokens: int = Field(default=5, gt=0, description="words in front")
     candidates: int = Field(default=10, gt=0, description="words tried in one place after each step")
     batches: int = Field(default=2, gt=0, description="training batches on which words are compared; released: 10")
@@ -184,7 +184,7 @@ class AutoPrompt(HardPrompts):
 class LpaqaOptions(Options):
     """The wordings, and on how much they are compared."""
 
-    source: ClassVar[str] = "jzbjyb/LPAQA; the wordings are ours"
+    source = "jzbjyb/LPAQA; the wordings are ours"
     wordings: tuple[str, ...] = Field(
         default=(
             "Answer the question.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from pydantic import Field
@@ -23,7 +23,7 @@ from holdfast.values import Keywords
 class LadderOptions(Options):
     """How thin, and where the rungs are."""
 
-    source: ClassVar[str] = "ylsung/Ladder-Side-Tuning"
+    source = "ylsung/Ladder-Side-Tuning"
     reduction: int = Field(default=8, gt=1, description="by which heads and widths are fewer than the llm's")
     temperature: float = Field(default=0.1, gt=0, description="of the gates: sigmoid(g / temperature)")
     layers: str | tuple[int, ...] | None = Field(default=None, description="rungs: 'last:2', 'first:4', or indices")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ SKIPPED = 2
 class LlamaAdapterOptions(Options):
     """Length and layers."""
 
-    source: ClassVar[str] = "OpenGVLab/LLaMA-Adapter, whose rate of 9e-3 is for 256 examples a step and taken at 64"
+    source = "OpenGVLab/LLaMA-Adapter, whose rate of 9e-3 is for 256 examples a step and taken at 64"
     tokens: int = Field(default=10, gt=0, description="prompt tokens of a layer")
     layers: str | tuple[int, ...] | None = Field(
         default=None, description="'last:2', 'first:4', or indices; all but the lowest two if not given"

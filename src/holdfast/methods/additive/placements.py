@@ -16,7 +16,7 @@ from holdfast.models.anatomy import Component
 class HoulsbyOptions(BottleneckOptions):
     """As released."""
 
-    source: ClassVar[str] = "google-research/adapter-bert"
+    source = "google-research/adapter-bert"
     bottleneck: int = Field(default=64, gt=0, description="width inside")
     activation: Literal["tanh", "gelu", "relu", "silu"] = Field(default="gelu", description="between both matrices")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the adapter's input")
@@ -54,7 +54,7 @@ class Houlsby(Bottlenecks):
 class PfeifferOptions(BottleneckOptions):
     """As in adapter-transformers."""
 
-    source: ClassVar[str] = "adapter-hub/adapters; the width there is a sixteenth of the model's"
+    source = "adapter-hub/adapters; the width there is a sixteenth of the model's"
     bottleneck: int = Field(default=48, gt=0, description="width inside")
     activation: Literal["tanh", "gelu", "relu", "silu"] = Field(default="relu", description="between both matrices")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the adapter's input")
@@ -84,7 +84,7 @@ class Pfeiffer(Houlsby):
 class ParallelOptions(BottleneckOptions):
     """As released."""
 
-    source: ClassVar[str] = "jxhe/unify-parameter-efficient-tuning"
+    source = "jxhe/unify-parameter-efficient-tuning"
     bottleneck: int = Field(default=512, gt=0, description="width inside")
     activation: Literal["tanh", "gelu", "relu", "silu"] = Field(default="relu", description="between both matrices")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the adapter's input")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -18,7 +18,7 @@ from holdfast.values import JSON, Keywords
 class PrefixOptions(Options):
     """Number of virtual tokens and whether they are written through a small network while training."""
 
-    source: ClassVar[str] = "alenai97/PEFT-MLLM"
+    source = "alenai97/PEFT-MLLM"
     tokens: int = Field(default=20, gt=0, description="virtual tokens in front")
     reparameterize: bool = Field(default=False, description="embedding, Linear, tanh, Linear (the study's LLaVA code)")
     start: Literal["words", "normal"] | None = Field(

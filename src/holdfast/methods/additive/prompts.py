@@ -103,7 +103,7 @@ class SoftPrompts(AtAttention):
 class PromptOptions(Options):
     """Length, depth and start."""
 
-    source: ClassVar[str] = "arXiv 2104.08691; KaiyangZhou/CoOp for the number of tokens and the deviation"
+    source = "arXiv 2104.08691; KaiyangZhou/CoOp for the number of tokens and the deviation"
     tokens: int = Field(default=16, gt=0, description="virtual tokens in front")
     depth: int = Field(default=1, gt=0, description="blocks that have tokens of their own in these places")
     start: Literal["words", "normal"] = Field(
@@ -178,7 +178,7 @@ class PromptTuning(SoftPrompts):
 class PTuningOptions(Options):
     """Length and the network that writes the prompt."""
 
-    source: ClassVar[str] = "huggingface/peft; THUDM/P-tuning"
+    source = "huggingface/peft; THUDM/P-tuning"
     tokens: int = Field(default=20, gt=0, description="virtual tokens in front")
     encoder: Literal["mlp", "lstm"] = Field(
         default="mlp", description="three linear layers, or a bidirectional LSTM of two layers before two of them"

@@ -27,7 +27,7 @@ _PLACES = r"(?:f(\d+))?\+?(?:l(\d+))?"
 class LoReftOptions(Options):
     """Rank and places."""
 
-    source: ClassVar[str] = "stanfordnlp/pyreft"
+    source = "stanfordnlp/pyreft"
     r: int = Field(default=4, gt=0, description="rank")
     positions: str = Field(
         default="f7+l7",
@@ -165,7 +165,7 @@ class LoReft(Inserted):
 class MoresOptions(LoReftOptions):
     """As released."""
 
-    source: ClassVar[str] = "bibisbar/LLaVA-Steering"
+    source = "bibisbar/LLaVA-Steering"
     positions: str = Field(
         default="f4+l5",
         pattern=r"^(all|f\d+|l\d+|f\d+\+l\d+)$",

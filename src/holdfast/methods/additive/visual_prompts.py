@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,7 @@ from holdfast.values import Keywords
 class CoCoOpOptions(Options):
     """Length, start and the size of the network."""
 
-    source: ClassVar[str] = "KaiyangZhou/CoOp"
+    source = "KaiyangZhou/CoOp"
     tokens: int = Field(default=4, gt=0, description="virtual tokens in front")
     reduction: int = Field(default=16, gt=0, description="by which the network is narrower inside than the llm")
     start: Literal["words", "normal"] = Field(default="words", description="words drawn at random, or N(0, 0.02)")
@@ -129,7 +129,7 @@ DEPTH = 9
 class MapleOptions(Options):
     """Length and depth."""
 
-    source: ClassVar[str] = "muzairkhattak/multimodal-prompt-learning"
+    source = "muzairkhattak/multimodal-prompt-learning"
     tokens: int = Field(default=2, gt=0, description="virtual tokens in front of the text and beside an image's")
     depth: int | None = Field(
         default=None, gt=0, description="blocks with tokens of their own; if not given 9, or as many as there are"

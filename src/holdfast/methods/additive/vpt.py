@@ -19,7 +19,7 @@ from holdfast.models.anatomy import Component
 class VptOptions(Options):
     """Number of tokens, and where."""
 
-    source: ClassVar[str] = "KMnP/vpt; deep prompts are what the paper finds best"
+    source = "KMnP/vpt; deep prompts are what the paper finds best"
     tokens: int = Field(default=5, gt=0, description="prompt tokens beside an image's own")
     deep: bool = Field(default=True, description="every block has prompts of its own; off: those of the first flow on")
 

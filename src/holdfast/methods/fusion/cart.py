@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -15,7 +13,7 @@ from holdfast.methods.fusion.base import Fusion, Piece
 class Truncation(Options):
     """How low the rank is, and how strongly the truncated changes count."""
 
-    source: ClassVar[str] = "JH-GEECS/CART_public"
+    source = "JH-GEECS/CART_public"
     rank: float = Field(default=0.08, gt=0, le=1, description="share of a matrix's singular triplets that stay")
     strength: float = Field(default=1.0, ge=0, description="of the truncated changes; the paper searches it")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -18,7 +17,7 @@ from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
 class Chosen(Options):
     """Whose weights are used."""
 
-    source: ClassVar[str] = "harveyhuang18/EMR_Merging"
+    source = "harveyhuang18/EMR_Merging"
     expert: int = Field(default=1, gt=0, description="whose mask and scale are laid on where nobody chooses, from 1")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -18,7 +17,7 @@ from holdfast.methods.selective.scores import share, top_overall
 class Graft(Options):
     """How small the graft is, and how its mask is learned."""
 
-    source: ClassVar[str] = "abhishekpanigrahi1996/Skill-Localization-by-grafting"
+    source = "abhishekpanigrahi1996/Skill-Localization-by-grafting"
     keep: float = Field(default=0.01, gt=0, le=1, description="share of the largest changes that the graft begins with")
     steps: int = Field(default=10, ge=0, description="of the mask; 0 leaves the largest changes alone")
     batches: int = Field(default=8, gt=0, description="target batches of one step")

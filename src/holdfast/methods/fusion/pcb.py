@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -19,7 +17,7 @@ TAIL = 1e-4
 class Competition(Options):
     """How many win, and how strongly they count."""
 
-    source: ClassVar[str] = "duguodong7/pcb-merging"
+    source = "duguodong7/pcb-merging"
     keep: float = Field(default=0.1, gt=0, le=1, description="share of each expert's changes that win")
     strength: float = Field(
         default=1.2, ge=0, description="of the merged change; the release searches 0.8 to 1.3 for every task"

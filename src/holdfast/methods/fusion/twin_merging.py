@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -19,7 +19,7 @@ from holdfast.methods.selective.scores import top
 class Knowledge(Options):
     """What is shared, how the rest is thinned, and how much of each expert's rest is added."""
 
-    source: ClassVar[str] = "LZY-the-boys/Twin-Merging"
+    source = "LZY-the-boys/Twin-Merging"
     scaling: float = Field(default=0.29, ge=0, description="of the summed changes in what is shared")
     drop: float = Field(default=0.9, ge=0, lt=1, description="share of an exclusive vector that is left out")
     thin: Literal["svd", "magnitude", "bernoulli"] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -18,7 +18,7 @@ from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty, no
 class BudgetOptions(LowRankOptions):
     """Ranks at the start and at the end, and the way between them."""
 
-    source: ClassVar[str] = "QingruZhang/AdaLoRA, PEFT's AdaLoraConfig"
+    source = "QingruZhang/AdaLoRA, PEFT's AdaLoraConfig"
     r: int = Field(default=12, gt=0, description="rank of every layer at the start")
     target: int = Field(default=8, gt=0, description="mean rank at the end; below r")
     alpha: float | None = Field(default=32, gt=0, description="scale, over r")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import AliasChoices, Field
@@ -16,7 +16,7 @@ from holdfast.methods.selective.dense import Scope
 class CirculantOptions(Scope):
     """Size of a circulant block, and the start."""
 
-    source: ClassVar[str] = "PEFT's C3AConfig"
+    source = "PEFT's C3AConfig"
     block: int = Field(
         default=256,
         gt=0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from holdfast.methods.low_rank import LowRank, LowRankOptions
 class NullOptions(LowRankOptions):
     """LoRA's, and how many directions are held how hard."""
 
-    source: ClassVar[str] = "arXiv 2410.16801; the strength from reproductions, as the code was never released"
+    source = "arXiv 2410.16801; the strength from reproductions, as the code was never released"
     k: int = Field(default=128, gt=0, description="random directions a side that the change is to leave alone")
     strength: float = Field(default=1.0, ge=0, description="of the term")
 

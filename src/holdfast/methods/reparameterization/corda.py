@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -19,7 +19,7 @@ ATTEMPTS = 20
 class CovarianceOptions(LowRankOptions):
     """Which directions train, and over which data."""
 
-    source: ClassVar[str] = "iboing/CorDA"
+    source = "iboing/CorDA"
     r: int = Field(default=128, gt=0, description="singular triplets that train")
     alpha: float | None = Field(default=None, gt=0, description="scale, over r; default: r")
     mode: Literal["knowledge", "instruction"] = Field(
@@ -39,7 +39,7 @@ class Corda(LowRank):
     Needs one forward pass a sample and an ``[in, in]`` matrix a layer before step 1.
     """
 
-    over_quantised: ClassVar[tuple[int, ...]] = ()
+    over_quantised = ()
     card = Card(
         name="corda",
         paradigm="reparameterization",

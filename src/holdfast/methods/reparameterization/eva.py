@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -20,7 +20,7 @@ from holdfast.values import JSON
 class VarianceOptions(LowRankOptions):
     """Rank on average, how far layers may differ, and how much is looked at."""
 
-    source: ClassVar[str] = "arXiv 2410.07170, PEFT's EvaConfig"
+    source = "arXiv 2410.07170, PEFT's EvaConfig"
     r: int = Field(default=16, gt=0, description="rank, on average over layers")
     alpha: float | None = Field(default=None, gt=0, description="scale, over r; default: r")
     rho: float = Field(default=2.0, ge=1, description="largest rank of a layer, over r; 1: every layer has r")

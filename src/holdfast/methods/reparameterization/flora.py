@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -18,7 +17,7 @@ from holdfast.models.anatomy import Component
 class ProjectionOptions(Scope):
     """The rank of the momentum, and Adafactor's settings."""
 
-    source: ClassVar[str] = "BorealisAI/flora-opt"
+    source = "BorealisAI/flora-opt"
     r: int = Field(default=128, gt=0, description="rank of the projected momentum; smaller matrices keep it in full")
     kappa: int = Field(default=1000, gt=0, description="steps between two projections")
     beta: float = Field(default=0.9, gt=0, lt=1, description="of the momentum")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ from holdfast.models.kinds import MLP_LAST
 class DroppedOptions(LowRankOptions):
     """LoRA's, what is dropped while training, and how hard two passes are drawn together."""
 
-    source: ClassVar[str] = "arXiv 2403.00812; the strength is R-Drop's, arXiv 2106.14448"
+    source = "arXiv 2403.00812; the strength is R-Drop's, arXiv 2106.14448"
     r: int = Field(default=8, gt=0, description="rank")
     alpha: float | None = Field(default=16, gt=0, description="scale, over r")
     drop_keys: float = Field(default=0.1, ge=0, lt=1, description="chance that a head's queries all miss a key")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, e
 class HeadOptions(LowRankOptions):
     """Rank, scale and the number of heads."""
 
-    source: ClassVar[str] = "Clin0212/HydraLoRA"
+    source = "Clin0212/HydraLoRA"
     r: int = Field(default=4, gt=0, description="rank")
     alpha: float | None = Field(default=32, gt=0, description="scale, over r")
     heads: int = Field(default=4, gt=1, description="how many B there are")

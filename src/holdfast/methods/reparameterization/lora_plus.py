@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from holdfast.methods.low_rank import LowRank, LowRankOptions
 class TwoRates(LowRankOptions):
     """LoRA's, and how much faster ``B`` learns."""
 
-    source: ClassVar[str] = "nikhil-ghosh-berkeley/loraplus"
+    source = "nikhil-ghosh-berkeley/loraplus"
     ratio: float = Field(default=16.0, ge=1, description="learning rate of B over that of A")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, e
 class ExpertOptions(LowRankOptions):
     """Rank, scale and the number of experts."""
 
-    source: ClassVar[str] = "Ablustrund/LoRAMoE"
+    source = "Ablustrund/LoRAMoE"
     r: int = Field(default=4, gt=0, description="rank of each expert")
     alpha: float | None = Field(default=32, gt=0, description="scale, over r")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="on the input of the experts")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -17,7 +16,7 @@ from holdfast.methods.selective.scores import share
 class SculptOptions(LowRankOptions):
     """When and how much is cut, and how hard the term pulls."""
 
-    source: ClassVar[str] = "LiangJian24/LoRASculpt"
+    source = "LiangJian24/LoRASculpt"
     warmup: int = Field(default=100, ge=0, description="optimizer steps of plain LoRA before the cut")
     keep: float = Field(default=0.1, gt=0, le=1, description="share of the largest entries of each factor that stay")
     omega: float = Field(default=1.0, gt=0, description="sharpness of the conflict mask")
@@ -35,7 +34,7 @@ class LoraSculpt(LowRank):
     The release masks before the forward pass, so its last step stays unmasked; here the mask holds at the end too.
     """
 
-    over_quantised: ClassVar[tuple[int, ...]] = ()
+    over_quantised = ()
     card = Card(
         name="lorasculpt",
         paradigm="reparameterization",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty
 class MiniOptions(LowRankOptions):
     """How many there are, and the rank of each."""
 
-    source: ClassVar[str] = "arXiv 2402.17263, ChasonShi/MELoRA"
+    source = "arXiv 2402.17263, ChasonShi/MELoRA"
     minis: int = Field(default=8, gt=0, description="slices; divides inputs and outputs of every layer")
     r: int = Field(default=1, gt=0, description="rank of each slice's LoRA")
     alpha: float | None = Field(default=16, gt=0, description="scale, over r")

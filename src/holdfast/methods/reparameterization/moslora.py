@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from holdfast.methods.low_rank import Factors, LowRank, LowRankOptions, empty, f
 class MixerOptions(LowRankOptions):
     """LoRA's, and how the mixer starts."""
 
-    source: ClassVar[str] = "wutaiqiang/MoSLoRA"
+    source = "wutaiqiang/MoSLoRA"
     r: int = Field(default=16, gt=0, description="rank")
     alpha: float | None = Field(default=32, gt=0, description="scale, over r")
     mixer: Literal["orthogonal", "kaiming"] = Field(default="orthogonal", description="start of the mixer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -19,7 +19,7 @@ from holdfast.methods.low_rank import LowRank, LowRankOptions
 class PastOptions(LowRankOptions):
     """LoRA's, the runs that came before, and how hard their directions are avoided."""
 
-    source: ClassVar[str] = "cmnfriend/O-LoRA"
+    source = "cmnfriend/O-LoRA"
     r: int = Field(default=8, gt=0, description="rank")
     alpha: float | None = Field(default=32, gt=0, description="scale, over r")
     past: tuple[str, ...] = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from holdfast.methods.low_rank import Factors, LowRank, LowRankOptions, empty, f
 class KeptOptions(LowRankOptions):
     """LoRA's, and how many directions are kept."""
 
-    source: ClassVar[str] = "ours; the paper's k depends on the model"
+    source = "ours; the paper's k depends on the model"
     keep: int = Field(default=16, gt=0, description="k, the largest singular directions that do not move")
 
 
@@ -53,7 +53,7 @@ class OpLora(LowRank):
     largest singular triplets of ``W0`` are those of the tuned weight too, exactly.
     """
 
-    over_quantised: ClassVar[tuple[int, ...]] = ()
+    over_quantised = ()
     card = Card(
         name="oplora",
         paradigm="reparameterization",

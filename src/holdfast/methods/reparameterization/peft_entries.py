@@ -13,7 +13,7 @@ from holdfast.methods.peft_bridge import PeftMethod, PeftOptions, peft_card
 class SparseRankOptions(PeftOptions):
     """How many entries train, and which."""
 
-    source: ClassVar[str] = "PEFT's ShiraConfig"
+    source = "PEFT's ShiraConfig"
     r: int = Field(default=32, gt=0, description="r (in + out) entries of a layer train, as many as LoRA's")
     mask_seed: int = Field(
         default=0, ge=0, validation_alias=AliasChoices("mask_seed", "random_seed"), description="of the places"
@@ -49,7 +49,7 @@ class Shira(PeftMethod):
 class SuperOptions(PeftOptions):
     """How many entries train, from which end, and a LoRA beside them."""
 
-    source: ClassVar[str] = "PEFT's SupertuningConfig"
+    source = "PEFT's SupertuningConfig"
     sparsity: float = Field(default=0.99, ge=0, lt=1, description="share of the entries that stay")
     select_top: bool = Field(default=True, description="train the largest; otherwise the smallest")
     r: int | None = Field(default=None, gt=0, description="rank of a LoRA beside them (Supra); default: none")

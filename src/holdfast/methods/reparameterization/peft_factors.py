@@ -15,7 +15,7 @@ from holdfast.values import Keywords
 class SubspaceOptions(PeftOptions):
     """How much of the weight's spectrum, in how many groups, and the rank of each group's change."""
 
-    source: ClassVar[str] = "PEFT's AdamssConfig"
+    source = "PEFT's AdamssConfig"
     r: int = Field(default=100, gt=0, description="singular directions looked at; at most the width")
     subspaces: int = Field(
         default=5, gt=0, validation_alias=AliasChoices("subspaces", "num_subspaces"), description="groups of rows"
@@ -54,7 +54,7 @@ class Adamss(PeftMethod):
 class GranularOptions(PeftOptions):
     """Rank, scale and the number of blocks a side."""
 
-    source: ClassVar[str] = "PEFT's GraloraConfig"
+    source = "PEFT's GraloraConfig"
     r: int = Field(default=32, gt=0, description="rank; a multiple of blocks")
     alpha: float = Field(default=64, gt=0, description="scale, over r + hybrid_r")
     blocks: int = Field(
@@ -91,7 +91,7 @@ class GraLora(PeftMethod):
 class ShardOptions(PeftOptions):
     """Size of the shared shard, and how it is laid over the weight."""
 
-    source: ClassVar[str] = "PEFT's MissConfig"
+    source = "PEFT's MissConfig"
     r: int = Field(default=64, gt=0, description="inputs that share one row of the shard")
     form: Literal["balance", "bat", "mini"] = Field(
         default="balance",
@@ -139,7 +139,7 @@ class Miss(PeftMethod):
 class InjectionOptions(PeftOptions):
     """Rank, scale, and how the projector is made."""
 
-    source: ClassVar[str] = "PEFT's DeftConfig"
+    source = "PEFT's DeftConfig"
     r: int = Field(default=8, gt=0, description="rank of the projector and of what is injected")
     alpha: int | None = Field(default=None, gt=0, description="scale of what is injected, over r; default: r")
     projector: Literal["relu", "qr"] = Field(
@@ -174,7 +174,7 @@ class Deft(PeftMethod):
 class SupportOptions(PeftOptions):
     """What stands on both sides of the weight, and on its bias."""
 
-    source: ClassVar[str] = "PEFT's GloraConfig"
+    source = "PEFT's GloraConfig"
     r: int = Field(default=8, gt=0, description="rank, where a part is of low rank")
     weight: Literal["lora", "vector", "constant", "none"] = Field(
         default="lora",
@@ -223,7 +223,7 @@ class GLora(PeftMethod):
 class NonlinearOptions(PeftOptions):
     """Size and depth of the small network that reads the weight."""
 
-    source: ClassVar[str] = "PEFT's PeanutConfig"
+    source = "PEFT's PeanutConfig"
     r: int = Field(default=32, gt=0, description="hidden width")
     depth: int = Field(default=0, ge=0, multiple_of=2, description="hidden layers, half of them on each side")
     act_fn: Literal["relu", "gelu", "silu", "tanh", "sigmoid"] = Field(default="relu", description="between layers")
@@ -249,7 +249,7 @@ class Peanut(PeftMethod):
 class FunnelOptions(PeftOptions):
     """How many singular directions may move."""
 
-    source: ClassVar[str] = "PEFT's OSFConfig"
+    source = "PEFT's OSFConfig"
     r: int | None = Field(
         default=None,
         gt=0,

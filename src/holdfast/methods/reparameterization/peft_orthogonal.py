@@ -120,7 +120,7 @@ class Hra(PeftMethod):
 class RotationOptions(PeftOptions):
     """How outputs are grouped, and how many values a pair has."""
 
-    source: ClassVar[str] = "PEFT's RoadConfig"
+    source = "PEFT's RoadConfig"
     variant: Literal["road_1", "road_2", "road_4"] = Field(
         default="road_1", description="angles and lengths of a pair: one, two or four of each"
     )
@@ -157,7 +157,7 @@ class Road(PeftMethod):
 class PrincipalOptions(PeftOptions):
     """The principal subspace, and how free its rotation is."""
 
-    source: ClassVar[str] = "PEFT's PsoftConfig"
+    source = "PEFT's PsoftConfig"
     r: int = Field(default=32, gt=0, description="largest singular directions, which are rotated")
     alpha: int = Field(
         default=32, gt=0, validation_alias=AliasChoices("alpha", "psoft_alpha"), description="scale, over r"

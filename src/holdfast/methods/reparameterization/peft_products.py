@@ -14,7 +14,7 @@ from holdfast.values import Keywords
 class SpectrumOptions(PeftOptions):
     """How many frequencies, where they are, and how they start."""
 
-    source: ClassVar[str] = "arXiv 2405.03003, PEFT's FourierFTConfig"
+    source = "arXiv 2405.03003, PEFT's FourierFTConfig"
     n: int = Field(
         default=1000,
         gt=0,
@@ -68,7 +68,7 @@ class FourierFt(PeftMethod):
 class HadamardOptions(PeftOptions):
     """Rank and dropout."""
 
-    source: ClassVar[str] = "PEFT's HiraConfig"
+    source = "PEFT's HiraConfig"
     r: int = Field(default=32, gt=0, description="rank of the factor beside the weight")
     dropout: float = Field(
         default=0.0, ge=0, lt=1, validation_alias=AliasChoices("dropout", "hira_dropout"), description="on the input"
@@ -95,7 +95,7 @@ class Hira(PeftMethod):
 class WaveletOptions(PeftOptions):
     """How many coefficients, of which wavelets, and where they are."""
 
-    source: ClassVar[str] = "PEFT's WaveFTConfig"
+    source = "PEFT's WaveFTConfig"
     n: int = Field(
         default=2592,
         gt=0,

@@ -13,7 +13,7 @@ from holdfast.methods.peft_bridge import PeftMethod, PeftOptions, peft_card, und
 class RandomBasisOptions(PeftOptions):
     """Rank of the random bases, scale, and how the bases are drawn."""
 
-    source: ClassVar[str] = "PEFT's RandLoraConfig"
+    source = "PEFT's RandLoraConfig"
     r: int = Field(default=32, gt=0, description="rank of each random basis")
     alpha: int = Field(
         default=640,
@@ -62,7 +62,7 @@ class RandLora(PeftMethod):
 class SampledOptions(PeftOptions):
     """Size of the shared factors and the start of the inner vector."""
 
-    source: ClassVar[str] = "PEFT's PveraConfig"
+    source = "PEFT's PveraConfig"
     r: int = Field(default=256, gt=0, description="rank of the shared factors; may exceed the width")
     start: float = Field(
         default=0.1, validation_alias=AliasChoices("start", "d_initial"), description="of the inner vector d"
@@ -105,7 +105,7 @@ class PVera(PeftMethod):
 class JointOptions(PeftOptions):
     """How many entries beside the diagonal train."""
 
-    source: ClassVar[str] = "PEFT's FrodConfig"
+    source = "PEFT's FrodConfig"
     sparse_rate: float = Field(default=0.01, gt=0, le=1, description="share of the entries beside the diagonal")
     dropout: float = Field(
         default=0.0, ge=0, lt=1, validation_alias=AliasChoices("dropout", "frod_dropout"), description="on the input"
@@ -144,7 +144,7 @@ class Frod(PeftMethod):
 class BankOptions(PeftOptions):
     """The rank, and the bank of vectors that all factors are put together from."""
 
-    source: ClassVar[str] = "PEFT's VBLoRAConfig"
+    source = "PEFT's VBLoRAConfig"
     r: int = Field(default=4, gt=0, description="rank")
     vectors: int = Field(
         default=256, gt=0, validation_alias=AliasChoices("vectors", "num_vectors"), description="in the bank"
@@ -209,7 +209,7 @@ class VbLora(PeftMethod):
 class OneVectorOptions(PeftOptions):
     """The rank, and the length of the one vector."""
 
-    source: ClassVar[str] = "PEFT's UniLoraConfig"
+    source = "PEFT's UniLoraConfig"
     r: int = Field(default=4, gt=0, description="rank")
     length: int = Field(
         default=256,
@@ -262,7 +262,7 @@ class UniLora(PeftMethod):
 class TinyOptions(PeftOptions):
     """The rank of the frozen factors, and how few values train."""
 
-    source: ClassVar[str] = "PEFT's TinyLoraConfig"
+    source = "PEFT's TinyLoraConfig"
     r: int = Field(default=2, gt=0, description="largest singular directions of each weight")
     values: int = Field(
         default=64,

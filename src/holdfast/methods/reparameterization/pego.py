@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -17,7 +17,7 @@ from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty
 class GroupOptions(LowRankOptions):
     """Rank and number of the LoRAs, and how hard they are held."""
 
-    source: ClassVar[str] = "JudgingH/PEGO"
+    source = "JudgingH/PEGO"
     r: int = Field(default=4, gt=0, description="rank of each")
     alpha: float | None = Field(default=None, gt=0, description="scale, over r; default: r")
     group: int = Field(default=4, gt=0, description="how many there are")
@@ -49,7 +49,7 @@ class Pego(LowRank):
     image encoders; as sums over entries the terms grow with the width.
     """
 
-    over_quantised: ClassVar[tuple[int, ...]] = ()
+    over_quantised = ()
     card = Card(
         name="pego",
         paradigm="reparameterization",

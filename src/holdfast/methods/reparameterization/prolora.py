@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty, ka
 class RotationShareOptions(LowRankOptions):
     """Rank, how much of it is shared, and how often a chunk repeats."""
 
-    source: ClassVar[str] = "Forence1999/PRoLoRA"
+    source = "Forence1999/PRoLoRA"
     r: int = Field(default=16, gt=0, description="rank, all in all")
     alpha: float | None = Field(default=16, gt=0, description="scale, over r")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="on the input")

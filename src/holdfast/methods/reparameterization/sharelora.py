@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 from torch import nn
@@ -15,7 +15,7 @@ from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankOptions
 class ShareOptions(LowRankOptions):
     """LoRA's, and which factor is shared."""
 
-    source: ClassVar[str] = "arXiv 2406.10785, Rain9876/ShareLoRA"
+    source = "arXiv 2406.10785, Rain9876/ShareLoRA"
     share: Literal["A", "B", "both"] = Field(default="A", description="which factors layers of one kind have in common")
 
 

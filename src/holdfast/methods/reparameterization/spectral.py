@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import AliasChoices, Field
@@ -17,7 +17,7 @@ _SCALE = "scale, over r; with alpha = r the start is W's own part"
 class SpectralOptions(LowRankOptions):
     """``alpha`` is ``r`` unless it is given, as the papers have it."""
 
-    source: ClassVar[str] = "arXiv 2404.02948, GraphPKU/PiSSA"
+    source = "arXiv 2404.02948, GraphPKU/PiSSA"
     r: int = Field(default=128, gt=0, description="singular triplets that train")
     alpha: float | None = Field(
         default=None, gt=0, validation_alias=AliasChoices("alpha", "lora_alpha"), description=_SCALE + "; default: r"
@@ -32,7 +32,7 @@ class Pissa(LowRank):
     Principal directions move, so look at F. The decomposition is exact, not the release's randomised one.
     """
 
-    over_quantised: ClassVar[tuple[int, ...]] = ()
+    over_quantised = ()
     card = Card(
         name="pissa",
         paradigm="reparameterization",
@@ -62,7 +62,7 @@ class Pissa(LowRank):
 class MinorOptions(SpectralOptions):
     """MiLoRA's rank."""
 
-    source: ClassVar[str] = "arXiv 2406.09044, sufenlp/MiLoRA"
+    source = "arXiv 2406.09044, sufenlp/MiLoRA"
     r: int = Field(default=64, gt=0, description="singular triplets that train")
 
 
@@ -91,7 +91,7 @@ class Milora(Pissa):
 class OrthonormalOptions(LowRankOptions):
     """As PEFT's OLoRA."""
 
-    source: ClassVar[str] = "PEFT's example for OLoRA"
+    source = "PEFT's example for OLoRA"
     r: int = Field(default=32, gt=0, description="rank")
     alpha: float | None = Field(
         default=16, gt=0, validation_alias=AliasChoices("alpha", "lora_alpha"), description="scale, over r"
@@ -103,7 +103,7 @@ class Olora(LowRank):
     ``R``, ``s = alpha / r``.
     """
 
-    over_quantised: ClassVar[tuple[int, ...]] = ()
+    over_quantised = ()
     card = Card(
         name="olora",
         paradigm="reparameterization",

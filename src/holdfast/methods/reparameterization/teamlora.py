@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,7 +16,7 @@ from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, e
 class TeamOptions(LowRankOptions):
     """Rank, scale and number of the experts, and the network that weighs them."""
 
-    source: ClassVar[str] = "arXiv 2408.09856; the scale and the width of the network are ours, as no code was released"
+    source = "arXiv 2408.09856; the scale and the width of the network are ours, as no code was released"
     r: int = Field(default=8, gt=0, description="rank of each expert")
     alpha: float | None = Field(default=16, gt=0, description="scale, over r")
     experts: int = Field(default=4, gt=1, description="how many there are")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from holdfast.methods.selective.dense import Scope
 class VectorOptions(Scope):
     """Size of the shared factors, and the start of the inner vector."""
 
-    source: ClassVar[str] = "arXiv 2310.11454, PEFT's VeraConfig"
+    source = "arXiv 2310.11454, PEFT's VeraConfig"
     r: int = Field(default=256, gt=0, description="rank of the shared factors; may exceed the width")
     start: float = Field(default=0.1, description="of the inner vector d")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="on the input")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import nn
 
@@ -16,7 +14,7 @@ from holdfast.models.anatomy import Component
 class NullSpaceScope(DirectionOptions, Scope):
     """The last layers of the MLPs, as the paper edits them."""
 
-    source: ClassVar[str] = "jianghoucheng/AlphaEdit (Llama3-8B, its layers 4 to 8); examples: ours"
+    source = "jianghoucheng/AlphaEdit (Llama3-8B, its layers 4 to 8); examples: ours"
     modules: tuple[str, ...] | None = Field(
         default=("mlp_out",),
         min_length=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -19,7 +19,7 @@ from holdfast.methods.selective.pruning import in_order, progress
 class Compression(Scope):
     """How low the rank is, how much of the rest stays, and when it is pruned."""
 
-    source: ClassVar[str] = "yxli2123/LoSparse; begin, end and every: ours, the release counts epochs and steps by task"
+    source = "yxli2123/LoSparse; begin, end and every: ours, the release counts epochs and steps by task"
     rank: float = Field(default=0.05, gt=0, lt=1, description="size of the factors, as a share of the matrix's")
     keep: float = Field(default=0.15, gt=0, le=1, description="share of all neurons whose sparse part stays at the end")
     begin: float = Field(default=0.1, ge=0, lt=1, description="share of the steps before the first pruning")
@@ -57,7 +57,7 @@ class LoSparse(LowRank):
     every weight for ``S``, and one more for its start.
     """
 
-    over_quantised: ClassVar[tuple[int, ...]] = ()
+    over_quantised = ()
     card = Card(
         name="losparse",
         paradigm="selective",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,7 @@ PREFIX = 3
 class Probing(SparseScope):
     """What the base is probed with, and how often."""
 
-    source: ClassVar[str] = "nguyendinhson-kaist/Model-Dowser"
+    source = "nguyendinhson-kaist/Model-Dowser"
     ratio: Ratio = Field(default=0.1, description="share of the entries that train, those of least importance")
     prompts: Literal["self", "sources", "train"] = Field(
         default="self", description="text that the base writes itself, or examples of the sources or the target"

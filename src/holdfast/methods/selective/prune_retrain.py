@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -17,7 +16,7 @@ from holdfast.models.anatomy import Component
 class Pruning(Scope):
     """When, how often and how much is pruned."""
 
-    source: ClassVar[str] = "ours; the paper sets quality and schedule for every layer"
+    source = "ours; the paper sets quality and schedule for every layer"
     quality: float = Field(
         default=0.25, gt=0, description="weights below so many standard deviations of their matrix are pruned"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -20,7 +20,7 @@ DEVIATION = 0.02
 class PrunedScope(Scope):
     """What is pruned, how much, when, and by which scores."""
 
-    source: ClassVar[str] = "alibaba/AliceMind (S4/PST)"
+    source = "alibaba/AliceMind (S4/PST)"
     r: int = Field(default=8, gt=0, description="rank of the change and of the scores")
     sparsity: float = Field(default=0.9, ge=0, lt=1, description="share of every matrix that is pruned at the end")
     prune: Literal["weights", "change"] = Field(
@@ -76,7 +76,7 @@ class Pst(LowRank):
     ``prune: change`` (ours) lets the scores prune the change alone. Builds one matrix a layer and step.
     """
 
-    over_quantised: ClassVar[tuple[int, ...]] = ()
+    over_quantised = ()
     card = Card(
         name="pst",
         paradigm="selective",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,7 +14,7 @@ from holdfast.models.anatomy import Component
 class Quantiles(Scope):
     """Between which quantiles of its saliency a tensor trains."""
 
-    source: ClassVar[str] = "jiangllan/ROSE (QNLI)"
+    source = "jiangllan/ROSE (QNLI)"
     lower: float = Field(default=0.0, ge=0, le=1, description="quantile of the saliency from which a tensor trains")
     upper: float = Field(default=0.4, ge=0, le=1, description="quantile up to which it does; 0.3 to 0.9 by task")
 

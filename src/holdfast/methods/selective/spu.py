@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -19,7 +19,7 @@ from holdfast.speed.head import logits_at
 class Located(GradientScope):
     """A tenth of gate and up, located by the size of the logits."""
 
-    source: ClassVar[str] = "wx-zhang/spu"
+    source = "wx-zhang/spu"
     modules: tuple[str, ...] | None = Field(
         default=("mlp_in",), min_length=1, description="attention, mlp, mlp_in, mlp_out, all, or names such as up_proj"
     )

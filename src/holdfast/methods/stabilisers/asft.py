@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -15,7 +13,7 @@ from holdfast.methods.stabilisers.base import Stabiliser, divergence
 class Anchor(Options):
     """How hard the anchor holds."""
 
-    source: ClassVar[str] = "zhuchichi56/ASFT (train.py)"
+    source = "zhuchichi56/ASFT (train.py)"
     strength: float = Field(default=0.1, ge=0, description="of the divergence; 0 is the loss without anchor, DFT")
 
 

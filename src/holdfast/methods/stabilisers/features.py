@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ class FeatureAnchor(Stabiliser):
 class AnchoredBlocks(Options):
     """How hard, and in which blocks."""
 
-    source: ClassVar[str] = "omegafragger/ldifs_code"
+    source = "omegafragger/ldifs_code"
     strength: float = Field(default=10.0, ge=0, description="lambda; the paper searches it")
     blocks: tuple[int, ...] | None = Field(default=None, description="of the llm, from 0; default: all")
 
@@ -118,7 +118,7 @@ class Ldifs(FeatureAnchor):
 class Guidance(Options):
     """How hard."""
 
-    source: ClassVar[str] = "htyao89/KgCoOp"
+    source = "htyao89/KgCoOp"
     strength: float = Field(default=8.0, ge=0, description="lambda")
 
 
@@ -147,7 +147,7 @@ class KgCoOp(FeatureAnchor):
 class Agreement(Options):
     """How hard each of the agreements is."""
 
-    source: ClassVar[str] = "muzairkhattak/PromptSRC"
+    source = "muzairkhattak/PromptSRC"
     features: float = Field(default=25.0, ge=0, description="of the mean absolute difference of last hidden states")
     logits: float = Field(default=1.0, ge=0, description="of the divergence from the base's answers")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -15,7 +15,7 @@ from holdfast.methods.stabilisers.base import Stabiliser, added, trained_weights
 class Strength(Options):
     """How hard the pull is."""
 
-    source: ClassVar[str] = "NRCA's code, whose form is the mean"
+    source = "NRCA's code, whose form is the mean"
     strength: float = Field(default=1e-3, ge=0, description="lambda")
     form: Literal["sum", "mean"] = Field(
         default="sum", description="sum: half the squared distance; mean: its mean a tensor, averaged (far weaker)"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -16,7 +14,7 @@ from holdfast.methods.stabilisers.base import Stabiliser
 class Preference(Options):
     """How hard, and where the base says nothing."""
 
-    source: ClassVar[str] = "arXiv 2605.29498, sections 3.1 and B.6"
+    source = "arXiv 2605.29498, sections 3.1 and B.6"
     strength: float = Field(default=1.0, ge=0, description="lambda")
     certain: float = Field(
         default=1 - 1e-4, gt=0, le=1, description="of the answer token in the base, above which a place is left out"

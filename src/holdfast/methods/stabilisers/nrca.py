@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -17,7 +16,7 @@ from holdfast.methods.stabilisers.base import Stabiliser
 class Noise(Options):
     """How hard."""
 
-    source: ClassVar[str] = "WenkeHuang/NRCA"
+    source = "WenkeHuang/NRCA"
     strength: float = Field(default=2.0, ge=0, description="lambda; the release also has 1, 3, 4 and 5")
 
 

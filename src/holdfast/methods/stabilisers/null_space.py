@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from holdfast.methods.stabilisers.base import Stabiliser, held_of
 class Felt(DirectionOptions):
     """As AlphaEdit has it."""
 
-    source: ClassVar[str] = "jianghoucheng/AlphaEdit; examples: ours"
+    source = "jianghoucheng/AlphaEdit; examples: ours"
 
 
 class NullSpace(Stabiliser):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -18,7 +18,7 @@ from holdfast.models.packed import is_packed
 class Apart(Options):
     """How hard, and apart from what."""
 
-    source: ClassVar[str] = "JudgingH/PEGO, whose term is a sum: here means, so that it does not grow with the width"
+    source = "JudgingH/PEGO, whose term is a sum: here means, so that it does not grow with the width"
     strength: float = Field(default=1e-3, ge=0, description="lambda")
     form: Literal["weights", "directions"] = Field(
         default="weights", description="from all of the weight (PEGO), or from its first directions (as O-LoRA from A)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -17,7 +16,7 @@ from holdfast.ranks import here
 class Against(Options):
     """How much of the conflict is taken out, and how soft the answers are."""
 
-    source: ClassVar[str] = "BeierZhu/Prompt-align"
+    source = "BeierZhu/Prompt-align"
     strength: float = Field(default=1.0, ge=0, le=1, description="lambda: share of the conflicting part taken out")
     temperature: float = Field(default=1.0, gt=0, description="of both models' answers")
 

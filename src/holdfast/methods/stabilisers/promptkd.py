@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -18,7 +17,7 @@ from holdfast.speed.sharing.supports import WHOLE_ROWS
 class PromptKdOptions(Options):
     """The teacher, and how hard it is followed."""
 
-    source: ClassVar[str] = "zhengli97/PromptKD, whose weight of 1000 stands before a mean over classes"
+    source = "zhengli97/PromptKD, whose weight of 1000 stands before a mean over classes"
     run: str | None = Field(default=None, description="folder of the finished run that teaches")
     strength: float = Field(default=1.0, ge=0, description="before the divergence")
     temperature: float = Field(default=1.0, gt=0, description="of both distributions")

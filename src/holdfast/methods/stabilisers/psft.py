@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -17,7 +16,7 @@ from holdfast.methods.stabilisers.base import Stabiliser, whole_tensors
 class Trust(Options):
     """How wide the region of trust is, and how often its centre moves."""
 
-    source: ClassVar[str] = "zwhong714/PSFT (run_psft.sh: batches of 256 in steps of 32)"
+    source = "zwhong714/PSFT (run_psft.sh: batches of 256 in steps of 32)"
     high: float = Field(default=0.28, ge=0, description="how far above 1 a ratio still counts")
     every: int = Field(default=8, gt=1, description="optimizer steps between two centres")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -15,7 +13,7 @@ from holdfast.methods.stabilisers.base import Stabiliser
 class Surprise(Options):
     """From when on a token counts as a surprise."""
 
-    source: ClassVar[str] = "appier-research/robust-llm-finetunes"
+    source = "appier-research/robust-llm-finetunes"
     threshold: float = Field(default=2.5, ge=1, description="perplexity of the base above which a token is masked")
 
 
