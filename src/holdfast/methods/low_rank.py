@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,9 +21,17 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Context, Method, Options
+from holdfast.methods.contract import Artifact, Card, Context, Method, Options, Paradigm
 from holdfast.methods.selective.dense import Scope, layers_in_scope
 from holdfast.models.anatomy import Component
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRankCard(Card):
+    """What stands beside a layer costs nothing more once it is folded into it."""
+
+    paradigm: Paradigm = "reparameterization"
+    extra_inference_cost: str = "none once merged"
 
 
 class LowRankOptions(Scope):

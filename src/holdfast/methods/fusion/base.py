@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Card, Context, Options
+from holdfast.methods.contract import Artifact, Card, Context, Options, Paradigm
 from holdfast.methods.experts import packed
 from holdfast.models.anatomy import COMPONENTS
 
@@ -75,6 +75,13 @@ class Piece:
     def changes(self) -> list[Tensor]:
         """``tuned - base`` of every tuned model."""
         return [tensor - self.base for tensor in self.tuned]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionCard(Card):
+    """A fusion chooses among the changes of weights."""
+
+    paradigm: Paradigm = "selective"
 
 
 Passes = Callable[[], Iterator[Piece]]

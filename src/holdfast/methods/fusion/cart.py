@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Piece
+from holdfast.methods.contract import Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Piece
 
 
 class Truncation(Options):
@@ -25,9 +25,8 @@ class Cart(Fusion):
     With one expert the average would be the expert itself: then ``w`` is the base, so that its change is truncated.
     """
 
-    card = Card(
+    card = FusionCard(
         name="cart",
-        paradigm="selective",
         family="low-rank change",
         summary="centred changes of low rank around the experts' average",
         paper="arXiv 2412.12153",

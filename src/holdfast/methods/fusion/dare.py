@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Piece
+from holdfast.methods.contract import Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Piece
 
 
 class Drop(Options):
@@ -23,9 +23,8 @@ class Dare(Fusion):
     Several experts are dropped one by one and summed. The draw matters: average the scores of several seeds.
     """
 
-    card = Card(
+    card = FusionCard(
         name="dare",
-        paradigm="selective",
         family="sparse change",
         summary="drop changes at random and rescale the rest",
         paper="arXiv 2311.03099",

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Options
+from holdfast.methods.contract import Options
 from holdfast.methods.experts import combined
-from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
+from holdfast.methods.fusion.base import Fusion, FusionCard, Passes, Piece, Tensors
 
 
 class Chosen(Options):
@@ -31,9 +31,8 @@ class EmrMerging(Fusion):
     own weights back.
     """
 
-    card = Card(
+    card = FusionCard(
         name="emr",
-        paradigm="selective",
         family="shared change",
         summary="one elected change for all tasks, masked and rescaled for one",
         paper="arXiv 2405.17461",

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Batch, Card, Context, Options, Pool
-from holdfast.methods.fusion.base import Fusion, InMemory, Passes, Piece, Tensors, Weights
+from holdfast.methods.contract import Batch, Context, Options, Pool
+from holdfast.methods.fusion.base import Fusion, FusionCard, InMemory, Passes, Piece, Tensors, Weights
 from holdfast.models.checkpoint import Checkpoint
 
 
@@ -38,9 +38,8 @@ class FisherAveraging(Fusion):
     an example's mean loss a token; the official code leaves the choice to who gives the files.
     """
 
-    card = Card(
+    card = FusionCard(
         name="fisher",
-        paradigm="selective",
         family="average",
         summary="each model counts where its own data say that its weights matter",
         paper="arXiv 2111.09832",

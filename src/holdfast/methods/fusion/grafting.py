@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context, Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
+from holdfast.methods.contract import Context, Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Passes, Piece, Tensors
 from holdfast.methods.selective.scores import share, top_overall
 
 
@@ -34,9 +34,8 @@ class Grafting(Fusion):
     logits and one gradient beside base and tuned weights.
     """
 
-    card = Card(
+    card = FusionCard(
         name="grafting",
-        paradigm="selective",
         family="sparse change",
         summary="a learned mask over the changes, small and rounded",
         paper="arXiv 2302.06600",

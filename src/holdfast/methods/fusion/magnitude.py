@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece
+from holdfast.methods.contract import Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Passes, Piece
 from holdfast.methods.fusion.threshold import thresholds
 
 
@@ -24,9 +24,8 @@ class Magnitude(Fusion):
     The share is rounded to the nearest number of entries; the release drops one entry more or less.
     """
 
-    card = Card(
+    card = FusionCard(
         name="magnitude",
-        paradigm="selective",
         family="sparse change",
         summary="small changes go back to the base, tensor by tensor",
         paper="arXiv 2311.03099 (baseline)",

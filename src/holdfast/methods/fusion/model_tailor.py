@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Batch, Card, Context, Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece, Tensors
+from holdfast.methods.contract import Batch, Context, Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Passes, Piece, Tensors
 from holdfast.methods.inputs import Inputs
 
 
@@ -37,9 +37,8 @@ class ModelTailor(Fusion):
     in the release) go back to the base. Fails when many or deep layers were tuned: the release tunes the last twelve.
     """
 
-    card = Card(
+    card = FusionCard(
         name="model_tailor",
-        paradigm="selective",
         family="sparse change",
         summary="a thin patch of the tuned weights, and neighbours that make up for the rest",
         paper="arXiv 2402.12048",

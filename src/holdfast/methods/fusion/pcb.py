@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece
+from holdfast.methods.contract import Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Passes, Piece
 from holdfast.methods.fusion.threshold import order_statistics
 
 TAIL = 1e-4
@@ -33,9 +33,8 @@ class PcbMerging(Fusion):
     over its flat vectors.
     """
 
-    card = Card(
+    card = FusionCard(
         name="pcb",
-        paradigm="selective",
         family="sparse change",
         summary="changes compete within their task and across tasks",
         paper="arXiv 2410.02396",

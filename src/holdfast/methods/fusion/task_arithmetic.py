@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Piece
+from holdfast.methods.contract import Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Piece
 
 
 class Scaling(Options):
@@ -19,9 +19,8 @@ class Scaling(Options):
 class TaskArithmetic(Fusion):
     """``w0 + strength * sum_t (w_t - w0)`` (arXiv 2212.04089)."""
 
-    card = Card(
+    card = FusionCard(
         name="task_arithmetic",
-        paradigm="selective",
         family="sum of changes",
         summary="the summed changes of every expert",
         paper="arXiv 2212.04089",

@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Passes, Piece
+from holdfast.methods.contract import Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Passes, Piece
 from holdfast.methods.fusion.threshold import thresholds
 
 
@@ -27,9 +27,8 @@ class Ties(Fusion):
     are rounded to the nearest number of entries; the release keeps one entry more or less.
     """
 
-    card = Card(
+    card = FusionCard(
         name="ties",
-        paradigm="selective",
         family="sparse change",
         summary="trim, elect signs, merge what agrees",
         paper="arXiv 2306.01708",

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Options
+from holdfast.methods.contract import Options
 from holdfast.methods.experts import combined
-from holdfast.methods.fusion.base import Fusion, Piece, Tensors
+from holdfast.methods.fusion.base import Fusion, FusionCard, Piece, Tensors
 from holdfast.methods.fusion.cart import triplets
 from holdfast.methods.selective.scores import top
 
@@ -40,9 +40,8 @@ class TwinMerging(Fusion):
     SVD keeps ``floor((1 - drop) rank)`` triplets, at least one; draws are rescaled by ``1 / (1 - drop)``.
     """
 
-    card = Card(
+    card = FusionCard(
         name="twin_merging",
-        paradigm="selective",
         family="shared change",
         summary="the experts' shared change and thinned exclusive ones at given weights",
         paper="arXiv 2406.15479",

@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Options
-from holdfast.methods.fusion.base import Fusion, Piece
+from holdfast.methods.contract import Options
+from holdfast.methods.fusion.base import Fusion, FusionCard, Piece
 
 
 class Alpha(Options):
@@ -19,9 +19,8 @@ class Alpha(Options):
 class WiseFT(Fusion):
     """``w0 + alpha (w - w0)`` (arXiv 2109.01903). Sweep alpha; one value says little."""
 
-    card = Card(
+    card = FusionCard(
         name="wise_ft",
-        paradigm="selective",
         family="interpolation",
         summary="a straight line from the base to the tuned weights",
         paper="arXiv 2109.01903",

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty, normal
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions, Scaled, empty, normal
 
 
 class BudgetOptions(LowRankOptions):
@@ -55,15 +55,13 @@ class AdaLora(LowRank):
     ``|P^T P - I|_F`` and ``|Q Q^T - I|_F``.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="adalora",
-        paradigm="reparameterization",
         family="calibration",
         summary="ranks go to the layers where they matter",
         paper="arXiv 2303.10512",
         year=2023,
         official_code="QingruZhang/AdaLoRA",
-        extra_inference_cost="none once merged",
         checked_against="dense loop of the paper's allocation under AdamW",
         default_lr=1e-3,
     )

@@ -8,8 +8,8 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, empty, fill, normal
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import Change, LowRank, LowRankCard, empty, fill, normal
 from holdfast.methods.selective.dense import Scope
 
 
@@ -55,15 +55,13 @@ class C3a(LowRank):
     PEFT 0.21.2 has it too, and passes a wrong gradient on to the layers below.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="c3a",
-        paradigm="reparameterization",
         family="structure",
         summary="a circulant matrix in every block of the weight",
         paper="arXiv 2407.19342",
         year=2024,
         official_code="huggingface/peft",
-        extra_inference_cost="none once merged",
         checked_against="circulants written out entry by entry, under AdamW, three steps",
         default_lr=1e-1,
     )

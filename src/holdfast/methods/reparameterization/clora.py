@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Artifact, Card, Context
-from holdfast.methods.low_rank import LowRank, LowRankOptions
+from holdfast.methods.contract import Artifact, Context
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions
 
 
 class NullOptions(LowRankOptions):
@@ -26,14 +26,12 @@ class CLora(LowRank):
     little.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="clora",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA drawn away from random directions on both sides",
         paper="arXiv 2410.16801",
         year=2025,
-        extra_inference_cost="none once merged",
         checked_against="the term written out over dense matrices, under AdamW, three steps",
         default_lr=2e-4,
     )

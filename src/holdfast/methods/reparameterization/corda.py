@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Card, Context
+from holdfast.methods.contract import Context
 from holdfast.methods.inputs import Inputs
-from holdfast.methods.low_rank import LowRank, LowRankOptions, fill
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions, fill
 
 ATTEMPTS = 20
 """Doublings of the damping before a covariance counts as beyond repair; the release has no end to them."""
@@ -40,15 +40,13 @@ class Corda(LowRank):
     """
 
     over_quantised = ()
-    card = Card(
+    card = LowRankCard(
         name="corda",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA from the singular triplets of the weight times its inputs' covariance",
         paper="arXiv 2406.05223",
         year=2024,
         official_code="iboing/CorDA",
-        extra_inference_cost="none once merged",
         checked_against="NumPy: covariance, decomposition, explicit residual weight under AdamW",
         default_lr=2e-5,
     )

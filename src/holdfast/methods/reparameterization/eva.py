@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Card, Context
+from holdfast.methods.contract import Artifact, Context
 from holdfast.methods.inputs import Inputs
-from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankOptions, fill
+from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankCard, LowRankOptions, fill
 from holdfast.models.anatomy import Component
 from holdfast.values import JSON
 
@@ -37,15 +37,13 @@ class Eva(LowRank):
     release finds them batch by batch.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="eva",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA along the inputs' principal components, with ranks by explained variance",
         paper="arXiv 2410.07170",
         year=2024,
         official_code="ml-jku/EVA",
-        extra_inference_cost="none once merged",
         checked_against="NumPy: principal components, ranks by sorting, then LoRA under AdamW",
         default_lr=3e-4,
     )

@@ -13,8 +13,8 @@ from torch.utils.hooks import RemovableHandle
 from holdfast.errors import HoldfastError
 from holdfast.methods.additive.attention import MARK, with_prefix
 from holdfast.methods.additive.front import attention_layers
-from holdfast.methods.contract import Card, Context, Seen
-from holdfast.methods.low_rank import LowRank, LowRankOptions
+from holdfast.methods.contract import Context, Seen
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions
 from holdfast.models.anatomy import Component
 from holdfast.models.kinds import MLP_LAST
 
@@ -39,14 +39,12 @@ class HiddenKey(LowRank):
     lost every key takes nothing. Afterwards it is LoRA.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="hiddenkey",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA under dropout of keys and hidden values, with two passes that agree",
         paper="arXiv 2403.00812",
         year=2024,
-        extra_inference_cost="none once merged",
         checked_against="softmax over columns of minus infinity, values and gradients; LoRA where nothing is dropped",
         default_lr=2e-4,
     )

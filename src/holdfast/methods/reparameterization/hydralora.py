@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, empty, kaiming
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import Change, LowRank, LowRankCard, LowRankOptions, Scaled, empty, kaiming
 
 
 class HeadOptions(LowRankOptions):
@@ -44,9 +44,8 @@ class HydraLora(LowRank):
     release's balance loss, which it leaves off, is not here.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="hydralora",
-        paradigm="reparameterization",
         family="structure",
         summary="one A, several B, and a router for every token",
         paper="arXiv 2404.19245",

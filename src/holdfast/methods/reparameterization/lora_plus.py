@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from holdfast.methods.contract import Card, ParameterGroup
-from holdfast.methods.low_rank import LowRank, LowRankOptions
+from holdfast.methods.contract import ParameterGroup
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions
 
 
 class TwoRates(LowRankOptions):
@@ -21,15 +21,13 @@ class LoraPlus(LowRank):
     """``W0 + s B A`` as LoRA, with ``lr_B = ratio * lr_A``; the recipe's ``lr`` is that of ``A``."""
 
     over_shards = True
-    card = Card(
+    card = LowRankCard(
         name="lora_plus",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA whose B learns faster than its A",
         paper="arXiv 2402.12354",
         year=2024,
         official_code="nikhil-ghosh-berkeley/loraplus",
-        extra_inference_cost="none once merged",
         checked_against="dense weights under AdamW with two rates, three steps",
         default_lr=1e-4,
     )

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, empty, kaiming
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import Change, LowRank, LowRankCard, LowRankOptions, Scaled, empty, kaiming
 
 
 class ExpertOptions(LowRankOptions):
@@ -46,9 +46,8 @@ class LoraMoe(LowRank):
     off, wants each example's kind, which examples do not carry; it is not here.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="loramoe",
-        paradigm="reparameterization",
         family="structure",
         summary="several LoRAs, mixed for every token by a router",
         paper="arXiv 2312.09979",

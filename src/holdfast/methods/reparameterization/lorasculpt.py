@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Artifact, Card
-from holdfast.methods.low_rank import LowRank, LowRankOptions
+from holdfast.methods.contract import Artifact
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions
 from holdfast.methods.selective.scores import share
 
 
@@ -35,15 +35,13 @@ class LoraSculpt(LowRank):
     """
 
     over_quantised = ()
-    card = Card(
+    card = LowRankCard(
         name="lorasculpt",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA with sparse factors and a term against conflicts with the base",
         paper="arXiv 2503.16843",
         year=2025,
         official_code="LiangJian24/LoRASculpt",
-        extra_inference_cost="none once merged",
         checked_against="dense loop of the paper's steps under AdamW",
         default_lr=2e-4,
     )

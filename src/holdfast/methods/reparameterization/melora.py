@@ -8,8 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Card
-from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions, Scaled, empty
 
 
 class MiniOptions(LowRankOptions):
@@ -47,15 +46,13 @@ class Slices(Scaled):
 class MeLora(LowRank):
     """``W0 + s diag(B_1 A_1, ..., B_n A_n)``: rank ``n r`` for the values of rank ``r``; slices do not mix."""
 
-    card = Card(
+    card = LowRankCard(
         name="melora",
-        paradigm="reparameterization",
         family="structure",
         summary="small LoRAs side by side on slices of the layer",
         paper="arXiv 2402.17263",
         year=2024,
         official_code="ChasonShi/MELoRA",
-        extra_inference_cost="none once merged",
         checked_against="dense weights under AdamW, three steps",
         default_lr=3e-4,
     )

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Factors, LowRank, LowRankOptions, empty, fill, kaiming
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import Factors, LowRank, LowRankCard, LowRankOptions, empty, fill, kaiming
 
 
 class MixerOptions(LowRankOptions):
@@ -45,15 +45,13 @@ class MosLora(LowRank):
     """``W0 + s B X A``, all three trained; ``B`` starts at zero."""
 
     over_shards = True
-    card = Card(
+    card = LowRankCard(
         name="moslora",
-        paradigm="reparameterization",
         family="structure",
         summary="LoRA with a trained mixer between its factors",
         paper="arXiv 2406.11909",
         year=2024,
         official_code="wutaiqiang/MoSLoRA",
-        extra_inference_cost="none once merged",
         checked_against="dense weights under AdamW, three steps",
         default_lr=3e-4,
     )

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from holdfast import files
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Artifact, Card, Context
-from holdfast.methods.low_rank import LowRank, LowRankOptions
+from holdfast.methods.contract import Artifact, Context
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions
 
 
 class PastOptions(LowRankOptions):
@@ -35,15 +35,13 @@ class OLora(LowRank):
     ``B``. The first task of a sequence has no past and trains as LoRA does.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="o_lora",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA orthogonal to the adapters of earlier tasks",
         paper="arXiv 2310.14152",
         year=2023,
         official_code="cmnfriend/O-LoRA",
-        extra_inference_cost="none once merged",
         checked_against="the paper's terms over dense matrices under AdamW, three steps",
         default_lr=1e-3,
     )

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Factors, LowRank, LowRankOptions, empty, fill
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import Factors, LowRank, LowRankCard, LowRankOptions, empty, fill
 
 
 class KeptOptions(LowRankOptions):
@@ -54,14 +54,12 @@ class OpLora(LowRank):
     """
 
     over_quantised = ()
-    card = Card(
+    card = LowRankCard(
         name="oplora",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA outside the largest singular directions of the weight",
         paper="arXiv 2510.13003",
         year=2025,
-        extra_inference_cost="none once merged",
         checked_against="dense projections under AdamW, three steps; kept triplets",
         default_lr=2e-4,
     )

@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card
-from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions, Scaled, empty
 
 
 class GroupOptions(LowRankOptions):
@@ -50,15 +49,13 @@ class Pego(LowRank):
     """
 
     over_quantised = ()
-    card = Card(
+    card = LowRankCard(
         name="pego",
-        paradigm="reparameterization",
         family="calibration",
         summary="several LoRAs, orthogonal to the weight and to each other",
         paper="arXiv 2407.15085",
         year=2024,
         official_code="JudgingH/PEGO",
-        extra_inference_cost="none once merged",
         checked_against="dense products of the paper's terms under AdamW, three steps",
         default_lr=5e-4,
     )

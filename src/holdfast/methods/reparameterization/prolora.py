@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import LowRank, LowRankOptions, Scaled, empty, kaiming
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions, Scaled, empty, kaiming
 
 
 class RotationShareOptions(LowRankOptions):
@@ -67,15 +67,13 @@ class ProLora(LowRank):
     ranks so that no two copies are alike, and ``unshared`` ranks are free.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="prolora",
-        paradigm="reparameterization",
         family="structure",
         summary="factors from one chunk, repeated and rotated along the rank",
         paper="arXiv 2402.16902",
         year=2024,
         official_code="Forence1999/PRoLoRA",
-        extra_inference_cost="none once merged",
         checked_against="factors laid out entry by entry, under AdamW, three steps",
         default_lr=2e-4,
     )

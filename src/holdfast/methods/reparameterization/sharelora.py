@@ -8,8 +8,7 @@ from typing import Literal
 from pydantic import Field
 from torch import nn
 
-from holdfast.methods.contract import Card
-from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankOptions
+from holdfast.methods.low_rank import Change, Factors, LowRank, LowRankCard, LowRankOptions
 
 
 class ShareOptions(LowRankOptions):
@@ -24,15 +23,13 @@ class ShareLora(LowRank):
     what is shared is one tensor, trained once and saved once.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="sharelora",
-        paradigm="reparameterization",
         family="structure",
         summary="LoRA whose A is shared by all layers of one kind",
         paper="arXiv 2406.10785",
         year=2024,
         official_code="Rain9876/ShareLoRA",
-        extra_inference_cost="none once merged",
         checked_against="dense weights under AdamW, three steps; one tensor a kind",
         default_lr=2e-4,
     )

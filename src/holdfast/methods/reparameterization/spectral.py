@@ -8,8 +8,8 @@ import torch
 from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import LowRank, LowRankOptions, fill
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions, fill
 
 _SCALE = "scale, over r; with alpha = r the start is W's own part"
 
@@ -33,15 +33,13 @@ class Pissa(LowRank):
     """
 
     over_quantised = ()
-    card = Card(
+    card = LowRankCard(
         name="pissa",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA that starts from the largest singular triplets",
         paper="arXiv 2404.02948",
         year=2024,
         official_code="GraphPKU/PiSSA",
-        extra_inference_cost="none once merged",
         checked_against="NumPy: explicit residual weight, gradients and AdamW over three steps",
         default_lr=2e-5,
     )
@@ -69,15 +67,13 @@ class MinorOptions(SpectralOptions):
 class Milora(Pissa):
     """As PiSSA from the ``r`` smallest singular values: what the base holds in the large ones does not move."""
 
-    card = Card(
+    card = LowRankCard(
         name="milora",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA that starts from the smallest singular triplets",
         paper="arXiv 2406.09044",
         year=2025,
         official_code="sufenlp/MiLoRA",
-        extra_inference_cost="none once merged",
         checked_against="NumPy: explicit residual weight, gradients and AdamW over three steps",
         default_lr=3e-4,
     )
@@ -104,15 +100,13 @@ class Olora(LowRank):
     """
 
     over_quantised = ()
-    card = Card(
+    card = LowRankCard(
         name="olora",
-        paradigm="reparameterization",
         family="calibration",
         summary="LoRA that starts from an orthonormal basis of the weight",
         paper="arXiv 2406.01775",
         year=2024,
         official_code="huggingface/peft",
-        extra_inference_cost="none once merged",
         checked_against="NumPy: explicit residual weight, gradients and AdamW over three steps",
         default_lr=3e-4,
     )

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankOptions, Scaled, empty, fill, kaiming
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import Change, LowRank, LowRankCard, LowRankOptions, Scaled, empty, fill, kaiming
 
 
 class TeamOptions(LowRankOptions):
@@ -49,9 +49,8 @@ class TeamLora(LowRank):
     of how they act on each other; ``M`` starts with ones on its diagonal and uniform numbers beside it, ``B`` at zero.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="teamlora",
-        paradigm="reparameterization",
         family="structure",
         summary="experts that share a projection and compete for their weights",
         paper="arXiv 2408.09856",

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.low_rank import Change, LowRank, empty, kaiming
+from holdfast.methods.contract import Context
+from holdfast.methods.low_rank import Change, LowRank, LowRankCard, empty, kaiming
 from holdfast.methods.selective.dense import Scope
 
 
@@ -47,15 +47,13 @@ class Vera(LowRank):
     largest layer and frozen; ``b`` starts at zero. They are saved with the vectors.
     """
 
-    card = Card(
+    card = LowRankCard(
         name="vera",
-        paradigm="reparameterization",
         family="structure",
         summary="two trained vectors a layer around random factors that all share",
         paper="arXiv 2310.11454",
         year=2024,
         official_code="huggingface/peft",
-        extra_inference_cost="none once merged",
         checked_against="dense weights under AdamW, three steps; factors are shared",
         default_lr=4e-3,
     )

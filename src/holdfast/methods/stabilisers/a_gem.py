@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from holdfast.methods.contract import Card, Context, Method, Options
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard
 
 
 class MemoryOptions(Options):
@@ -25,9 +25,8 @@ class AGem(Stabiliser):
     rescaling comes after it, so the promise holds for the gradient and not for Adam's step.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="a_gem",
-        paradigm="any",
         family="gradient",
         summary="a step may not raise the loss on the sources, to first order",
         paper="arXiv 1812.00420",

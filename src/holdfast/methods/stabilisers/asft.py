@@ -6,8 +6,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from holdfast.methods.contract import Card, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, divergence
+from holdfast.methods.contract import Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, divergence
 
 
 class Anchor(Options):
@@ -24,9 +24,8 @@ class Asft(Stabiliser):
     Costs the base's forward pass a batch where ``strength`` is above 0.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="asft",
-        paradigm="any",
         family="loss",
         summary="the loss weighed by the model's own probability, with KL to the base",
         paper="arXiv 2509.23753",

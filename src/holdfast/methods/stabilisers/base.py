@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -10,7 +11,14 @@ from torch.nn.functional import kl_div
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
+from holdfast.methods.contract import Card, Context, Method, Options, Paradigm, Seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class StabiliserCard(Card):
+    """A stabiliser goes with every method."""
+
+    paradigm: Paradigm = "any"
 
 
 class Stabiliser:

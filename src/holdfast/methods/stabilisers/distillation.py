@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, divergence
+from holdfast.methods.contract import Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, divergence
 
 
 class Softness(Options):
@@ -23,9 +23,8 @@ class Distillation(Stabiliser):
     one forward pass; there is no second copy. Costs that forward pass per batch, without gradient.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="distillation",
-        paradigm="any",
         family="distillation",
         summary="KL to the base's answers at a temperature",
         paper="arXiv 1606.09282",

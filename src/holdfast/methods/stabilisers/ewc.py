@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context, Method, Options
-from holdfast.methods.stabilisers.base import Stabiliser, added, trained_weights
+from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, added, trained_weights
 
 
 class Elastic(Options):
@@ -29,9 +29,8 @@ class Ewc(Stabiliser):
     methods that is per selected entry.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="ewc",
-        paradigm="any",
         family="distance",
         summary="squared distance, weighed by the sources' Fisher information",
         paper="arXiv 1612.00796",

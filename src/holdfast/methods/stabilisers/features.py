@@ -11,8 +11,8 @@ from torch.nn.functional import cosine_similarity, l1_loss, normalize
 from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, added, divergence
+from holdfast.methods.contract import Context, Method, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, added, divergence
 from holdfast.models.anatomy import decoder_of
 from holdfast.speed.blocks import blocks_of
 
@@ -86,9 +86,8 @@ class Ldifs(FeatureAnchor):
     The release compares all positions of an image encoder. Costs the base's forward pass a batch.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="ldifs",
-        paradigm="any",
         family="features",
         summary="distance of the blocks' features from the base's",
         paper="arXiv 2308.13320",
@@ -128,9 +127,8 @@ class KgCoOp(FeatureAnchor):
     In the paper ``h`` is the text feature of a class prompt. Costs the base's forward pass a batch.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="kgcoop",
-        paradigm="any",
         family="features",
         summary="the cosine of the last hidden state to the base's",
         paper="arXiv 2303.13283",
@@ -161,9 +159,8 @@ class PromptSRC(FeatureAnchor):
     base's forward pass a batch.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="promptsrc",
-        paradigm="any",
         family="features",
         summary="last hidden state and answers agree with the base's",
         paper="arXiv 2307.06948",

@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Card, Method, Options
-from holdfast.methods.stabilisers.base import Stabiliser, added, trained_weights
+from holdfast.methods.contract import Method, Options
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, added, trained_weights
 
 
 class Strength(Options):
@@ -30,9 +30,8 @@ class L2SP(Stabiliser):
     the factors alone, or its mean, for which it is built.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="l2_sp",
-        paradigm="any",
         family="distance",
         summary="half the squared distance to the starting point",
         paper="arXiv 1802.01483",
@@ -68,9 +67,8 @@ class WeakStrength(Options):
 class L1SP(Stabiliser):
     """``strength * mean over tensors of mean |w - w0|``, the form of NRCA's code."""
 
-    card = Card(
+    card = StabiliserCard(
         name="l1_sp",
-        paradigm="any",
         family="distance",
         summary="the mean distance to the starting point",
         paper="OpenReview bif35if4n3",

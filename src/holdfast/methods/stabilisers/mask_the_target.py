@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import kl_div
 
-from holdfast.methods.contract import Card, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.contract import Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard
 
 
 class Preference(Options):
@@ -30,9 +30,8 @@ class MaskTheTarget(Stabiliser):
     left out, of which it lost less than 0.5 %. Costs the base's forward pass a batch.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="mask_the_target",
-        paradigm="any",
         family="distillation",
         summary="KL to the base without the target token",
         paper="arXiv 2605.29498",

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from holdfast.methods.contract import Card, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.contract import Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard
 
 
 class Noise(Options):
@@ -33,9 +33,8 @@ class Nrca(Stabiliser):
     Costs a forward and backward pass a batch; looks at pixels, so kept features cannot stand in for them.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="nrca",
-        paradigm="any",
         family="consistency",
         summary="answers as sure in front of a noisy picture",
         paper="OpenReview bif35if4n3",

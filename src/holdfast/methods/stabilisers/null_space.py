@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Card, Context, Method
+from holdfast.methods.contract import Context, Method
 from holdfast.methods.projection import DirectionOptions, FreeSpace, free_spaces
-from holdfast.methods.stabilisers.base import Stabiliser, held_of
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, held_of
 
 
 class Felt(DirectionOptions):
@@ -27,9 +27,8 @@ class NullSpace(Stabiliser):
     half an ``[in, in]`` matrix a layer, and a copy of the held matrices while the optimizer steps.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="null_space",
-        paradigm="any",
         family="gradient",
         summary="no step is felt by the sources' inputs of a layer",
         paper="arXiv 2410.02355",

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context, Method, Options
-from holdfast.methods.stabilisers.base import Stabiliser, added, held_of
+from holdfast.methods.contract import Context, Method, Options
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, added, held_of
 from holdfast.models.packed import is_packed
 
 
@@ -34,9 +34,8 @@ class Orthogonality(Stabiliser):
     ``D``, and with ``form: weights`` an ``[out, out]`` product, for every layer and step.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="orthogonality",
-        paradigm="any",
         family="distance",
         summary="the change of a weight keeps away from the weight's own directions",
         paper="arXiv 2407.15085",

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from holdfast.methods.contract import Card, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, divergence, whole_tensors
+from holdfast.methods.contract import Method, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, divergence, whole_tensors
 from holdfast.ranks import here
 
 
@@ -29,9 +29,8 @@ class ProGrad(Stabiliser):
     second backward pass a batch, and one gradient more in memory. Adam's rescaling comes after it.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="prograd",
-        paradigm="any",
         family="gradient",
         summary="a step may not go against the gradient of KL to the base",
         paper="arXiv 2205.14865",

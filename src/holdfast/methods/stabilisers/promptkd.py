@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, divergence
+from holdfast.methods.contract import Context, Method, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, divergence
 from holdfast.speed.sharing.supports import WHOLE_ROWS
 
 
@@ -32,9 +32,8 @@ class PromptKd(Stabiliser):
     It costs a forward pass of the teacher a batch, and looks at pixels itself.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="promptkd",
-        paradigm="any",
         family="distillation",
         summary="KL to the answers of a tuned teacher, in place of labels",
         paper="arXiv 2403.02781",

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from holdfast.methods.contract import Card, Context, Method, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser, whole_tensors
+from holdfast.methods.contract import Context, Method, Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, whole_tensors
 
 
 class Trust(Options):
@@ -29,9 +29,8 @@ class Psft(Stabiliser):
     risen by ``high`` is pushed no more. Costs a copy of the trained values, and a forward pass a batch.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="psft",
-        paradigm="any",
         family="loss",
         summary="a token whose probability has risen enough is pushed no more",
         paper="arXiv 2508.17784",

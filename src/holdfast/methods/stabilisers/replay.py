@@ -9,8 +9,8 @@ from pydantic import Field
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Card, Options
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.contract import Options
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard
 from holdfast.tasks.drawn import Joined
 
 
@@ -29,9 +29,8 @@ class Replay(Stabiliser):
     With ``weights`` every source gives its share of them, whatever its size; without, every example is as likely.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="replay",
-        paradigm="any",
         family="data",
         summary="some source examples among the target's",
         paper="experience replay",

@@ -6,8 +6,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from holdfast.methods.contract import Card, Options, Seen
-from holdfast.methods.stabilisers.base import Stabiliser
+from holdfast.methods.contract import Options, Seen
+from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard
 
 
 class Surprise(Options):
@@ -25,9 +25,8 @@ class TokenMasking(Stabiliser):
     mostly surprises: then this leaves little to learn.
     """
 
-    card = Card(
+    card = StabiliserCard(
         name="token_masking",
-        paradigm="any",
         family="loss",
         summary="answer tokens of high perplexity under the base are not learned",
         paper="arXiv 2501.14315",
