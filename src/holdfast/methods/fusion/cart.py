@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.methods.contract import Options
 from holdfast.methods.fusion.base import Fusion, FusionCard, Piece
+from holdfast.methods.fusion.triplets import triplets
 
 
 class Truncation(Options):
@@ -46,19 +47,6 @@ class Cart(Fusion):
         if len(piece.shape) != 2 or bool(untouched.all()):
             return average
         centre = average if len(several) > 1 else piece.base
-        kept = [truncated((tuned - centre).view(piece.shape), self.options.rank) for tuned in several]
+        kept = [torch.mm(*triplets((tuned - centre).view(piece.shape), self.options.rank)) for tuned in several]
         strength: float = self.options.strength
         return centre + strength * torch.stack(kept).sum(dim=0).reshape(-1)
-
-
-def truncated(matrix: Tensor, rank: float) -> Tensor:
-    """The best approximation by the ``rank`` share of the singular triplets, at least one."""
-    left, right = triplets(matrix, rank)
-    return left @ right
-
-
-def triplets(matrix: Tensor, rank: float) -> tuple[Tensor, Tensor]:
-    """The same as factors ``[out, k]``, which holds the singular values, and ``[k, in]``."""
-    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    k = max(1, int(rank * len(values)))
-    return left[:, :k] * values[:k], right[:k]

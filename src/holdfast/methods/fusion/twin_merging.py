@@ -12,7 +12,7 @@ from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Options
 from holdfast.methods.experts import combined
 from holdfast.methods.fusion.base import Fusion, FusionCard, Piece, Tensors
-from holdfast.methods.fusion.cart import triplets
+from holdfast.methods.fusion.triplets import triplets
 from holdfast.methods.selective.scores import top
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.methods.contract import Artifact, Card, Context, ParameterGroup
-from holdfast.methods.selective.dense import Dense, Scope, in_scope
+from holdfast.methods.selective.dense import Dense, Scope
 from holdfast.models.anatomy import Component
 
 
@@ -56,9 +56,6 @@ class Flora(Dense):
         default_lr=1e-2,
     )
     Settings = ProjectionOptions
-
-    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        return in_scope(component, self.options)
 
     def attach(self, component: Component, context: Context) -> None:
         super().attach(component, context)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from holdfast.methods.contract import Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankCard, LowRankOptions, Scaled, empty, kaiming
+from holdfast.methods.low_rank import LowRankCard, LowRankOptions, Scaled, empty
+from holdfast.methods.stacked import Routed, softmax_of, weighed
 
 
 class HeadOptions(LowRankOptions):
@@ -32,14 +31,11 @@ class Hydra(Scaled):
         self.R = nn.Parameter(empty(layer, options.heads, layer.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = functional.linear(x.to(self.R.dtype), self.R).float().softmax(dim=-1)
-        low = functional.linear(self.dropped(x, self.A), self.A)
-        # The weights go onto the r numbers of each head: [..., heads, r] and never [..., heads, out].
-        weighed = weights.to(low.dtype).unsqueeze(-1) * low.unsqueeze(-2)
-        return torch.einsum("...hr,hor->...o", weighed, self.B.to(weighed.dtype)) * self.scale
+        low = functional.linear(self.dropped(x, self.A), self.A).unsqueeze(-2)
+        return weighed(softmax_of(x, self.R), low, self.B) * self.scale
 
 
-class HydraLora(LowRank):
+class HydraLora(Routed):
     """``W0 x + s sum_n softmax(R x)_n B_n A x``; all ``B`` start at zero. The router reads each token by itself. The
     release's balance loss, which it leaves off, is not here.
     """
@@ -58,10 +54,3 @@ class HydraLora(LowRank):
     )
     Settings = HeadOptions
     change = Hydra
-
-    def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
-        super().start(name, layer, change, context)
-        kaiming(change.R, context.generator)
-
-    def anchored(self, change: Change) -> bool:
-        return False  # zero heads are zero whatever the router says

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
-from holdfast.methods.contract import Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankCard, LowRankOptions, Scaled, empty, kaiming
+from holdfast.methods.low_rank import LowRankCard, LowRankOptions, empty
+from holdfast.methods.stacked import Routed, Stacked, softmax_of, weighed
 
 
 class ExpertOptions(LowRankOptions):
@@ -23,24 +21,18 @@ class ExpertOptions(LowRankOptions):
     experts: int = Field(default=8, gt=1, description="how many there are")
 
 
-class Experts(Scaled):
+class Experts(Stacked):
     """``scale * sum_n w_n(x) B_n A_n x``, ``w = softmax(R x)``; ``A [experts, r, in]``, ``B [experts, out, r]``."""
 
     def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
         super().__init__(layer, options, scale)
-        experts, r = options.experts, options.r
-        self.A = nn.Parameter(empty(layer, experts, r, layer.in_features))
-        self.B = nn.Parameter(empty(layer, experts, layer.out_features, r))
-        self.R = nn.Parameter(empty(layer, experts, layer.in_features))
+        self.R = nn.Parameter(empty(layer, options.experts, layer.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = functional.linear(x.to(self.R.dtype), self.R).float().softmax(dim=-1)
-        low = functional.linear(self.dropped(x, self.A), self.A.flatten(0, 1)).unflatten(-1, self.A.shape[:2])
-        weighed = weights.to(low.dtype).unsqueeze(-1) * low
-        return torch.einsum("...nr,nor->...o", weighed, self.B.to(weighed.dtype)) * self.scale
+        return weighed(softmax_of(x, self.R), self.inner(x), self.B) * self.scale
 
 
-class LoraMoe(LowRank):
+class LoraMoe(Routed):
     """``W0 x + s sum_n softmax(R x)_n B_n A_n x`` in the MLP; all ``B`` start at zero and every expert has a part in
     every token. The paper's balance between experts of world knowledge and others, which the released script leaves
     off, wants each example's kind, which examples do not carry; it is not here.
@@ -61,10 +53,3 @@ class LoraMoe(LowRank):
     Settings = ExpertOptions
     change = Experts
     default_modules = ("mlp",)
-
-    def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:
-        super().start(name, layer, change, context)
-        kaiming(change.R, context.generator)
-
-    def anchored(self, change: Change) -> bool:
-        return False  # zero experts are zero whatever the router says

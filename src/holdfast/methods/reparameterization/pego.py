@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions, Scaled, empty
+from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions
+from holdfast.methods.stacked import Stacked
 
 
 class GroupOptions(LowRankOptions):
@@ -26,20 +27,16 @@ class GroupOptions(LowRankOptions):
     )
 
 
-class Grouped(Scaled):
+class Grouped(Stacked):
     """``scale * sum_i B_i A_i``; ``A [group, r, in]``, ``B [group, out, r]``."""
 
-    def __init__(self, layer: nn.Linear, options: Any, scale: float) -> None:
-        super().__init__(layer, options, scale)
-        self.A = nn.Parameter(empty(layer, options.group, options.r, layer.in_features))
-        self.B = nn.Parameter(empty(layer, options.group, layer.out_features, options.r))
+    many = "group"
 
     def weight(self) -> Tensor:
         return self.scale * torch.einsum("gor,gri->oi", self.B, self.A)
 
     def forward(self, x: Tensor) -> Tensor:
-        low = functional.linear(self.dropped(x, self.A), self.A.flatten(0, 1))
-        return functional.linear(low, self.B.transpose(0, 1).flatten(1)) * self.scale
+        return functional.linear(self.inner(x).flatten(-2), self.B.transpose(0, 1).flatten(1)) * self.scale
 
 
 class Pego(LowRank):

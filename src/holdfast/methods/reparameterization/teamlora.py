@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from holdfast.methods.contract import Context
-from holdfast.methods.low_rank import Change, LowRank, LowRankCard, LowRankOptions, Scaled, empty, fill, kaiming
+from holdfast.methods.low_rank import LowRankCard, LowRankOptions, empty, fill, kaiming
+from holdfast.methods.stacked import Routed, Stacked, weighed
 
 
 class TeamOptions(LowRankOptions):
@@ -23,27 +24,22 @@ class TeamOptions(LowRankOptions):
     hidden: int = Field(default=32, gt=0, description="width of the network that says what each expert is worth")
 
 
-class Team(Scaled):
+class Team(Stacked):
     """``scale * sum_i w_i(x) B_i z_i``: ``z = A x`` in equal parts ``z_i``, ``w = M softmax(S x)``."""
 
     def __init__(self, layer: nn.Linear, options: TeamOptions, scale: float) -> None:
         super().__init__(layer, options, scale)
-        experts = options.experts
-        self.A = nn.Parameter(empty(layer, experts, options.r, layer.in_features))
-        self.B = nn.Parameter(empty(layer, experts, layer.out_features, options.r))
         self.S1 = nn.Parameter(empty(layer, options.hidden, layer.in_features))
-        self.S2 = nn.Parameter(empty(layer, experts, options.hidden))
-        self.M = nn.Parameter(empty(layer, experts, experts))
+        self.S2 = nn.Parameter(empty(layer, options.experts, options.hidden))
+        self.M = nn.Parameter(empty(layer, options.experts, options.experts))
 
     def forward(self, x: Tensor) -> Tensor:
         worth = functional.linear(functional.linear(x.to(self.S1.dtype), self.S1).relu(), self.S2)
         weights = functional.linear(worth.float().softmax(dim=-1), self.M)
-        parts = functional.linear(self.dropped(x, self.A), self.A.flatten(0, 1)).unflatten(-1, self.A.shape[:2])
-        weighed = weights.to(parts.dtype).unsqueeze(-1) * parts
-        return torch.einsum("...nr,nor->...o", weighed, self.B.to(weighed.dtype)) * self.scale
+        return weighed(weights, self.inner(x), self.B) * self.scale
 
 
-class TeamLora(LowRank):
+class TeamLora(Routed):
     """``W0 x + s sum_i w_i B_i z_i``: one ``A`` for all experts, whose output is dealt out among them, and weights
     ``w = M softmax(S x)`` from a network ``S`` that stands for the experts' Shapley values and a trained matrix ``M``
     of how they act on each other; ``M`` starts with ones on its diagonal and uniform numbers beside it, ``B`` at zero.
@@ -70,6 +66,3 @@ class TeamLora(LowRank):
         beside = torch.rand(change.M.shape, generator=context.generator)
         fill(change.M, beside.fill_diagonal_(1.0))
         change.B.zero_()
-
-    def anchored(self, change: Change) -> bool:
-        return False  # zero experts are zero whatever they are worth

@@ -34,7 +34,6 @@ class ChildTuningF(Dense):
         default_lr=2e-5,
         checked_against="NumPy AdamW on masked and rescaled gradients",
     )
-
     Settings = Reserve
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:

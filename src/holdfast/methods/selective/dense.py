@@ -29,10 +29,11 @@ class Dense(Method):
     """Trains the tensors that :meth:`choose` names; keeps their base values on the CPU to restore them."""
 
     goes_beside = True
+    _optimizer: torch.optim.Optimizer | None = None
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        """The tensors to train, by full name."""
-        raise NotImplementedError
+        """The tensors to train, by full name; where a method says nothing else, those that its :class:`Scope` names."""
+        return in_scope(component, self.options)
 
     def _chosen(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
         chosen = self.choose(component, context)
@@ -71,6 +72,15 @@ class Dense(Method):
     def moves(self) -> set[str]:
         return set(self.chosen)
 
+    def bind(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def momentum(self, parameter: nn.Parameter) -> Tensor | None:
+        """Adam's first moment of a trained tensor; nothing before a gradient has reached it."""
+        assert self._optimizer is not None, "the loop binds the optimizer before the first step"
+        moment: Tensor | None = self._optimizer.state.get(parameter, {}).get("exp_avg")
+        return moment
+
     def anchors(self) -> list[tuple[nn.Parameter, Tensor]]:
         return [
             (parameter, self.base[name].to(parameter.device, parameter.dtype))
@@ -103,6 +113,7 @@ class Dense(Method):
 
     def detach(self) -> Artifact:
         artifact = self._artifact(self.chosen)
+        self._optimizer = None
         for name, parameter in self.chosen.items():
             parameter.requires_grad_(False)
             parameter.grad = None

@@ -33,7 +33,6 @@ class HalfFineTuning(Dense):
         default_lr=2e-5,
         checked_against="count per layer and category",
     )
-
     Settings = Halves
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:

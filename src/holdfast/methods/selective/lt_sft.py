@@ -43,7 +43,6 @@ class LotteryTicket(Sparse):
         official_code="cambridgeltl/composable-sft",
         checked_against="plain AdamW for phase 1; masked dense gradients, bit for bit, for phase 2",
     )
-
     Settings = LotteryScope
 
     def check_steps(self, steps: int) -> None:

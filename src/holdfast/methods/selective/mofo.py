@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
-from holdfast.methods.contract import Card, Context
-from holdfast.methods.selective.dense import Dense, Scope, in_scope
+from holdfast.methods.contract import Card
+from holdfast.methods.selective.dense import Dense, Scope
 from holdfast.methods.selective.scores import share, top
-from holdfast.models.anatomy import Component
 
 
 class MomentumScope(Scope):
@@ -34,26 +32,16 @@ class Mofo(Dense):
         default_lr=2e-5,
         checked_against="NumPy AdamW with filtered updates",
     )
-
     Settings = MomentumScope
-    _optimizer: torch.optim.Optimizer | None = None
-
-    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        return in_scope(component, self.options)
-
-    def bind(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
 
     def before_step(self, step: int) -> None:
         self._before = {name: parameter.detach().clone() for name, parameter in self.chosen.items()}
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        assert self._optimizer is not None, "the loop binds the optimizer before the first step"
         for name, parameter in self.chosen.items():
-            momentum: Tensor | None = self._optimizer.state[parameter].get("exp_avg")
-            before = self._before.pop(name)
-            if momentum is None:  # no gradient ever reached it
+            momentum, before = self.momentum(parameter), self._before.pop(name)
+            if momentum is None:
                 continue
             moving = top(momentum.abs(), share(self.options.ratio, momentum.numel())).long()
             after = parameter.view(-1)[moving]

@@ -43,7 +43,6 @@ class PruneRetrain(Dense):
         default_lr=2e-5,
         checked_against="NumPy AdamW with pruned weights",
     )
-
     Settings = Pruning
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:

@@ -39,9 +39,7 @@ class Rose(Dense):
         default_lr=2e-5,
         checked_against="NumPy AdamW of the release's loop",
     )
-
     Settings = Quantiles
-    _optimizer: torch.optim.Optimizer | None = None
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
         blocks = tuple(name + "." for name, _ in component.layers())
@@ -49,24 +47,19 @@ class Rose(Dense):
         self.judged = [name for name, p in chosen.items() if p.ndim > 1 and (not blocks or name.startswith(blocks))]
         return chosen
 
-    def bind(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
-
     @torch.no_grad()
     def before_step(self, step: int) -> None:
-        assert self._optimizer is not None, "the loop binds the optimizer before the first step"
         self._left: dict[str, Tensor] = {}
-        states = {name: self._optimizer.state.get(self.chosen[name], {}) for name in self.judged}
-        judged = [n for n in self.judged if self.chosen[n].grad is not None and "exp_avg" in states[n]]
+        pairs = [(name, self.chosen[name].grad, self.momentum(self.chosen[name])) for name in self.judged]
+        judged = [(name, g, m) for name, g, m in pairs if g is not None and m is not None]
         if not judged:
             return
-        pairs = ((self.chosen[name].grad, states[name]["exp_avg"]) for name in judged)
-        saliency = torch.stack([(0.1 * g.norm() / m.norm() - 1).abs().cpu() for g, m in pairs if g is not None])
+        saliency = torch.stack([(0.1 * g.norm() / m.norm() - 1).abs().cpu() for _, g, m in judged])
         low, high = torch.quantile(saliency, torch.tensor([self.options.lower, self.options.upper]))
-        for name, value in zip(judged, saliency, strict=True):
+        for (name, _, m), value in zip(judged, saliency, strict=True):
             if not low <= value <= high:
                 self._left[name] = self.chosen[name].detach().clone()
-                self.chosen[name].grad = states[name]["exp_avg"].clone()
+                self.chosen[name].grad = m.clone()
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

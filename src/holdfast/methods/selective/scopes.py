@@ -29,9 +29,6 @@ class Full(Dense):
 
     Settings: ClassVar[type[Options]] = Scope
 
-    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        return in_scope(component, self.options)
-
 
 class LayerScope(Scope):
     """The last two layers, unless others are named."""

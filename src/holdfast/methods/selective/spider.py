@@ -7,10 +7,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.selective.dense import Dense, Scope, in_scope
+from holdfast.methods.selective.dense import Dense, Scope
 from holdfast.models.anatomy import Component
 
 
@@ -64,11 +64,7 @@ class Spider(Dense):
         default_lr=2e-4,
         checked_against="NumPy reference of the release's loop",
     )
-
     Settings = SpiderScope
-
-    def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        return in_scope(component, self.options)
 
     def attach(self, component: Component, context: Context) -> None:
         super().attach(component, context)

@@ -49,7 +49,6 @@ class Spu(Sparse):
         default_lr=7.5e-6,
         checked_against="masked dense gradients, bit for bit; dense gradients of the logits' norm",
     )
-
     Settings = Located
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
