@@ -22,7 +22,7 @@ from torch.utils.hooks import RemovableHandle
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Card, Context, Method, Options, Paradigm
-from holdfast.methods.selective.dense import Scope, layers_in_scope
+from holdfast.methods.selective.dense import Scope, linears_in_scope
 from holdfast.models.anatomy import Component
 
 
@@ -208,8 +208,7 @@ class LowRank(Method):
             self.handles.append(layer.register_forward_hook(self._add))
 
     def _chosen(self, component: Component) -> dict[str, nn.Linear]:
-        kinds = self.options.modules or (("all",) if component.name == "connector" else self.default_modules)
-        return layers_in_scope(component, kinds, self.options.layers)
+        return linears_in_scope(component, self.options, self.default_modules)
 
     def ground(self, component: Component) -> set[str]:
         # A bias is added behind the product and may be another's.

@@ -30,7 +30,7 @@ class Stacked(Scaled):
 
 
 def weighed(weights: Tensor, low: Tensor, outer: Tensor) -> Tensor:
-    """``sum_n w_n B_n z_n``: weights ``[..., n]``, ``z [..., n, r]`` or one for all ``[..., 1, r]``, ``B [n, out, r]``."""
+    """``sum_n w_n B_n z_n``: ``w [..., n]``, ``z [..., n, r]`` or one for all ``[..., 1, r]``, ``B [n, out, r]``."""
     # The weights go onto the r numbers of each: [..., n, r] and never [..., n, out].
     few = weights.to(low.dtype).unsqueeze(-1) * low
     return torch.einsum("...nr,nor->...o", few, outer.to(few.dtype))

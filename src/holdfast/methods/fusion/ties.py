@@ -62,9 +62,4 @@ class Ties(Fusion):
 
     def _trimmed(self, piece: Piece) -> Tensor:
         """``[experts, values]``."""
-        return torch.stack(
-            [
-                change * (change.abs() >= self.threshold(piece.name, expert))
-                for expert, change in enumerate(piece.changes)
-            ]
-        )
+        return torch.stack([d * (d.abs() >= self.threshold(piece.name, t)) for t, d in enumerate(piece.changes)])

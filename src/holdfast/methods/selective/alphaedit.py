@@ -7,7 +7,7 @@ from torch import nn
 
 from holdfast.methods.contract import Card, Context
 from holdfast.methods.projection import DirectionOptions, Projected
-from holdfast.methods.selective.dense import Scope, layers_in_scope
+from holdfast.methods.selective.dense import Scope, weights_in_scope
 from holdfast.models.anatomy import Component
 
 
@@ -46,6 +46,4 @@ class AlphaEdit(Projected):
     Settings = NullSpaceScope
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        kinds = self.options.modules or (("all",) if component.name == "connector" else ("attention", "mlp"))
-        wanted = {id(layer.weight) for layer in layers_in_scope(component, kinds, self.options.layers).values()}
-        return {name: parameter for name, parameter in component.parameters.items() if id(parameter) in wanted}
+        return weights_in_scope(component, self.options)

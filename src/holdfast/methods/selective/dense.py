@@ -206,6 +206,24 @@ def layers_in_scope(
     return found
 
 
+def linears_in_scope(
+    component: Component, scope: Scope, otherwise: Iterable[str] = ("attention", "mlp")
+) -> dict[str, nn.Linear]:
+    """The linear layers that a scope names; where it names no kinds, all of a connector and ``otherwise`` elsewhere.
+
+    Raises:
+        HoldfastError: As :func:`layers_in_scope`.
+    """
+    kinds = scope.modules or (("all",) if component.name == "connector" else otherwise)
+    return layers_in_scope(component, kinds, scope.layers)
+
+
+def weights_in_scope(component: Component, scope: Scope) -> dict[str, nn.Parameter]:
+    """The weights of :func:`linears_in_scope`, by full name."""
+    wanted = {id(layer.weight) for layer in linears_in_scope(component, scope).values()}
+    return {name: parameter for name, parameter in component.parameters.items() if id(parameter) in wanted}
+
+
 def blocks_in_scope(component: Component, layers: str | tuple[int, ...] | None) -> dict[str, nn.Module]:
     """The repeated blocks that a scope names, by full name; without a scope all of them.
 

@@ -6,9 +6,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context, Options
-from holdfast.methods.selective.dense import Dense
+from holdfast.methods.selective.dense import Dense, blocks_in_scope
 from holdfast.models.anatomy import Component
 
 
@@ -40,30 +39,17 @@ class HalfFineTuning(Dense):
             order = torch.randperm(len(names), generator=context.generator).tolist()
             return [names[index] for index in order[:count]]
 
-        if not component.layers():
-            raise HoldfastError(
-                f"component '{component.name}' has no repeated layers to halve", remedy="use hft on llm or vision"
-            )
-        wanted: list[str] = []
-        inside: set[str] = set()
-        attention, mlp = set(_kind(component, "attention")), set(_kind(component, "mlp"))
+        blocks = blocks_in_scope(component, None)
+        attention, mlp = ({f"{name}.weight" for name in component.linears((kind,))} for kind in ("attention", "mlp"))
         gains = component.norms()
-        norms: list[str] = []
-        for position, (layer, _) in enumerate(component.layers()):
+        wanted, norms, inside = list[str](), list[str](), set[str]()
+        for position, layer in enumerate(blocks):
             own = [name for name in component.parameters if name.startswith(layer + ".")]
-            inside |= set(own)
-            heads = [name for name in own if name in attention]
-            wanted += draw(heads, len(heads) // 2)
-            forward = [name for name in own if name in mlp]
-            wanted += draw(forward, (len(forward) + 1 - position % 2) // 2)
+            heads, forward = ([name for name in own if name in kind] for kind in (attention, mlp))
+            wanted += draw(heads, len(heads) // 2) + draw(forward, (len(forward) + 1 - position % 2) // 2)
             norms += [name for name in own if name in gains]
+            inside.update(own)
         wanted += draw(norms, len(norms) // 2)
         if self.options.embeddings:
-            wanted += [
-                name for name in component.parameters if name not in inside and component.parameters[name].ndim > 1
-            ]
+            wanted += [name for name, p in component.parameters.items() if name not in inside and p.ndim > 1]
         return {name: parameter for name, parameter in component.parameters.items() if name in set(wanted)}
-
-
-def _kind(component: Component, kind: str) -> list[str]:
-    return [f"{name}.weight" for name in component.linears((kind,))]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from holdfast.methods.contract import Card, Context, Options
+from holdfast.methods.contract import Batch, Card, Context, Options
 from holdfast.methods.selective.dense import Scope
 from holdfast.methods.selective.scores import scored, share, top
 from holdfast.methods.selective.sparse import Ratio, Sparse, SparseScope
@@ -96,16 +96,24 @@ class GradientMask(Sparse):
     Settings: ClassVar[type[Options]] = GradientScope
 
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
-        owner = f"method '{self.card.name}'"
-        sums = scored(
+        sums = self.sums(component, context, self.ratio)
+        return {name: top(total.abs_(), self._count(total.numel())).cpu() for name, total in sums}
+
+    def sums(self, component: Component, context: Context, ratio: float) -> Iterator[tuple[str, Tensor]]:
+        """Each matrix's name and the sum of its gradients over the batches, where about such a share will train."""
+        return scored(
             component.model,
             self.matrices(component),
             context,
-            lambda: context.look(owner, self.options.batches, size=self.options.batch_size),
+            lambda: context.look(f"method '{self.card.name}'", self.options.batches, size=self.options.batch_size),
             lambda gradient: gradient,
-            ratio=self.ratio,
+            ratio=ratio,
+            loss=self.loss(component.model),
         )
-        return {name: top(total.abs_(), self._count(total.numel())).cpu() for name, total in sums}
+
+    def loss(self, model: nn.Module) -> Callable[[Batch], Tensor] | None:
+        """Whose gradient ranks; nothing for the answers' loss."""
+        return None
 
     def _count(self, size: int) -> int:
         return share(self.ratio, size)
@@ -149,7 +157,7 @@ class RowScope(Scope):
     batch_size: int = Field(default=8, gt=0, description="examples in each of them")
 
 
-class Gps(Sparse):
+class Gps(GradientMask):
     """Per row of a weight matrix the ``per_row`` entries of largest ``|sum of g|``, so that every neuron takes part.
 
     The paper scores with a contrastive loss against its new classifier head and trains that head and the biases too;
@@ -176,16 +184,8 @@ class Gps(Sparse):
         matrices, count = self.matrices(component), self.options.per_row
         rows = sum(len(p) for p in matrices.values())
         ratio = min(1.0, count * rows / max(1, sum(p.numel() for p in matrices.values())))
-        sums = scored(
-            component.model,
-            matrices,
-            context,
-            lambda: context.look("method 'gps'", self.options.batches, size=self.options.batch_size),
-            lambda gradient: gradient,
-            ratio=ratio,
-        )
         chosen = {}
-        for name, total in sums:
+        for name, total in self.sums(component, context, ratio):
             width = total.shape[1]
             inside = total.abs_().topk(min(count, width), dim=1).indices
             offsets = torch.arange(len(total), device=total.device)[:, None] * width

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.methods.contract import Card, Context
-from holdfast.methods.selective.dense import Dense, Scope, layers_in_scope
+from holdfast.methods.selective.dense import Dense, Scope, weights_in_scope
 from holdfast.models.anatomy import Component
 
 
@@ -46,10 +46,8 @@ class PruneRetrain(Dense):
     Settings = Pruning
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        kinds = self.options.modules or (("all",) if component.name == "connector" else ("attention", "mlp"))
-        wanted = {id(layer.weight) for layer in layers_in_scope(component, kinds, self.options.layers).values()}
         self.kept: dict[str, Tensor] = {}
-        return {name: parameter for name, parameter in component.parameters.items() if id(parameter) in wanted}
+        return weights_in_scope(component, self.options)
 
     @torch.no_grad()
     def before_step(self, step: int) -> None:

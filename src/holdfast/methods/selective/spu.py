@@ -6,13 +6,11 @@ from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from holdfast.methods.contract import Batch, Card, Context
-from holdfast.methods.selective.masks import GradientScope
-from holdfast.methods.selective.scores import scored, share, top
-from holdfast.methods.selective.sparse import Ratio, Sparse
-from holdfast.models.anatomy import Component
+from holdfast.methods.contract import Batch, Card
+from holdfast.methods.selective.masks import GradientMask, GradientScope
+from holdfast.methods.selective.sparse import Ratio
 from holdfast.speed.head import logits_at
 
 
@@ -30,7 +28,7 @@ class Located(GradientScope):
     )
 
 
-class Spu(Sparse):
+class Spu(GradientMask):
     """Per tensor the ``ratio`` of largest ``|sum over batches of g|`` in the first layers of the MLPs, with ``g`` the
     gradient of ``mean |logits|^2`` over the answer tokens at the base.
 
@@ -51,19 +49,9 @@ class Spu(Sparse):
     )
     Settings = Located
 
-    def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
+    def loss(self, model: nn.Module) -> Callable[[Batch], Tensor] | None:
         def size(batch: Batch) -> Tensor:
-            logits = logits_at(component.model, batch.inputs(component.model), batch.answer_places)
+            logits = logits_at(model, batch.inputs(model), batch.answer_places)
             return logits.float().square().sum(dim=-1).mean()
 
-        loss: Callable[[Batch], Tensor] | None = size if self.options.score == "logits" else None
-        sums = scored(
-            component.model,
-            self.matrices(component),
-            context,
-            lambda: context.look("method 'spu'", self.options.batches, size=self.options.batch_size),
-            lambda gradient: gradient,
-            ratio=self.ratio,
-            loss=loss,
-        )
-        return {name: top(total.abs_(), share(self.ratio, total.numel())).cpu() for name, total in sums}
+        return size if self.options.score == "logits" else None
