@@ -31,8 +31,9 @@ class Hydra(Scaled):
         self.R = nn.Parameter(empty(layer, options.heads, layer.in_features))
 
     def forward(self, x: Tensor) -> Tensor:
+        weights = softmax_of(x, self.R)
         low = functional.linear(self.dropped(x, self.A), self.A).unsqueeze(-2)
-        return weighed(softmax_of(x, self.R), low, self.B) * self.scale
+        return weighed(weights, low, self.B) * self.scale
 
 
 class HydraLora(Routed):
