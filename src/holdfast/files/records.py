@@ -37,6 +37,7 @@ _ELSEWHERE = {
     ".parquet": "a table of examples is read by tune and data check; write predictions as JSON Lines",
     ".tar": "unpack it, and write one file with a line an item",
     ".zip": "unpack it, and name the file inside",
+    ".eval": "write inspect_ai's log as JSON: inspect log convert FILE --to json --output-dir FOLDER",
 }
 """What to do about endings that people try."""
 _KINDS = {type(None): "null", str: "a text", list: "a list", bool: "true or false"}
@@ -237,6 +238,8 @@ def _form(stream: io.BufferedReader, file: Path) -> Form:
     if not start:
         raise HoldfastError("the file is empty", file=file, remedy="check that what writes it has run")
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
+    if start.startswith(_ZIP) and suffix in (".zip", ".eval"):
+        raise HoldfastError("the file is an archive", file=file, remedy=_ELSEWHERE[suffix])
     if start.startswith(_ZIP) or suffix == ".xlsx":
         return "xlsx"
     if start.startswith(_OLD_EXCEL):

@@ -47,6 +47,7 @@ class Layout:
         nan: Known to hold NaN, which is then read as missing.
         passes_over: Whether a file (by its name, the names beside it, and whether a metric will judge) holds no
             predictions of its own: settings, totals, or a copy of what another file holds.
+        many_scores: May hold several scores an item, of which ``--column score=NAME`` chooses one.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Layout:
     only_named: bool = False
     nan: bool = False
     passes_over: Callable[[str, Collection[str], bool], bool] = _never
+    many_scores: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _recognise(look: Look, ask: Ask) -> Layout:
     own = [] if named is None else named.layouts
     tools = [one for one in tool_layouts() if not one.last]
     claims = [one for one in own if one.fits(look)] or [one for one in tools if one.fits(look)]
-    if ask.columns and not (claims and ask.columns.keys() <= {"score"} and look.has("doc_id")):
+    if ask.columns and not (claims and ask.columns.keys() <= {"score"} and claims[0].many_scores):
         claims = [RECORDS] if look.head else claims  # what the user says of columns wins over everything
     if not claims and find_benchmark(ask.task) is None:
         layouts = [layout for each in all_benchmarks() for layout in each.layouts]

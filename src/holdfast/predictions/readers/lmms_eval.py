@@ -20,9 +20,13 @@ FRAMEWORK = {
     *("doc_id", "doc", "doc_hash", "target", "target_hash", "arguments", "resps", "filtered_resps", "filter", "input"),
     *("prompt_hash", "metrics", "token_counts", "schema_version", "index", "reasoning", "idx", "uncached"),
 }
-PREFERRED = ("exact_match", "accuracy", "acc", "score", "anls", "relaxed_overall", "submission")
-_NO_TARGET = "None"
-"""What ``str`` makes of an answer that a test split does not have."""
+PREFERRED = ("exact_match", "accuracy", "acc", "score", "anls", "relaxed_overall", "submission", "average")
+_NO_TARGETS = (("None",), ("answer",), ("answers",))
+"""What stands for an answer that there is none of: ``str`` of what a test split does not have, and the name of a field
+that the documents do not have (VQAv2 and TextVQA hold ten ``answers``)."""
+_VERDICTS = ("is_correct", "correct", "acc", "accuracy", "exact_match")
+"""What a task's logged object calls right and wrong, where it has no ``score``."""
+_TOTALS = re.compile(r"results\.json$|^results_\d{4}-\d\d-\d\dT[\d\-.:]+\.json$")
 _PICTURE = re.compile(r"\.(?:png|jpe?g|webp)$", re.IGNORECASE)
 _NAME = re.compile(r"(?:^|_)samples_(?P<task>.+?)(?:_\d{4}-\d\d-\d\dT[\d\-.:]+)?$")
 
@@ -34,7 +38,7 @@ def fits(look: Look) -> bool:
 
 def passes_over(name: str, beside: Collection[str], judges: bool) -> bool:
     """Totals beside the samples."""
-    return name.endswith("results.json")
+    return _TOTALS.search(name) is not None
 
 
 def read(look: Look, ask: Ask) -> Reading:
@@ -55,8 +59,8 @@ def read(look: Look, ask: Ask) -> Reading:
             others += 1
         else:
             kept.append(_sample(row, look, score, ask.scale))
-    if all(row.references == (_NO_TARGET,) for row in kept):
-        kept = [replace(row, references=()) for row in kept]  # of a test split
+    if any(all(row.references == nothing for row in kept) for nothing in _NO_TARGETS):
+        kept = [replace(row, references=()) for row in kept]
     told = f"lmms-eval samples of {task}" + (f", scored by '{score}'" if score else ", without a score")
     reading = reading_of(look, told, kept).called(task, named=named is not None)
     if others:
@@ -68,9 +72,7 @@ def _sample(row: Record, look: Look, metric: str | None, scale: float) -> Predic
     values, file, line = row.values, look.path, row.line
     item = as_id(values.get("doc_id"), "doc_id", file, line)
     said, target = _response(values, look, line, item), values.get("target")
-    value = values.get(metric) if metric else None
-    if isinstance(value, dict):
-        value = value.get("score")
+    value = _verdict(values.get(metric)) if metric else None
     doc = values["doc"] if isinstance(values.get("doc"), dict) else _logged_fields(values)
     image = next((doc[name] for name in NAMES["image"] if isinstance(doc.get(name), (str, int))), None)
     if image is None and _PICTURE.search(str(doc.get("question_id", ""))):
@@ -160,12 +162,29 @@ def _scalars(doc: JSON) -> Mapping[str, Any]:
     return extra or NOTHING
 
 
+def _verdict(value: Any) -> Any:
+    """A logged score; of a logged object its ``score``, else what it calls right and wrong. ``None`` where there is
+    none."""
+    if not isinstance(value, dict):
+        return value
+    if "score" in value:
+        return value["score"]
+    return next(
+        (
+            value[name]
+            for name in _VERDICTS
+            if isinstance(value.get(name), (bool, int, float)) and value[name] in (0, 1)
+        ),
+        None,
+    )
+
+
 def _metric(row: Mapping[str, Any], wanted: str | None, look: Look) -> str | None:
     logged = [
         name
         for name, value in row.items()
         if name not in FRAMEWORK
-        and (isinstance(value, (bool, int, float)) or (isinstance(value, dict) and "score" in value))
+        and (isinstance(value, (bool, int, float)) or (isinstance(value, dict) and _verdict(value) is not None))
     ]
     if wanted in logged:
         return wanted
@@ -195,4 +214,4 @@ def _response(values: Mapping[str, Any], look: Look, line: int, item: str) -> st
     return value
 
 
-LAYOUTS = (Layout("lmms-eval samples", fits, read, passes_over=passes_over),)
+LAYOUTS = (Layout("lmms-eval samples", fits, read, passes_over=passes_over, many_scores=True),)
