@@ -74,7 +74,8 @@ def _chosen(names: list[str], ask: Ask, look: Look) -> str | None:
 
 def _sample(sample: Mapping[str, Any], scorer: str | None, look: Look, scale: float) -> Prediction:
     item = as_id(sample.get("id"), "id", look.path, None)
-    output = sample.get("output") if isinstance(sample.get("output"), dict) else {}
+    given = sample.get("output")
+    output = given if isinstance(given, dict) else {}
     said, stopped = output.get("completion"), [one.get("stop_reason") for one in output.get("choices") or ()]
     score = _scores(sample).get(scorer) if scorer else None
     value = score.get("value") if isinstance(score, dict) else None
