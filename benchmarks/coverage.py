@@ -133,7 +133,7 @@ def one_task(setting: Setting, rounds: int, seed: int) -> dict[str, Any]:
         held["change"] += low <= change <= high
         lower, upper = change_interval(clusters, quantile(2 * CONFIDENCE - 1, freedom), binary=binary)
         below, above = below + (upper < change), above + (lower > change)
-        low_after, high_after = level_interval(clusters.after, clusters.size, clusters.squares[1], reach)
+        low_after, high_after = level_interval(clusters, reach)
         held["score after"] += low_after <= after <= high_after
         ratio = ratio_interval(clusters, reach)
         known += ratio is not None

@@ -7,19 +7,18 @@ other. With one target, E is that task's change, its interval and its claim; so 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from holdfast.verdict.records import Estimate, Interval, Summary, TaskComparison
 from holdfast.verdict.rule import Claim, agreeing, corrected, decide
 from holdfast.verdict.statistics.clusters import Clusters
-from holdfast.verdict.statistics.combining import harmonic_mean, mean, weighted_sum
+from holdfast.verdict.statistics.combining import Term, harmonic_mean, of_sum
 from holdfast.verdict.statistics.intervals import change_interval, degrees, level_interval, quantile, ratio_interval
 from holdfast.verdict.statistics.permutation import sign_flip_test
-from holdfast.verdict.statistics.robust import combined_degrees
 
 
 def conclude(
@@ -80,11 +79,6 @@ def _summary(E: _Side, F: _Side, targets: _Side, sources: _Side, claims: Mapping
     def total(first: float | None, second: float | None) -> float | None:
         return None if first is None or second is None else first + second
 
-    def sum_interval(values: Sequence[float | None], intervals: Sequence[Interval | None]) -> Interval | None:
-        known = [value for value in values if value is not None]
-        limits = [interval for interval in intervals if interval is not None]
-        return weighted_sum(known, limits, [1.0] * len(limits)) if len(known) == len(limits) == len(values) else None
-
     def harmony(values: Sequence[float | None], intervals: Sequence[Interval | None]) -> Estimate:
         first, second = values
         if first is None or second is None:
@@ -96,21 +90,43 @@ def _summary(E: _Side, F: _Side, targets: _Side, sources: _Side, claims: Mapping
         return Estimate(value, harmonic_mean(first, one, second, other))
 
     gains = [_less_one(E.ratio), _less_one(F.ratio)]
-    shifted = [_shifted(E.ratio_interval()), _shifted(F.ratio_interval())]
+    ratios = [_ratio_interval([E]), _ratio_interval([F])]
     before = harmony((targets.before, sources.before), (None, None))
     return Summary(
         E=Estimate(E.change, E.interval, claims.get("E")),
         F=Estimate(F.change, F.interval, claims.get("F")),
-        O=Estimate(total(E.change, F.change), sum_interval((E.change, F.change), (E.interval, F.interval))),
+        O=Estimate(total(E.change, F.change), _sum_interval(E, F)),
         H=harmony((targets.after, sources.after), (targets.after_interval(), sources.after_interval())),
         H_before=before.value,
         ratios={
-            "E": Estimate(gains[0], shifted[0]),
-            "F": Estimate(gains[1], shifted[1]),
-            "O": Estimate(total(*gains), sum_interval(gains, shifted)),
-            "H": harmony((E.ratio, F.ratio), (E.ratio_interval(), F.ratio_interval())),
+            "E": Estimate(gains[0], _shifted(ratios[0], 1)),
+            "F": Estimate(gains[1], _shifted(ratios[1], 1)),
+            "O": Estimate(total(*gains), _shifted(_ratio_interval([E, F]), 2)),
+            "H": harmony((E.ratio, F.ratio), ratios),
         },
     )
+
+
+def _sum_interval(E: _Side, F: _Side) -> Interval | None:
+    """Of the sum of both mean changes; not drawn out to zero, for nothing is claimed of it."""
+    return of_sum(E.changes() + F.changes(), E.confidence) if E.tasks and F.tasks else None
+
+
+def _ratio_interval(sides: Sequence[_Side]) -> Interval | None:
+    """Of the sum of the sides' mean ratios; none is given where that of a single task has no limits."""
+    if not all(side.tasks for side in sides):
+        return None
+    confidence = sides[0].confidence
+    widest = quantile(confidence, min(term.freedom for side in sides for term in side.changes()))
+    if any(ratio_interval(c, widest) is None for side in sides for c in side.clusters):
+        return None
+    return of_sum([term for side in sides for term in side.ratios()], confidence)
+
+
+def _known_ratio(clusters: Clusters, reach: float) -> Interval:
+    interval = ratio_interval(clusters, reach)
+    assert interval is not None
+    return interval
 
 
 class _Side:
@@ -118,6 +134,7 @@ class _Side:
 
     def __init__(self, tasks: Sequence[TaskComparison], clusters: Mapping[str, Clusters], confidence: float) -> None:
         self.tasks = tasks
+        self.confidence = confidence
         self.clusters = [clusters[task.name] for task in tasks]
         self.before = _mean([task.before for task in tasks])
         self.after = _mean([task.after for task in tasks])
@@ -125,39 +142,24 @@ class _Side:
         ratios = [task.retention.value for task in tasks]
         known = [ratio for ratio in ratios if ratio is not None]
         self.ratio = _mean(known) if len(known) == len(ratios) else None
-        self.reach = self._reach(confidence) if tasks else math.nan
         self.interval: Interval | None = None
 
-    def _reach(self, confidence: float) -> float:
-        """The quantile whose degrees of freedom are those of the mean, not of a single task."""
-        freedom = [degrees(c, binary=task.binary) for task, c in zip(self.tasks, self.clusters, strict=True)]
-        normal = quantile(confidence, math.inf)
-        limits = [
-            change_interval(c, normal, binary=task.binary, top=task.top)
-            for task, c in zip(self.tasks, self.clusters, strict=True)
-        ]
-        spreads = np.array([high - low for low, high in limits])
-        return quantile(confidence, combined_degrees(spreads, np.array(freedom)))
+    def changes(self) -> list[Term]:
+        """The changes of the tasks, whose sum is the mean change."""
+        return self._terms(lambda task, c: partial(change_interval, c, binary=task.binary, top=task.top))
 
     def change_interval(self) -> Interval:
-        """Of the mean change."""
-        pairs = zip(self.tasks, self.clusters, strict=True)
-        limits = [change_interval(c, self.reach, binary=task.binary, top=task.top) for task, c in pairs]
-        return mean([task.difference for task in self.tasks], limits)
+        """Of the mean change; there are tasks."""
+        return of_sum(self.changes(), self.confidence)
 
     def after_interval(self) -> Interval | None:
         """Of the mean score after."""
-        pairs = zip(self.tasks, self.clusters, strict=True)
-        limits = [level_interval(c.after, c.size, c.squares[1], self.reach, top=task.top) for task, c in pairs]
-        return mean([task.after for task in self.tasks], limits) if limits else None
+        terms = self._terms(lambda task, c: partial(level_interval, c, top=task.top))
+        return of_sum(terms, self.confidence) if terms else None
 
-    def ratio_interval(self) -> Interval | None:
-        """Of the mean ratio after / before."""
-        limits = [ratio_interval(c, self.reach) for c in self.clusters]
-        known = [limit for limit in limits if limit is not None]
-        if not known or len(known) < len(limits):
-            return None
-        return mean([task.retention.value or 0.0 for task in self.tasks], known)
+    def ratios(self) -> list[Term]:
+        """The ratios after / before of the tasks, whose sum is the mean ratio."""
+        return self._terms(lambda task, c: partial(_known_ratio, c))
 
     def test(self, seed: int, resamples: int) -> tuple[float, str]:
         """The paired test of the tasks, on the mean: each image counts by its share in its task."""
@@ -165,6 +167,13 @@ class _Side:
         changes = np.concatenate([c.change * (most / c.n) for c in self.clusters])
         result = sign_flip_test(changes, seed, resamples=resamples)
         return result.p_value, f"paired permutation over images and tasks, {result.method}"
+
+    def _terms(self, interval: Callable[[TaskComparison, Clusters], Callable[[float], Interval]]) -> list[Term]:
+        weight = 1 / len(self.tasks) if self.tasks else 0.0
+        return [
+            Term(weight, interval(task, c), degrees(c, binary=task.binary))
+            for task, c in zip(self.tasks, self.clusters, strict=True)
+        ]
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -175,5 +184,5 @@ def _less_one(ratio: float | None) -> float | None:
     return None if ratio is None else ratio - 1
 
 
-def _shifted(interval: Interval | None) -> Interval | None:
-    return None if interval is None else (interval[0] - 1, interval[1] - 1)
+def _shifted(interval: Interval | None, by: float) -> Interval | None:
+    return None if interval is None else (interval[0] - by, interval[1] - by)

@@ -8,6 +8,7 @@ from holdfast.verdict.statistics.clusters import gather
 from holdfast.verdict.statistics.intervals import (
     change_interval,
     degrees,
+    design_effect,
     effective_items,
     level_interval,
     quantile,
@@ -115,7 +116,7 @@ def test_intervals_stay_inside_the_scale_and_never_collapse() -> None:
         reach = quantile(0.95, degrees(clusters, binary=True))
         low, high = change_interval(clusters, reach, binary=True)
         assert -1 <= low < high <= 1
-        low, high = level_interval(clusters.after, clusters.size, clusters.squares[1], reach)
+        low, high = level_interval(clusters, reach)
         assert 0 <= low < high <= 1
     tens = gather(np.array([0.0, 10, 3, 4]), np.array([10.0, 10, 9, 10]), [None] * 4)
     low, high = change_interval(tens, 3.2, binary=False, top=10.0)
@@ -127,9 +128,21 @@ def test_a_level_is_wilsons_for_single_items() -> None:
 
     scores = np.array([1.0] * 37 + [0.0] * 13)
     clusters = gather(scores, scores, [None] * 50)
-    # Items that estimate their own variance are worth one less than there are.
-    found = level_interval(clusters.after, clusters.size, clusters.squares[1], 1.959963984540054)
+    found = level_interval(clusters, 1.959963984540054)
     assert found == pytest.approx(proportion_confint(37, 50, method="wilson"), abs=1e-6)
+
+
+def test_a_level_knows_from_both_sides_how_alike_questions_on_one_image_are() -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    before, after = np.repeat([1.0, 0.0], [37, 13]), np.ones(50)
+    keys = [f"i{i // 3}" for i in range(150)]
+    copied = gather(np.repeat(before, 3), np.repeat(before, 3), keys)  # copies of an item are worth one item
+    assert level_interval(copied, 2.0) == pytest.approx(proportion_confint(37, 50, 0.0455003, method="wilson"), abs=2e-3)
+    faultless = gather(np.repeat(before, 3), np.repeat(after, 3), keys)  # what is all right shows no likeness itself
+    low, high = level_interval(faultless, 2.0)
+    assert design_effect(faultless) == pytest.approx(3, rel=0.02)
+    assert (low, high) == pytest.approx(proportion_confint(50, 50, 0.0455003, method="wilson"), abs=2e-3)
 
 
 def test_a_ratio_is_fiellers() -> None:

@@ -1,48 +1,79 @@
-"""Several intervals into one: the limits of a weighted sum from the limits of its independent terms (MOVER).
+"""Several intervals into one: of a weighted sum of tasks, and of the harmonic mean of two scores.
 
-Zou and Donner (Statistics in Medicine 27, 2008): each limit of the sum lies as far from the estimate as the limits of
-the terms on that side, added as lengths of right angles are. What the terms' intervals do well, leaning and staying
-inside a scale, the sum's does too; and the interval of a single term is that term's.
+A sum is uncertain by less than its terms together, since they are seldom all at their limits at once. Yan and Su
+(Statistics in Biopharmaceutical Research 2, 2010) therefore take every term's interval at one smaller quantile, chosen
+so that the limits, simply added, are as wide as the error of the sum; what the terms' intervals do well, leaning and
+staying inside a scale, the sum's does too, and tasks without a flip count by all their items together. The interval
+of a single term is that term's. A harmonic mean is no sum: its limits come from those of both reciprocals (MOVER; Zou
+and Donner, Statistics in Medicine 27, 2008).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-Interval = tuple[float, float]
+import numpy as np
 
-
-def weighted_sum(values: Sequence[float], intervals: Sequence[Interval], weights: Sequence[float]) -> Interval:
-    """Interval of the sum of ``weights`` times ``values``; the weights are positive."""
-    centre = below = above = 0.0
-    for value, (low, high), weight in zip(values, intervals, weights, strict=True):
-        centre += weight * value
-        below += (weight * max(0.0, value - low)) ** 2
-        above += (weight * max(0.0, high - value)) ** 2
-    return centre - math.sqrt(below), centre + math.sqrt(above)
+from holdfast.verdict.statistics.intervals import Interval, quantile
+from holdfast.verdict.statistics.robust import combined_degrees
 
 
-def mean(values: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """Interval of the mean of independent ``values``."""
-    if len(values) == 1:
-        return intervals[0]
-    return weighted_sum(values, intervals, [1 / len(values)] * len(values))
+@dataclass(frozen=True)
+class Term:
+    """One of the independent terms of a sum.
+
+    Attributes:
+        weight: What its value is multiplied by, positive.
+        interval: From a quantile to the interval of its value.
+        freedom: Degrees of freedom of that quantile; infinity is the normal one's.
+    """
+
+    weight: float
+    interval: Callable[[float], Interval]
+    freedom: float
+
+
+def of_sum(terms: Sequence[Term], confidence: float) -> Interval:
+    """Interval of the weighted sum of independent terms.
+
+    Args:
+        terms: At least one.
+        confidence: Two-sided coverage.
+
+    Returns:
+        Sums of the limits at the quantile ``t * sqrt(sum w_i^2) / sum w_i``, with w_i the width of a term's weighted
+        interval and t Student's quantile with Satterthwaite's degrees of freedom.
+    """
+    normal = quantile(confidence, math.inf)
+    at_normal = [(term.weight, *term.interval(normal)) for term in terms]
+    widths = np.array([weight * (high - low) for weight, low, high in at_normal])
+    reach = quantile(confidence, combined_degrees(widths, np.array([term.freedom for term in terms])))
+    total = float(widths.sum())
+    if len(terms) > 1 and total > 0:
+        reach *= math.sqrt(float(widths @ widths)) / total
+    limits = [(term.weight, *term.interval(reach)) for term in terms]
+    return sum(weight * low for weight, low, _ in limits), sum(weight * high for weight, _, high in limits)
 
 
 def harmonic_mean(first: float, first_interval: Interval, second: float, second_interval: Interval) -> Interval:
     """Interval of 2 / (1 / first + 1 / second), both independent and not negative.
 
-    The limits of a reciprocal are the reciprocals of the limits, so the sum of the two is a weighted sum again.
+    The limits of a reciprocal are the reciprocals of the limits; those of half the sum of both lie as far from its
+    value as both limits on that side, added as the lengths of right angles are.
     """
-    values = [1 / first if first > 0 else math.inf, 1 / second if second > 0 else math.inf]
-    if math.inf in values:  # one of them is nothing: the mean is 0 and at most what the upper limits allow
-        return 0.0, _harmonic(first_interval[1], second_interval[1])
-    turned = [(1 / high, 1 / low if low > 0 else math.inf) for low, high in (first_interval, second_interval)]
-    low, high = weighted_sum(values, turned, [0.5, 0.5])
-    return (0.0 if math.isinf(high) else 1 / high), (
-        1 / low if low > 0 else _harmonic(first_interval[1], second_interval[1])
-    )
+    lowest, highest = (_harmonic(first_interval[side], second_interval[side]) for side in (0, 1))
+    if first <= 0 or second <= 0:  # one of them is nothing: the mean is 0 and at most what the upper limits allow
+        return 0.0, highest
+    value = (1 / first + 1 / second) / 2
+    scores = ((first, first_interval), (second, second_interval))
+    below = math.hypot(*(max(0.0, 1 / score - 1 / limits[1]) / 2 for score, limits in scores))
+    high = 1 / (value - below) if value > below else highest
+    if lowest <= 0:
+        return 0.0, high
+    above = math.hypot(*(max(0.0, 1 / limits[0] - 1 / score) / 2 for score, limits in scores))
+    return 1 / (value + above), high
 
 
 def _harmonic(first: float, second: float) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from holdfast.verdict.statistics.clusters import Clusters, Floats
+from holdfast.verdict.statistics.clusters import Clusters
 from holdfast.verdict.statistics.flips import score_limits
 from holdfast.verdict.statistics.normal import normal_quantile, student_quantile
 from holdfast.verdict.statistics.robust import degrees_of_freedom, item_variance, robust_covariance, robust_variance
@@ -70,32 +70,50 @@ def effective_items(clusters: Clusters, *, binary: bool, top: float = 1.0) -> fl
     return n * trinomial / seen
 
 
-def level_interval(sums: Floats, size: Floats, squares: float, reach: float, *, top: float = 1.0) -> Interval:
-    """Wilson's interval of a mean score.
+def level_interval(clusters: Clusters, reach: float, *, top: float = 1.0) -> Interval:
+    """Wilson's interval of the mean score after.
+
+    The design effect is that of both sides together (pooled, as in Rao and Scott 1992): a few images with few mistakes
+    on them say too little about how alike the questions on one image are.
 
     Args:
-        sums: Summed scores of each cluster, [clusters].
-        size: Items of each cluster, [clusters].
-        squares: Sum over items of the squared score.
+        clusters: The task's.
         reach: The quantile.
         top: The largest possible score.
 
     Returns:
         Limits within 0 and top.
     """
-    if len(size) < 2:
+    if clusters.count < 2:
         return 0.0, top
-    n, total = int(size.sum()), float(sums.sum())
+    n, total = clusters.n, float(clusters.after.sum())
     share = min(1.0, max(0.0, total / n / top))
     binomial = share * (1 - share) / max(1, n - 1)
-    seen = max(robust_variance(sums, size), SMALLEST_DESIGN_EFFECT * item_variance(squares, total, n)) / top**2
+    alike = design_effect(clusters)
+    seen = item_variance(clusters.squares[1], total, n) / top**2 * alike
     if seen < binomial:
-        seen += (binomial - seen) * PRIOR_UNITS / (len(size) + PRIOR_UNITS)
-    items = float(len(size)) if binomial <= 1e-15 or seen <= 1e-15 else n * binomial / seen
+        seen += (binomial - seen) * PRIOR_UNITS / (clusters.count + PRIOR_UNITS)
+    items = n / alike if binomial <= 1e-15 or seen <= 1e-15 else n * binomial / seen
     shrunk = 1 + reach**2 / items
     middle = (share + reach**2 / (2 * items)) / shrunk
     half = reach / shrunk * math.sqrt(share * (1 - share) / items + reach**2 / (4 * items**2))
     return max(0.0, middle - half) * top, min(1.0, middle + half) * top
+
+
+def design_effect(clusters: Clusters) -> float:
+    """By how much the variances of both mean scores exceed those of independent items.
+
+    Returns:
+        One number for both sides; items for each image where neither side has any spread.
+    """
+    if not clusters.shared:
+        return 1.0
+    sides = ((clusters.before, clusters.squares[0]), (clusters.after, clusters.squares[1]))
+    apart = sum(item_variance(squares, float(sums.sum()), clusters.n) for sums, squares in sides)
+    if apart <= 1e-15:
+        return clusters.n / clusters.count
+    seen = sum(robust_variance(sums, clusters.size) for sums, _ in sides)
+    return max(seen / apart, SMALLEST_DESIGN_EFFECT)
 
 
 def ratio_interval(clusters: Clusters, reach: float) -> Interval | None:
