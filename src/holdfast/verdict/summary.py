@@ -123,8 +123,8 @@ def _ratio_interval(sides: Sequence[_Side]) -> Interval | None:
     return of_sum([term for side in sides for term in side.ratios()], confidence)
 
 
-def _known_ratio(clusters: Clusters, reach: float) -> Interval:
-    interval = ratio_interval(clusters, reach)
+def _known_ratio(clusters: Clusters, top: float, reach: float) -> Interval:
+    interval = ratio_interval(clusters, reach, top=top)
     assert interval is not None
     return interval
 
@@ -159,7 +159,7 @@ class _Side:
 
     def ratios(self) -> list[Term]:
         """The ratios after / before of the tasks, whose sum is the mean ratio."""
-        return self._terms(lambda task, c: partial(_known_ratio, c))
+        return self._terms(lambda task, c: partial(_known_ratio, c, task.top))
 
     def test(self, seed: int, resamples: int) -> tuple[float, str]:
         """The paired test of the tasks, on the mean: each image counts by its share in its task."""

@@ -92,7 +92,7 @@ def compare_task(
         worsened=int((after < before).sum()),
         noninferiority=NonInferiority(margin, lower, upper),
         detectable=detectable_effect(_error(clusters), n, level=1 - confidence, binary=binary),
-        retention=_retention(clusters, quantile(confidence, freedom)),
+        retention=_retention(clusters, quantile(confidence, freedom), top),
         format_split=_format_split(ordered, mean_before, mean_after),
         truncated=_count(ordered, "truncated"),
         unparsed=_count(ordered, "unparsed"),
@@ -119,9 +119,9 @@ def _error(clusters: Clusters) -> float:
     return math.sqrt(robust_variance(clusters.change, clusters.size)) if clusters.count > 1 else 1.0
 
 
-def _retention(clusters: Clusters, reach: float) -> Estimate:
+def _retention(clusters: Clusters, reach: float, top: float) -> Estimate:
     before, after = float(clusters.before.sum()), float(clusters.after.sum())
-    return Estimate(None) if before <= 0.0 else Estimate(after / before, ratio_interval(clusters, reach))
+    return Estimate(None) if before <= 0.0 else Estimate(after / before, ratio_interval(clusters, reach, top=top))
 
 
 def _format_split(pairs: Sequence[Pair], before: float, after: float) -> FormatSplit | None:

@@ -11,6 +11,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from holdfast.verdict.statistics.clusters import gather
+from holdfast.verdict.statistics.robust import robust_variance
+
 BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
@@ -33,7 +36,7 @@ def coverage() -> Iterator[ModuleType]:
 @pytest.mark.parametrize("graded", [False, True])
 def test_scores_have_the_mean_and_the_correlation_that_were_asked_for(coverage: ModuleType, graded: bool) -> None:
     setting = coverage.Setting(20_000, 5, 0.5, 0.8, -0.1, graded)
-    before, after, image = coverage.draw(setting, np.random.default_rng(0))
+    (before,), (after,), image = coverage.draw(setting, 1, np.random.default_rng(0))
     counts = np.bincount(image)
     assert (counts.sum(), counts.min(), counts.max()) == (20_000, 1, 9)
     assert counts.mean() == pytest.approx(5, abs=0.05)
@@ -42,6 +45,24 @@ def test_scores_have_the_mean_and_the_correlation_that_were_asked_for(coverage: 
     sums = np.bincount(image, weights=after - before)
     alone = (after - before).var()
     assert sums.var() / counts.mean() > 1.3 * alone  # changes on one image go together
+
+
+def test_the_clusters_of_many_rounds_at_once_are_those_of_each(coverage: ModuleType) -> None:
+    setting = coverage.Setting(60, 5, 0.5, 0.8, -0.1, True)
+    before, after, image = coverage.draw(setting, 7, np.random.default_rng(1))
+    at_once = list(coverage.drawn(setting, 7, np.random.default_rng(1)))
+    for found, *scores in zip(at_once, before, after, strict=True):
+        alone = gather(*scores, image.tolist())
+        assert (found.n, found.count) == (alone.n, alone.count)
+        assert (found.risen, found.fallen, *found.squares) == pytest.approx((alone.risen, alone.fallen, *alone.squares))
+        assert robust_variance(found.change, found.size) == pytest.approx(robust_variance(alone.change, alone.size))
+
+
+def test_what_chance_makes_of_the_least_and_the_most_of_many_shares(coverage: ModuleType) -> None:
+    drawn = np.random.default_rng(6).binomial(500, 0.95, size=(4000, 50)) / 500
+    least, most = coverage.expected_extremes(0.95, 50, 500)
+    assert (least, most) == pytest.approx((drawn.min(axis=1).mean(), drawn.max(axis=1).mean()), abs=5e-4)
+    assert coverage.expected_extremes(0.95, 1, 500) == pytest.approx((0.95, 0.95))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +85,7 @@ def test_no_claim_is_false_more_often_than_it_may_be(coverage: ModuleType) -> No
 
 def test_the_number_needed_finds_its_drop_four_times_in_five(coverage: ModuleType) -> None:
     setting = coverage.Setting(1000, 1, 0.0, 0.8, -0.05, False)
-    before, after, _ = coverage.draw(setting, np.random.default_rng(2))
+    before, after, _ = coverage.draw(setting, 1, np.random.default_rng(2))
     items, images = coverage.needed(0.05, float((before != after).mean()), 1, 0.0)
     found = coverage.power(coverage.Setting(items, 1, 0.0, 0.8, -0.05, False), 300, seed=4)
     assert items == images and 0.7 <= found <= 0.9

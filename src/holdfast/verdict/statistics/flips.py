@@ -70,8 +70,8 @@ def score_limits(learned: float, forgot: float, n: float, reach: float) -> tuple
     def shortfall(candidate: float) -> float:
         return _score_statistic(learned, forgot, n, candidate) + reach
 
-    lower = -1.0 if difference <= -1.0 else _bisect(excess, -1.0, difference)
-    upper = 1.0 if difference >= 1.0 else _bisect(shortfall, difference, 1.0)
+    lower = -1.0 if difference <= -1.0 else _root(excess, -1.0, difference)
+    upper = 1.0 if difference >= 1.0 else _root(shortfall, difference, 1.0)
     return lower, upper
 
 
@@ -86,12 +86,27 @@ def _score_statistic(learned: float, forgot: float, n: float, candidate: float) 
     return numerator / math.sqrt(variance)
 
 
-def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
-    """The root of a falling function, to the last bits that matter in points."""
-    for _ in range(60):
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """The root of a falling function, to the last bits that matter in points.
+
+    False position in the Illinois variant (Dowell and Jarratt, BIT 11, 1971); every third step halves, so that neither
+    a pole nor a jump at an end of the scale holds it up.
+    """
+    above, below = function(low), function(high)
+    last = 0
+    for step in range(120):
         middle = (low + high) / 2
-        if function(middle) > 0:
-            low = middle
+        if step % 3 < 2 and math.isfinite(above - below) and above > below:
+            middle = min(max(low + above / (above - below) * (high - low), low), high)
+        value = function(middle)
+        if abs(value) < 1e-13 or high - low < 1e-15:
+            return middle
+        if value > 0:
+            low, above = middle, value
+            below = below / 2 if last > 0 else below
+            last = 1
         else:
-            high = middle
+            high, below = middle, value
+            above = above / 2 if last < 0 else above
+            last = -1
     return (low + high) / 2

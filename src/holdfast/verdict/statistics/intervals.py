@@ -21,8 +21,9 @@ Interval = tuple[float, float]
 SMALLEST_DESIGN_EFFECT = 0.1
 """Images whose sums happen to agree would otherwise claim any precision."""
 
-PRIOR_UNITS = 4
-"""Graded scores near the end of their scale: the variance seen counts together with so many units of the largest."""
+PRIOR_UNITS = 0.5
+"""Graded scores near the end of their scale: the variance seen on the few images that differ counts together with the
+largest possible one, as if so many images had shown it."""
 
 
 def degrees(clusters: Clusters, *, binary: bool) -> float:
@@ -92,7 +93,8 @@ def level_interval(clusters: Clusters, reach: float, *, top: float = 1.0) -> Int
     alike = design_effect(clusters)
     seen = item_variance(clusters.squares[1], total, n) / top**2 * alike
     if seen < binomial:
-        seen += (binomial - seen) * PRIOR_UNITS / (clusters.count + PRIOR_UNITS)
+        differing = clusters.count * min(share, 1 - share)
+        seen += (binomial - seen) * PRIOR_UNITS / (differing + PRIOR_UNITS)
     items = n / alike if binomial <= 1e-15 or seen <= 1e-15 else n * binomial / seen
     shrunk = 1 + reach**2 / items
     middle = (share + reach**2 / (2 * items)) / shrunk
@@ -116,8 +118,16 @@ def design_effect(clusters: Clusters) -> float:
     return max(seen / apart, SMALLEST_DESIGN_EFFECT)
 
 
-def ratio_interval(clusters: Clusters, reach: float) -> Interval | None:
+def ratio_interval(clusters: Clusters, reach: float, *, top: float = 1.0) -> Interval | None:
     """Fieller's interval of the ratio of the means, after over before.
+
+    The change is never taken to be surer than a single flip would show it: where nothing flipped, all variances cancel
+    and the interval would be a point.
+
+    Args:
+        clusters: The task's.
+        reach: The quantile.
+        top: The largest possible score.
 
     Returns:
         ``None`` where the score before is not clearly above zero, so that the ratio has no upper limit.
@@ -126,7 +136,8 @@ def ratio_interval(clusters: Clusters, reach: float) -> Interval | None:
         return None
     n, size = clusters.n, clusters.size
     after, before = float(clusters.after.sum()) / n, float(clusters.before.sum()) / n
-    of_after = robust_variance(clusters.after, size)
+    unseen = top**2 / (n * clusters.count) - robust_variance(clusters.change, size)
+    of_after = robust_variance(clusters.after, size) + max(0.0, unseen)
     of_before = robust_variance(clusters.before, size)
     of_both = robust_covariance(clusters.after, clusters.before, size)
     a = before**2 - reach**2 * of_before
