@@ -24,7 +24,7 @@ RESAMPLES = 19_999
 MOST_SIGNS = 200_000_000
 SMALLEST_BY_TRANSFORM = 1e-12
 FEW_ALIKE = 32
-"""Clusters of one magnitude up to which adding shifted tables is quicker than convolving with what is nearly all zeros."""
+"""Clusters of one magnitude up to which adding shifted tables is quicker than a convolution with mostly zeros."""
 
 
 @dataclass(frozen=True)
