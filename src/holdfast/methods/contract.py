@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationInfo, field_validator
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from holdfast.errors import HoldfastError
 from holdfast.models.anatomy import Component
@@ -188,6 +189,10 @@ class Seen:
     targets: Tensor
     base: Callable[[], Tensor]
     again: Callable[..., Tensor]
+
+    def losses(self, logits: Tensor) -> Tensor:
+        """``-log p`` of every answer token, ``[tokens]``, in float32, by such logits at their places."""
+        return cross_entropy(logits.float(), self.targets, reduction="none")
 
 
 @dataclass

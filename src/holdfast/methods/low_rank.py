@@ -83,14 +83,21 @@ class Factors(Scaled):
         self.A = nn.Parameter(empty(layer, r, layer.in_features))
         self.B = nn.Parameter(empty(layer, layer.out_features, r))
 
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """``[out, k]`` and ``[k, in]``, whose product is the change but for the scale: ``B`` and ``A``."""
+        return self.B, self.A
+
     def weight(self) -> Tensor:
-        return self.scale * (self.B @ self.A)
+        left, right = self.factors()
+        return self.scale * (left @ right)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(functional.linear(self.dropped(x, self.A), self.A), self.B) * self.scale
+        left, right = self.factors()
+        return functional.linear(functional.linear(self.dropped(x, right), right), left) * self.scale
 
     def square(self) -> Tensor:
-        return self.scale**2 * ((self.B.T @ self.B) * (self.A @ self.A.T)).sum()
+        left, right = self.factors()
+        return self.scale**2 * ((left.T @ left) * (right @ right.T)).sum()
 
 
 class _Beside(nn.Module):

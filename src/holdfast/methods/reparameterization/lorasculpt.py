@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from holdfast.methods.contract import Artifact
+from holdfast.methods.kept import Kept
 from holdfast.methods.low_rank import LowRank, LowRankCard, LowRankOptions
 from holdfast.methods.selective.scores import share
 
@@ -26,7 +24,7 @@ class SculptOptions(LowRankOptions):
     )
 
 
-class LoraSculpt(LowRank):
+class LoraSculpt(Kept, LowRank):
     """``W0 + s B A``; after ``warmup`` steps the ``keep`` share of largest entries of every ``A`` and ``B`` stays, once
     and for all, and the rest is zero after every step. The loss gains ``strength * mean over layers of |M * (B A)|_F``
     with ``M = tanh(omega |1 / ln(|W0| / |W0|_F + 1e-15)|)``, which builds one matrix a layer.
@@ -46,7 +44,6 @@ class LoraSculpt(LowRank):
         default_lr=2e-4,
     )
     Settings = SculptOptions
-    masks: Mapping[str, Tensor] | None = None
 
     def _conflict(self, name: str) -> Tensor:
         weight = self.layers[name].weight.detach().float()
@@ -64,22 +61,10 @@ class LoraSculpt(LowRank):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         trained = self.named_trainable()
-        if self.masks is None and step + 1 >= self.options.warmup:
-            self.masks = {name: _largest(tensor, self.options.keep) for name, tensor in trained.items()}
-        for name, mask in (self.masks or {}).items():
-            trained[name].mul_(mask)
-
-    def state(self) -> dict[str, Tensor]:
-        return {name: mask.to(torch.uint8) for name, mask in (self.masks or {}).items()}
-
-    def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        super().load(trainable, state)
-        own = self.named_trainable()
-        self.masks = {name: mask.bool().to(own[name].device) for name, mask in state.items()} or None
-
-    def detach(self) -> Artifact:
-        self.masks = None
-        return super().detach()
+        if not self.kept and step + 1 >= self.options.warmup:
+            self.kept = {name: _largest(tensor, self.options.keep) for name, tensor in trained.items()}
+        for name, kept in self.kept.items():
+            trained[name].mul_(kept)
 
 
 def _largest(tensor: Tensor, ratio: float) -> Tensor:

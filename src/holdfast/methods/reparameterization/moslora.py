@@ -29,16 +29,12 @@ class Mixed(Factors):
         super().__init__(layer, options, scale)
         self.X = nn.Parameter(empty(layer, options.r, options.r))
 
-    def weight(self) -> Tensor:
-        return self.scale * (self.B @ self.X @ self.A)
+    def factors(self) -> tuple[Tensor, Tensor]:
+        return self.B @ self.X, self.A
 
     def forward(self, x: Tensor) -> Tensor:
         mixed = functional.linear(functional.linear(self.dropped(x, self.A), self.A), self.X)
         return functional.linear(mixed, self.B) * self.scale
-
-    def square(self) -> Tensor:
-        left = self.B @ self.X
-        return self.scale**2 * ((left.T @ left) * (self.A @ self.A.T)).sum()
 
 
 class MosLora(LowRank):

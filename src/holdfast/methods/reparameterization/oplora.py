@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from holdfast.methods.contract import Context
 from holdfast.methods.low_rank import Factors, LowRank, LowRankCard, LowRankOptions, empty, fill
@@ -31,21 +30,8 @@ class Outside(Factors):
         self.register_buffer("U", empty(layer, layer.out_features, options.keep))
         self.register_buffer("V", empty(layer, layer.in_features, options.keep))
 
-    def outside(self) -> tuple[Tensor, Tensor]:
-        """Both factors with their shares of the kept directions taken out."""
+    def factors(self) -> tuple[Tensor, Tensor]:
         return self.B - self.U @ (self.U.T @ self.B), self.A - (self.A @ self.V) @ self.V.T
-
-    def weight(self) -> Tensor:
-        left, right = self.outside()
-        return self.scale * (left @ right)
-
-    def forward(self, x: Tensor) -> Tensor:
-        left, right = self.outside()
-        return functional.linear(functional.linear(self.dropped(x, right), right), left) * self.scale
-
-    def square(self) -> Tensor:
-        left, right = self.outside()
-        return self.scale**2 * ((left.T @ left) * (right @ right.T)).sum()
 
 
 class OpLora(LowRank):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from holdfast.methods.contract import Card, Context
+from holdfast.methods.kept import Kept
 from holdfast.methods.selective.dense import Dense, Scope, weights_in_scope
 from holdfast.models.anatomy import Component
 
@@ -25,7 +24,7 @@ class Pruning(Scope):
     every: int = Field(default=100, gt=0, description="optimizer steps between two prunings")
 
 
-class PruneRetrain(Dense):
+class PruneRetrain(Kept, Dense):
     """The matrices train; after ``first_steps`` steps, and ``rounds`` times, weights with ``|w| < quality * std(W)`` of
     those that are left become zero for good, and the others train on from the values they have.
 
@@ -46,7 +45,6 @@ class PruneRetrain(Dense):
     Settings = Pruning
 
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
-        self.kept: dict[str, Tensor] = {}
         return weights_in_scope(component, self.options)
 
     @torch.no_grad()
@@ -60,15 +58,11 @@ class PruneRetrain(Dense):
     def after_step(self, step: int) -> None:
         done, rest = divmod(step + 1 - self.options.first_steps, self.options.every)
         if 0 <= done < self.options.rounds and not rest:
-            for name, parameter in self.chosen.items():
-                left = self.kept.get(name, torch.ones_like(parameter, dtype=torch.bool))
-                self.kept[name] = left & (parameter.abs() >= self.options.quality * parameter[left].std())
+            self.kept = {name: self._left(name, parameter) for name, parameter in self.chosen.items()}
         for name, kept in self.kept.items():
             self.chosen[name].mul_(kept)
 
-    def state(self) -> dict[str, Tensor]:
-        return {name: kept.to(torch.uint8) for name, kept in self.kept.items()}
-
-    def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-        super().load(trainable, state)
-        self.kept = {name: kept.bool().to(self.chosen[name].device) for name, kept in state.items()}
+    def _left(self, name: str, parameter: Tensor) -> Tensor:
+        left = self.kept.get(name, torch.ones_like(parameter, dtype=torch.bool))
+        large: Tensor = parameter.abs() >= self.options.quality * parameter[left].std()
+        return left & large

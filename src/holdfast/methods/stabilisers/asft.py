@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from holdfast.methods.contract import Options, Seen
 from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, divergence
@@ -38,7 +37,7 @@ class Asft(Stabiliser):
     asks_base = True
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
-        losses = cross_entropy(seen.logits.float(), seen.targets, reduction="none")
+        losses = seen.losses(seen.logits)
         term = (losses * (losses.detach().neg().exp() - 1)).sum()
         if not self.options.strength:
             return term

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from holdfast.methods.contract import Context, Method, Options, Seen
 from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard, whole_tensors
@@ -54,8 +53,8 @@ class Psft(Stabiliser):
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
         with torch.no_grad():
-            before = cross_entropy(self._earlier(seen).float(), seen.targets, reduction="none")
-        losses = cross_entropy(seen.logits.float(), seen.targets, reduction="none")
+            before = seen.losses(self._earlier(seen))
+        losses = seen.losses(seen.logits)
         ratio = (before - losses).exp()
         return -ratio.clamp(max=1 + self.options.high).sum() - losses.sum()
 

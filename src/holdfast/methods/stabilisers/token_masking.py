@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from holdfast.methods.contract import Options, Seen
 from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard
@@ -39,7 +38,7 @@ class TokenMasking(Stabiliser):
     asks_base = True
 
     def batch_penalty(self, seen: Seen) -> Tensor | None:
-        kept = cross_entropy(seen.base().float(), seen.targets, reduction="none").exp() <= self.options.threshold
-        losses = cross_entropy(seen.logits.float(), seen.targets, reduction="none")
+        kept = seen.losses(seen.base()).exp() <= self.options.threshold
+        losses = seen.losses(seen.logits)
         term: Tensor = (losses * kept).sum() * (len(kept) / max(int(kept.sum()), 1)) - losses.sum()
         return term
