@@ -42,6 +42,8 @@ class Job:
         method: Of Holdfast, by name, with its options.
         lr: Of AdamW, constant.
         precision: ``fp32`` or ``bf16`` (autocast).
+        load: Of Holdfast's configuration: in how many bits the base is kept; ours only.
+        checkpointing: Whether blocks compute their activations again; ours only.
     """
 
     examples: tuple[Any, ...]
@@ -51,6 +53,8 @@ class Job:
     options: dict[str, Any] = field(default_factory=lambda: {"r": 16, "alpha": 32, "dropout": 0.0})
     lr: float = 1e-4
     precision: str = "fp32"
+    load: dict[str, Any] = field(default_factory=dict)
+    checkpointing: bool = False
 
     @property
     def steps(self) -> int:
@@ -122,8 +126,9 @@ def ours(loaded: Any, job: Job, speed: dict[str, Any], *, cache: str | None = No
             "tune": {"llm": {"method": job.method, "lr": job.lr, **job.options}},
             "train": {
                 "epochs": job.epochs, "batch_size": job.batch, "order": "images", "schedule": "constant", "warmup": 0,
-                "precision": job.precision,
+                "precision": job.precision, "gradient_checkpointing": job.checkpointing,
             },
+            "load": job.load,
             "speed": {**speed, "cache_dir": cache},
         }
     )  # fmt: skip
@@ -131,6 +136,8 @@ def ours(loaded: Any, job: Job, speed: dict[str, Any], *, cache: str | None = No
     loaded = Loaded(loaded.name, loaded.model, loaded.chat, loaded.anatomy)
     recipe = Recipe(config)
     recipe.attach(loaded, seed=0)
+    if job.checkpointing:
+        loaded.model.activation_checkpointing_enable({"use_reentrant": False})
     timed, device = Timed(), str(loaded.device)
 
     def listen(event: Event) -> None:
@@ -149,6 +156,8 @@ def ours(loaded: Any, job: Job, speed: dict[str, Any], *, cache: str | None = No
     synchronise(device)
     timed.seconds, timed.processor = time.perf_counter() - begun, time.process_time() - computed
     recipe.detach()
+    if job.checkpointing:
+        loaded.model.activation_checkpointing_disable()
     return timed
 
 

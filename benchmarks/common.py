@@ -76,7 +76,9 @@ def split_numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in split_names(text))
 
 
-def spawn(script: str, task: Mapping[str, Any], *, threads: int, tight: bool = False) -> dict[str, Any]:
+def spawn(
+    script: str, task: Mapping[str, Any], *, threads: int, tight: bool = False, limit: float | None = None
+) -> dict[str, Any]:
     """Run ``script --child TASK`` in a fresh process and take the JSON object it prints last.
 
     Args:
@@ -85,9 +87,10 @@ def spawn(script: str, task: Mapping[str, Any], *, threads: int, tight: bool = F
         threads: OpenMP threads of the child.
         tight: Freed memory goes back to the system at once, so that resident memory is memory in use. Slower: only
             where memory is measured and time is not.
+        limit: Seconds after which the child is ended.
 
     Raises:
-        SystemExit: The child failed; the message ends with what it wrote.
+        SystemExit: The child failed, or took too long; the message ends with what it wrote.
     """
     environment = os.environ | {
         "OMP_WAIT_POLICY": "passive",
@@ -99,7 +102,10 @@ def spawn(script: str, task: Mapping[str, Any], *, threads: int, tight: bool = F
     if tight:
         environment |= {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     command = [sys.executable, script, "--child", json.dumps(task)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=limit)
+    except subprocess.TimeoutExpired as error:
+        raise SystemExit(f"{task.get('arm', script)} was ended after {limit:.0f} s") from error
     if done.returncode:
         raise SystemExit(f"{task.get('arm', script)} failed:\n{done.stderr[-6000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

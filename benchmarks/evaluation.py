@@ -178,7 +178,8 @@ def by_predict(
     from holdfast.inference.predict import predict
     from holdfast.tasks.task import Task
 
-    speed = Speed.model_validate(OFF if arm == "ours_off" else {})
+    switched: dict[str, dict[str, Any]] = {"ours_off": OFF, "ours_alone": {"workers": 0}}
+    speed = Speed.model_validate(switched.get(arm, {}))
     more: dict[str, Any] = {"options": "likelihood"} if arm == "options_ours" else {}
     task = Task("pope-like", (), (), tuple(examples))
     predict(loaded, task, file, batch_size=batch_size, max_new_tokens=limit, speed=speed, **more)

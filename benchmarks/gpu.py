@@ -1,37 +1,49 @@
-"""A LLaVA-1.5 of 7B's shape on one CUDA GPU: tokens a second, share of the card's matrix rate, peak memory.
+"""A LLaVA-1.5 of 7B's shape on one CUDA GPU: speed, memory and answers a second, in less than 25 minutes.
 
-    python benchmarks/gpu.py                       # about 40 GB of GPU memory; LoRA, a 5 % mask, the last two layers
+    python benchmarks/gpu.py --out gpu.jsonl              # about 40 GB of GPU memory, 30 GB of disk
+    python benchmarks/gpu.py --out gpu.jsonl --minutes 10 # the same file goes on where it was left
     python benchmarks/gpu.py --methods lora --images-per-batch 4 --images 32
-    python benchmarks/gpu.py --tiny --device cpu   # the same code on a toy, to see that it runs
+    python benchmarks/gpu.py --tiny --device cpu          # the same code on a toy, to see that it runs
 
-Random weights in bfloat16, made on the device: no download. Five questions a picture, whole pictures a batch, bfloat16
-autocast, frozen encoder, AdamW, no gradient checkpointing in any arm. Methods: ``lora`` (rank 16, attention and MLP of
-the llm), ``random_mask`` (5 % of the same matrices; TRL has no such thing, so it stands beside TRL's LoRA), ``layers``
-(everything in the last two blocks). Arms: ``ours`` (every speed-up), ``ours_plain`` (no sharing, no cache), ``trl``.
+Random weights in bfloat16, made on the device: no download. Every arm is a fresh process, and what it measured is
+written to ``--out`` as soon as it is there; the same command takes up what is missing, and tries again what failed.
+The most telling arms come first. No arm begins that would probably end after ``--minutes``.
 
-Timed and not timed: as in ``training.py``; the device is waited for at the end of each step. Tokens are those that a
-plain loop processes (every question a row with the picture in it, padding left out), in every arm, whatever the arm
-spares itself. ``share`` is the work that cannot be done without (``floors.py``: picture once, answers only, encoder
-once an epoch) over the time and over the rate of a bfloat16 product of 8192 x 8192 measured in the same process: the
-same numerator in every arm of a method. Peak memory is ``torch.cuda.max_memory_allocated`` of the timed part, weights
-included. The first step's losses must agree within ``--tolerance`` (bfloat16 rounds differently in each arm).
+**Training** (``METHOD:ARM``): five questions a picture, whole pictures a batch, bfloat16 autocast, frozen encoder,
+AdamW, no gradient checkpointing. Methods: ``lora`` (rank 16, attention and MLP of the llm), ``random_mask`` (5 % of
+the same matrices; TRL has no such thing, so it stands beside TRL's LoRA), ``layers`` (everything in the last two
+blocks). Arms: ``ours`` (every speed-up), ``ours_plain`` (no sharing, no cache), ``trl``. Timed and not timed: as in
+``training.py``; the device is waited for at the end of each step. Tokens are those that a plain loop processes (every
+question a row with the picture in it, padding left out), in every arm, whatever the arm spares itself. ``share`` is
+the work that cannot be done without (``floors.py``: picture once, answers only, encoder once an epoch) over the time
+and over the rate of a bfloat16 product of 8192 x 8192 measured in the same process: the same numerator in every arm
+of a method. Peak memory is ``torch.cuda.max_memory_allocated`` of the timed part, weights included.
+
+**The rest**: ``memory:bits16`` and ``memory:bits4`` (LoRA with gradient checkpointing, a picture a step; bf16 beside
+NF4), ``ask:ours``, ``ask:alone`` (no workers) and ``ask:batch`` (``generate``, left-padded) as in ``evaluation.py``,
+``packing:on`` and ``packing:padded`` (a long tail of questions, as in ``filling.py``; which kernels is said),
+``workers:auto`` and ``workers:0`` (pictures of 2,048 pixels), ``chat:stream`` (seconds to the first piece of an
+answer, tokens a second).
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import hashlib
+import json
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from common import (
     Rounds,
     circumstances,
+    commit,
     heading,
-    matrix_rate,
     median,
-    play,
     progress,
     ratio,
     run_script,
@@ -40,8 +52,8 @@ from common import (
     split_names,
     spread,
     table,
-    workshop,
 )
+from gpu_parts import METHODS, run_arm
 from setting import Shape
 
 SEVEN_B = Shape(
@@ -49,20 +61,35 @@ SEVEN_B = Shape(
     device="cuda",
 )  # fmt: skip
 TINY = replace(SEVEN_B, tower="tiny", image=56, layers=3, width=64, inner=128, heads=4, vocabulary=500)
-METHODS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
-    "lora": ({"r": 16, "alpha": 32, "dropout": 0.0}, "lora", ("trl", "ours_plain", "ours")),
-    "random_mask": ({"ratio": 0.05, "modules": ["attention", "mlp"]}, "all", ("ours_plain", "ours")),
-    "layers": ({"layers": "last:2"}, "last2", ("trl", "ours_plain", "ours")),
-}
-"""Options, what the floor counts as trained, and arms."""
+ORDER = (
+    "lora:ours", "lora:trl", "memory:bits4", "memory:bits16", "random_mask:ours", "layers:ours", "ask:ours",
+    "ask:batch", "layers:trl", "packing:on", "packing:padded", "workers:auto", "workers:0", "chat:stream",
+    "lora:ours_plain", "ask:alone", "random_mask:ours_plain", "layers:ours_plain",
+)  # fmt: skip
+"""Every arm, the most telling first."""
 
-RATES = {"lora": 1e-4, "random_mask": 2e-5, "layers": 2e-5}
+GOALS = (
+    ("lora: share of the bfloat16 rate", "lora:ours", "share", None, 0.5, "at least"),
+    ("memory of LoRA on four bits / on bfloat16", "memory:bits4", "peak", "memory:bits16", 0.48, "at most"),
+    ("memory of a 5 % mask / LoRA", "random_mask:ours", "peak", "lora:ours", 1.25, "at most"),
+    ("steps of LoRA, ours / TRL", "lora:ours", "seconds", "lora:trl", 1.0, "at most"),
+    ("questions a second, ours / generate in batches", "ask:ours", "per_second", "ask:batch", 1.0, "at least"),
+)
+"""What was asked for: words, arm, figure, over which other arm, bound."""
+
 BASE = "lora:trl"
+LONGEST = 360.0
+"""Seconds of an arm before it is ended."""
 
 
 def main() -> None:
     parser = script_parser(__doc__)
-    parser.add_argument("--methods", type=split_names, default=tuple(METHODS), help=f"default: {','.join(METHODS)}")
+    parser.add_argument(
+        "--out", type=Path, default=Path("gpu.jsonl"), help="what each arm measured (default gpu.jsonl)"
+    )
+    parser.add_argument("--minutes", type=float, default=25, help="of this call, at most (default 25)")
+    known = tuple(dict.fromkeys(arm.split(":")[0] for arm in ORDER))
+    parser.add_argument("--methods", type=split_names, default=known, help=f"default: {','.join(known)}")
     parser.add_argument("--questions", type=int, default=5, help="questions a picture (default 5)")
     parser.add_argument("--images", type=int, default=16, help="pictures of the timed part (default 16)")
     parser.add_argument("--images-per-batch", type=int, default=2, help="default 2, so ten rows a step")
@@ -71,7 +98,7 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, default=0.05, help="of the first step's losses (default 0.05)")
     parser.add_argument("--device", default="cuda", help="default cuda")
     parser.add_argument("--tiny", action="store_true", help="a toy instead of 7B")
-    run_script(parser, run_arm, measure, as_text)
+    run_script(parser, run_arm, measure, as_text, rounds=1)
 
 
 def require(device: str, tiny: bool) -> None:
@@ -89,26 +116,79 @@ def require(device: str, tiny: bool) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All rounds and what they come to."""
+    """Every arm that is missing, and what all come to."""
     require(options.device, options.tiny)
-    unknown = [name for name in options.methods if name not in METHODS]
+    arms = [arm for arm in ORDER if arm.split(":")[0] in options.methods]
+    unknown = set(options.methods) - {arm.split(":")[0] for arm in ORDER}
     if unknown:
-        raise SystemExit(f"there is no method '{unknown[0]}' here; known: {', '.join(METHODS)}")
+        raise SystemExit(f"there is no method '{min(unknown)}' here; known: {', '.join(METHODS)}, memory, ask, ...")
     if options.images % options.images_per_batch:
         raise SystemExit("--images must be a multiple of --images-per-batch, so that every step is whole pictures")
     shape = replace(TINY if options.tiny else SEVEN_B, device=options.device)
     if options.layers:
         shape = replace(shape, layers=options.layers)
-    arms = [f"{method}:{arm}" for method in options.methods for arm in METHODS[method][2]]
     task = {name: getattr(options, name) for name in ("questions", "images", "images_per_batch", "epochs", "threads")}
     task |= {"shape": vars(shape), "matrix": 256 if options.tiny else 8192}
-    rounds = play(
-        options.rounds, arms, lambda arm: spawn(__file__, {**task, "arm": arm}, threads=options.threads), progress
-    )
-    check(rounds, options.tolerance)
+    begun = time.perf_counter()
+    book = Book(options.out, task)
+    for number in range(options.rounds):
+        for arm in arms:
+            if (number, arm) in book.found:
+                continue
+            spent = time.perf_counter() - begun
+            if spent + book.longest(arm) > 60 * options.minutes:
+                progress(f"{arm} of round {number + 1} is left for another call: {spent / 60:.1f} minutes are spent")
+                continue
+            book.play(arm, number, threads=options.threads)
+    rounds = book.rounds(options.rounds)
     about = circumstances(options, task)
     about["machine"] |= card(options.device)
-    return {**about, "arms": summarise(rounds), "rounds": rounds}
+    doubts = [f"{arm} failed: {text}" for arm, text in book.failed.items()] + check(rounds, options.tolerance)
+    missing = [arm for arm in arms if not any(arm in one for one in rounds)]
+    return {**about, "arms": summarise(rounds), "goals": goals(rounds), "doubts": doubts, "missing": missing,
+            "rounds": rounds}  # fmt: skip
+
+
+class Book:
+    """What was measured so far, in a file with a line an arm; lines of other settings are left alone."""
+
+    def __init__(self, file: Path, task: Mapping[str, Any]) -> None:
+        self.file, self.task = file, task
+        self.settings = hashlib.sha256(json.dumps(task, sort_keys=True).encode()).hexdigest()[:12]
+        self.found: dict[tuple[int, str], dict[str, Any]] = {}
+        self.failed: dict[str, str] = {}
+        lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []  # the last may be cut
+        for row in map(json.loads, lines):
+            if row["settings"] == self.settings and "found" in row:
+                self.found[row["round"], row["arm"]] = row
+        if file.exists() and not file.read_bytes().endswith(b"\n"):
+            file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+    def longest(self, arm: str) -> float:
+        """Seconds that the arm will take, by itself or by others before it; a guess where there are none."""
+        own = [row["seconds"] for (_, name), row in self.found.items() if name == arm]
+        return max(own or [row["seconds"] for row in self.found.values()] or [60.0])
+
+    def play(self, arm: str, number: int, *, threads: int) -> None:
+        """Measure it and write it down; a failure is written, too, and tried again by the next call."""
+        begun = time.perf_counter()
+        row: dict[str, Any] = {"settings": self.settings, "commit": commit(), "arm": arm, "round": number}
+        try:
+            row["found"] = spawn(__file__, {**self.task, "arm": arm}, threads=threads, limit=LONGEST)
+            self.failed.pop(arm, None)
+        except SystemExit as error:
+            row["failed"] = self.failed[arm] = str(error)[-2000:]
+        row["seconds"] = round(time.perf_counter() - begun, 1)
+        if "found" in row:
+            self.found[number, arm] = row
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        progress(f"{arm}: {'failed' if 'failed' in row else 'measured'}, {row['seconds']:.0f} s with building")
+
+    def rounds(self, count: int) -> Rounds:
+        """What each arm found, round by round, in the order of :data:`ORDER`; empty rounds are left out."""
+        made = [{arm: self.found[n, arm]["found"] for arm in ORDER if (n, arm) in self.found} for n in range(count)]
+        return [one for one in made if one]
 
 
 def card(device: str) -> dict[str, Any]:
@@ -121,123 +201,88 @@ def card(device: str) -> dict[str, Any]:
     return {"gpu": facts.name, "gpu_gib": round(facts.total_memory / 2**30, 1), "cuda": torch.version.cuda}
 
 
-def run_arm(task: dict[str, Any]) -> dict[str, Any]:
-    """One arm in this process: warm-up on other pictures, then the timed run."""
-    import torch
-    from arms import Job, run
-    from floors import count, lengths
-    from setting import build, make_examples
-
-    torch.set_num_threads(task["threads"])
-    method, arm = task["arm"].split(":")
-    options, trained, _ = METHODS[method]
-    shape, k = Shape(**task["shape"]), task["questions"]
-    with workshop("gpu") as folder:
-        loaded = build(shape)
-        caches = [folder / "cache-warm", folder / "cache"]
-        for cache in caches:
-            cache.mkdir()
-        warm = make_examples(shape, folder, images=task["images_per_batch"], questions=k, name="warm")
-        made = make_examples(shape, folder, images=task["images"], questions=k)
-        job = Job(tuple(warm), k * task["images_per_batch"], 1, method, options, RATES[method], "bf16")
-        first = run(arm, loaded, job, cache=str(caches[0]), log=True)
-        rate = matrix_rate(task["matrix"], device=shape.device, dtype=shape.dtype)
-        _forget_peak(shape.device)
-        job = replace(job, examples=tuple(made), epochs=task["epochs"])
-        timed = run(arm, loaded, job, cache=str(caches[1]))
-        peak = _peak(shape.device)
-        operations, tokens = 0.0, 0
-        for begin in range(0, len(made), k):
-            prefix, branches, supervised = lengths(loaded, made[begin : begin + k], shape)
-            operations += count(shape, branches, supervised, prefix=prefix, trained=trained)["total"]
-            tokens += sum(prefix + length for length in branches)
-    operations, tokens = operations * task["epochs"], tokens * task["epochs"]
-    return {
-        "loss": first.losses[0],
-        "tokens_per_second": tokens / timed.seconds,
-        "share": operations / timed.seconds / rate,
-        "rate": rate,
-        "peak": peak,
-        **timed.facts(task["epochs"]),
-    }
-
-
-def _forget_peak(device: str) -> None:
-    gc.collect()
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _peak(device: str) -> float | None:
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    return torch.cuda.max_memory_allocated() / 2**30
-
-
-def check(rounds: Rounds, tolerance: float) -> None:
-    """The arms did the same: before the first step every method is the base model.
-
-    Raises:
-        SystemExit: Another loss at the first step, or another number of supervised tokens.
-    """
+def check(rounds: Rounds, tolerance: float) -> list[str]:
+    """Where arms that train the same did not do the same: before the first step every method is the base model."""
+    doubts = []
     for one in rounds:
-        first = next(iter(one.values()))
-        for arm, found in one.items():
+        trained = {arm: found for arm, found in one.items() if arm.split(":")[0] in METHODS}
+        first = next(iter(trained.values()), None)
+        for arm, found in trained.items():
+            assert first is not None
             if abs(found["loss"] - first["loss"]) > tolerance:
-                raise SystemExit(f"{arm}: the loss of step 1 is {found['loss']}, elsewhere {first['loss']}")
+                doubts.append(f"{arm}: the loss of step 1 is {found['loss']}, elsewhere {first['loss']}")
             if found["supervised"] != first["supervised"]:
-                raise SystemExit(f"{arm}: {found['supervised']} supervised tokens, elsewhere {first['supervised']}")
+                doubts.append(f"{arm}: {found['supervised']} supervised tokens, elsewhere {first['supervised']}")
+        asked = [arm for arm in one if arm.startswith("ask:")]
+        for arm in asked[1:]:
+            same = sum(one[asked[0]]["answers"][key] == text for key, text in one[arm]["answers"].items())
+            if same < len(one[arm]["answers"]):
+                doubts.append(f"{arm}: {same} of {len(one[arm]['answers'])} answers are those of {asked[0]}")
+    return doubts
+
+
+def both(rounds: Rounds, *arms: str) -> Rounds:
+    """The rounds in which all these arms are."""
+    return [one for one in rounds if all(arm in one for arm in arms)]
 
 
 def summarise(rounds: Rounds) -> dict[str, dict[str, Any]]:
-    """Rates of each arm and how many times as fast it is as TRL with the same method, or TRL's LoRA."""
-    found = {}
-    for arm in rounds[0]:
-        own = arm.split(":")[0] + ":trl"
-        base = own if own in rounds[0] else BASE if BASE in rounds[0] else None
-        peaks = rounds[0][arm]["peak"] is not None
-        found[arm] = {
-            "loss_of_step_1": round(median(rounds, arm, "loss"), 4),
-            "seconds_per_step": median(rounds, arm, "step"),
-            "tokens_per_second": median(rounds, arm, "tokens_per_second"),
-            "supervised_per_second": median(rounds, arm, "per_second"),
-            "share_of_rate": median(rounds, arm, "share"),
-            "peak_gib": median(rounds, arm, "peak") if peaks else None,
-            "base": base,
-            "times_base": ratio(rounds, base, arm, "seconds") if base else None,
-            "times_base_range": spread(rounds, base, arm, "seconds") if base else None,
-            "peak_over_base": ratio(rounds, arm, base, "peak") if base and peaks else None,
-            "rate_tflops": median(rounds, arm, "rate") / 1e12,
-        }
+    """Figures of each arm, and of what trains how many times as fast as TRL with the same method, or TRL's LoRA."""
+    found: dict[str, dict[str, Any]] = {}
+    for arm in ORDER:
+        own = both(rounds, arm)
+        if not own:
+            continue
+        facts = own[0][arm]
+        numbers = [k for k, value in facts.items() if isinstance(value, int | float) and not isinstance(value, bool)]
+        row: dict[str, Any] = {key: median(own, arm, key) for key in numbers}
+        row |= {key: value for key, value in facts.items() if isinstance(value, str)}
+        method = arm.split(":")[0]
+        base = next((b for b in (method + ":trl", BASE) if method in METHODS and both(rounds, arm, b)), None)
+        if base is not None:
+            pairs = both(rounds, arm, base)
+            row |= {"base": base, "times_base": ratio(pairs, base, arm, "seconds")}
+            row["times_base_range"] = spread(pairs, base, arm, "seconds")
+        found[arm] = row
     return found
 
 
+def goals(rounds: Rounds) -> list[dict[str, Any]]:
+    """What was asked for, and what came of it where both arms are there."""
+    reached = []
+    for words, arm, key, other, bound, kind in GOALS:
+        pairs = both(rounds, arm, other) if other else both(rounds, arm)
+        if not pairs or pairs[0][arm].get(key) is None:
+            continue
+        value = ratio(pairs, arm, other, key) if other else median(pairs, arm, key)
+        met = value >= bound if kind == "at least" else value <= bound
+        reached.append({"goal": words, "value": value, "asked": f"{kind} {bound}", "met": met})
+    return reached
+
+
 def as_text(report: dict[str, Any]) -> str:
-    """A table for reading."""
+    """Tables for reading."""
     arms = report["arms"]
-    header = [
-        "arm",
-        "loss 1",
-        "s/step",
-        "tok/s",
-        "superv. tok/s",
-        "share",
-        "peak GiB",
-        "base",
-        "/ base",
-        "range",
-        "peak /",
-    ]
-    keys = ["loss_of_step_1", "seconds_per_step", "tokens_per_second", "supervised_per_second", "share_of_rate"]
-    keys += ["peak_gib", "base", "times_base", "times_base_range", "peak_over_base"]
-    rate = max(row["rate_tflops"] for row in arms.values())
-    lines = [*heading(report), f"measured bfloat16 matrix rate: {rate:.2f} TFLOP/s", ""]
-    return "\n".join([*lines, *table(header, [[arm, *(row[key] for key in keys)] for arm, row in arms.items()])])
+    columns = {
+        "loss 1": "loss", "s/step": "step", "tok/s": "tokens_per_second", "superv. tok/s": "per_second",
+        "share": "share", "peak GiB": "peak", "base": "base", "/ base": "times_base", "range": "times_base_range",
+    }  # fmt: skip
+    trained = [arm for arm in arms if arm.split(":")[0] in METHODS]
+    lines = [*heading(report), ""] if "machine" in report else []
+    rates = [row["rate"] / 1e12 for row in arms.values() if "rate" in row]
+    lines += [f"measured bfloat16 matrix rate: {max(rates):.2f} TFLOP/s", ""] if rates else []
+    rows = [[arm, *(arms[arm].get(key) for key in columns.values())] for arm in trained]
+    lines += [*table(["arm", *columns], rows), ""] if rows else []
+    for arm in arms:
+        if arm not in trained:
+            facts = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in arms[arm].items())
+            lines.append(f"{arm}: {facts}")
+    for goal in report.get("goals", ()):
+        verdict = "met" if goal["met"] else "missed"
+        lines.append(f"{goal['goal']}: {goal['value']:.3f}, asked for {goal['asked']}: {verdict}")
+    lines += [f"doubt: {text}" for text in report.get("doubts", ())]
+    missing = report.get("missing")
+    return "\n".join([*lines, *([f"not measured: {', '.join(missing)}"] if missing else [])])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
+import io
 import json
 import math
 import pkgutil
@@ -186,12 +188,61 @@ def test_gpu_runs_on_a_toy_and_refuses_without_a_gpu(capsys: pytest.CaptureFixtu
     task = {"questions": 2, "images": 1, "images_per_batch": 1, "epochs": 1, "threads": 1, "matrix": 64}
     task["shape"] = vars(gpu.replace(gpu.TINY, device="cpu", image=28))
     found = {arm: gpu.run_arm({**task, "arm": arm}) for arm in ("layers:ours_plain", "random_mask:ours")}
-    gpu.check([found], 0.05)
+    assert gpu.check([found], 0.05) == []
+    other = {**found["random_mask:ours"], "loss": 9}
+    assert "the loss of step 1 is 9" in gpu.check([{**found, "lora:ours": other}], 1)[0]
     assert "random_mask:ours" in gpu.as_text({"arms": gpu.summarise([found])})
     with pytest.raises(SystemExit) as stopped:
         gpu.require("cpu", tiny=False)
     assert stopped.value.code == 2
     assert len(capsys.readouterr().err.strip().split("\n")) == 1
+
+
+@pytest.mark.parametrize("arm", ["memory:bits4", "packing:on", "chat:stream", "ask:alone"])
+def test_other_parts_of_gpu_run_on_a_toy(arm: str) -> None:
+    gpu = script("gpu")
+    if arm == "memory:bits4":
+        pytest.importorskip("bitsandbytes")
+    task = {"questions": 2, "images": 1, "images_per_batch": 1, "epochs": 1, "threads": 1, "matrix": 64}
+    found = gpu.run_arm({**task, "shape": vars(gpu.replace(gpu.TINY, device="cpu", image=28)), "arm": arm})
+    assert all(value > 0 for value in found.values() if isinstance(value, float))
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_gpu_keeps_each_arm_at_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, calls = script("gpu"), list[str]()
+
+    def measured(script: str, task: Any, **how: Any) -> dict[str, Any]:
+        calls.append(task["arm"])
+        if task["arm"] == "memory:bits4" and calls.count("memory:bits4") == 1:
+            raise SystemExit("memory:bits4 failed:\nout of it")
+        written = (tmp_path / "gpu.jsonl").read_text("utf-8").count("\n") if len(calls) > 1 else 0
+        assert written == len(calls) - 1, "what came before is kept already"
+        return {"peak": 4.0 if task["arm"] == "memory:bits4" else 10.0, "step": 1.0, "loss": 2.0}
+
+    monkeypatch.setattr(gpu, "spawn", measured)
+    words = ["--tiny", "--device", "cpu", "--methods", "memory", "--out", str(tmp_path / "gpu.jsonl"), "--json"]
+
+    def run(*more: str) -> Any:
+        output = io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["gpu.py", *words, *more])
+        with contextlib.redirect_stdout(output):
+            gpu.main()
+        return json.loads(output.getvalue())
+
+    report = run("--minutes", "0")
+    assert calls == [] and report["missing"] == ["memory:bits4", "memory:bits16"]
+    report = run()
+    assert calls == ["memory:bits4", "memory:bits16"] and report["missing"] == ["memory:bits4"]
+    assert "memory:bits4 failed" in report["doubts"][0] and report["goals"] == []
+    with (tmp_path / "gpu.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"settings": "cut')
+    report = run()
+    assert calls[2:] == ["memory:bits4"], "what is there is not measured again"
+    (goal,) = report["goals"]
+    assert goal["value"] == pytest.approx(0.4) and goal["met"] and not report["missing"] and not report["doubts"]
+    run("--questions", "3")
+    assert calls[3:] == ["memory:bits4", "memory:bits16"], "other settings are other figures"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="workers are forked on Linux only")

@@ -15,7 +15,15 @@ import pytest
 import torch
 
 from holdfast import api
+from holdfast.config.schema import Speed
+from holdfast.data.examples import Example, Turn
 from holdfast.events import Event, StepDone
+from holdfast.models.loading import Loaded, load_model
+from holdfast.speed.sharing.attention import in_two_pieces
+from holdfast.speed.sharing.batcher import Batcher
+from holdfast.speed.sharing.filling import Filling
+from holdfast.training.loss import answer_loss
+from tests.support.questions import questions
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,7 +32,10 @@ pytestmark = [
     ),
 ]
 STEPS = 8
-LORA = {"llm": {"method": "lora", "r": 8, "lr": 1e-3}}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ALWAYS = Filling(token=math.inf, layers=1, padded=0.0)
+LORA = {"llm": {"method": "lora", "r": 8, "lr": 1e-3, "dropout": 0.0}}
+"""Without dropout, which a GPU draws unlike a processor, and for a part of a step unlike the whole."""
 
 
 def recipe(**changes: Any) -> dict[str, Any]:
@@ -80,7 +91,6 @@ def test_it_runs_where_it_should_and_learns(plain: tuple[Path, list[float]]) -> 
 def test_the_losses_are_those_of_a_processor(plain: tuple[Path, list[float]]) -> None:
     from holdfast.config.schema import RunConfig
     from holdfast.methods.recipe import Recipe
-    from holdfast.models.loading import load_model
     from holdfast.runs.reading import read_tasks
     from holdfast.training.loop import Trainer
     from holdfast.training.pools import Pools
@@ -99,10 +109,122 @@ def test_bfloat16_follows_float32(plain: tuple[Path, list[float]], tmp_path: Pat
     assert near(losses(tmp_path / "half", train={"precision": "bf16"}), plain[1], 0.05)
 
 
-@pytest.mark.parametrize("switch", ["share_images", "feature_cache", "head"])
+@pytest.mark.parametrize("switch", ["share_images", "feature_cache", "head", "workers"])
 def test_speed_ups_change_nothing(switch: str, plain: tuple[Path, list[float]], tmp_path: Path) -> None:
-    off = {"head": "full"}.get(switch, "off")
+    off = {"head": "full", "workers": 0}.get(switch, "off")
     assert near(losses(tmp_path / "off", speed={switch: off}), plain[1], 1e-4)
+
+
+def test_workers_change_nothing_in_training_validation_and_answers(tmp_path: Path) -> None:
+    """What they make is pinned and copied while the device computes: a copy that came late would be other numbers."""
+    out = tmp_path / "by workers"
+    both: dict[str, Any] = {"train": {"evaluate_every": 4}, "target": {"validation": 0.2}}
+    found = losses(out, speed={"workers": 3}, **both)
+    assert near(found, losses(tmp_path / "alone", speed={"workers": 0}, **both), 1e-4)
+    engaged = json.loads((out / "environment.json").read_text("utf-8"))["engaged"]
+    assert engaged["workers"]["on"], engaged
+    assert all(who["tuned"]["workers"]["on"] for who in engaged["evaluation"].values()), engaged
+    assert len(answers(out).items() - answers(tmp_path / "alone").items()) <= 1
+
+
+def answers(run: Path) -> dict[tuple[str, str], str]:
+    """Every answer of a run, by file and item."""
+    found = {}
+    for file in sorted((run / "predictions").glob("*.jsonl")):
+        rows = map(json.loads, file.read_text("utf-8").splitlines())
+        found |= {(file.name, row["id"]): row["prediction"] for row in rows if "prediction" in row}
+    return found
+
+
+def test_checkpointed_activations_are_the_same(plain: tuple[Path, list[float]], tmp_path: Path) -> None:
+    assert near(losses(tmp_path / "again", train={"gradient_checkpointing": True}), plain[1], 1e-4)
+
+
+def test_parts_of_a_step_that_did_not_fit_are_the_same_step(
+    plain: tuple[Path, list[float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from holdfast.training import loop
+
+    failed: list[int] = []
+    original = loop.answer_loss
+
+    def scarce(model: Any, batch: Any, **how: Any) -> Any:
+        if model.training and not failed:
+            failed.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(model, batch, **how)
+
+    monkeypatch.setattr(loop, "answer_loss", scarce)
+    assert near(losses(tmp_path / "parts"), plain[1], 1e-4) and failed
+
+
+def mixed() -> list[Example]:
+    """Questions of the pocket model's words, as long as each other or ten times as long, each about another picture."""
+    texts = ["what colour is the circle ?", "how many ? " * 12, "is there a square ?", "what is it ? " * 6]
+    shown = [example for example in questions(pictures=4, each=1) if example.images]
+    return [
+        Example(f"m{n}", example.images, (Turn(text, ("red",)),), f"m{n}")
+        for n, (example, text) in enumerate(zip(shown, texts, strict=True))
+    ]
+
+
+def loss_of(loaded: Loaded, batcher: Batcher) -> tuple[float, dict[str, torch.Tensor]]:
+    loaded.model.zero_grad()
+    loaded.model.requires_grad_(True)
+    total = answer_loss(loaded.model, batcher(mixed())).total
+    total.backward()
+    found = {name: p.grad.float().clone() for name, p in loaded.model.named_parameters() if p.grad is not None}
+    return float(total.detach()), found
+
+
+def test_rows_behind_each_other_are_rows_apart() -> None:
+    loaded = load_model("pocket", device=DEVICE, dtype=torch.float32)
+    with in_two_pieces(loaded.model):
+        filled = Batcher(loaded)
+        filled.filling = ALWAYS
+        assert filled.prepare(mixed()).text["input_ids"].shape[0] == 1
+        (one, first), (other, second) = loss_of(loaded, filled), loss_of(loaded, Batcher(loaded))
+    assert one == pytest.approx(other, rel=1e-4)
+    largest = max(float(gradient.abs().max()) for gradient in second.values())
+    assert all(float((gradient - second[name]).abs().max()) <= 1e-3 * largest for name, gradient in first.items())
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="flash-attn has no kernels for a CPU")
+def test_the_varlen_kernels_see_the_pieces_that_the_mask_shows() -> None:
+    pytest.importorskip("flash_attn")
+    from holdfast.models.kernels import FLASH
+    from holdfast.speed.policy import packed_training
+    from holdfast.speed.sharing.varlen import attention_of, go_through
+
+    loaded = load_model("pocket", device=DEVICE, dtype=torch.bfloat16)
+    with in_two_pieces(loaded.model):
+        mask = Batcher(loaded)
+        mask.filling = ALWAYS
+        other, second = loss_of(loaded, mask)
+        told = Batcher(loaded)
+        told.filling, decision = packed_training(told, Speed(packing="on"), lambda step: [mixed()], steps=40)
+        assert told.by_boundaries and attention_of(loaded) == FLASH, decision.why
+        one, first = loss_of(loaded, told)
+        go_through(loaded, FLASH)
+        apart, third = loss_of(loaded, Batcher(loaded))
+    assert one == pytest.approx(other, rel=2e-2) and one == pytest.approx(apart, rel=2e-2)
+    for name, gradient in first.items():
+        largest = float(second[name].abs().max())
+        assert float((gradient - second[name]).abs().max()) <= 0.1 * largest + 1e-3, name
+        assert float((gradient - third[name]).abs().max()) <= 0.1 * largest + 1e-3, name
+
+
+def test_a_conversation_answers_as_an_evaluation_does() -> None:
+    from holdfast.inference.conversation import Conversation
+    from holdfast.inference.generate import make_generator
+
+    loaded = load_model("pocket", device=DEVICE, dtype=torch.float32)
+    example = mixed()[0]
+    heard: list[str] = []
+    said = Conversation(loaded, limit=8).ask(example.question, example.images, hear=heard.append)
+    ask = make_generator(loaded, [example], 8, speed=Speed(), batch_size=1)
+    assert said == ask([example])[0][0]
+    assert "".join(heard).strip() == said
 
 
 @pytest.mark.parametrize("method", ["full", "random_mask", "spider", "adapter", "prefix"])

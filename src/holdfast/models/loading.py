@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from holdfast import importing
-from holdfast.config.schema import Load
+from holdfast.config.schema import Load, Train
 from holdfast.errors import HoldfastError
 from holdfast.files.places import path_of
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
@@ -152,6 +152,14 @@ def load_model(
         model.to(device)
     model.eval()
     return Loaded(name, model, chat, resolve_anatomy(model))
+
+
+def weights_in(train: Train) -> torch.dtype | None:
+    """The dtype of the base's weights in a run: float32 where it computes so, else what :func:`load_model` takes.
+
+    Without autocast float32 values that train would meet the half-precision ones of a frozen base.
+    """
+    return torch.float32 if train.precision == "fp32" else None
 
 
 def stored_bits_of(name: str, *, trust_remote_code: bool = False) -> dict[str, int]:

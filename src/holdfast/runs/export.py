@@ -20,7 +20,7 @@ from holdfast.methods.experts import names_of
 from holdfast.methods.recipe import kind_of, restore
 from holdfast.methods.selective.dense import Dense
 from holdfast.methods.several import parts_of
-from holdfast.models.loading import Loaded, load_model, model_place
+from holdfast.models.loading import Loaded, load_model, model_place, weights_in
 from holdfast.models.processor_files import copy_processor
 from holdfast.models.quantised import packed_components
 from holdfast.runs.artifacts import load_artifacts
@@ -120,9 +120,9 @@ def _unpacked(loaded: Loaded, opened: OpenedRun) -> Loaded:
             f"the weights of '{loaded.name}' are stored packed, and nothing can be added to them",
             remedy="write a PEFT adapter instead: --adapter",
         )
-    device, trusted = str(loaded.device), opened.config.trust_remote_code
+    device, trusted, dtype = str(loaded.device), opened.config.trust_remote_code, weights_in(opened.config.train)
     del loaded.model
-    return load_model(opened.config.model, device=device, trust_remote_code=trusted)
+    return load_model(opened.config.model, dtype=dtype, device=device, trust_remote_code=trusted)
 
 
 CONNECTOR = "full.safetensors"

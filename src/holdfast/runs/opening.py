@@ -11,7 +11,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact
 from holdfast.methods.experts import choose
-from holdfast.models.loading import Loaded, load_model
+from holdfast.models.loading import Loaded, load_model, weights_in
 from holdfast.runs.artifacts import check_base, load_artifacts
 from holdfast.runs.folder import RunFolder
 
@@ -71,6 +71,12 @@ def open_run(run: Path, *, device: str | None = None, expert: int | None = None)
     if expert is not None:
         artifacts = choose(artifacts, expert)
     config = config_of(folder)
-    base = load_model(record["model"], device=device, trust_remote_code=config.trust_remote_code, load=config.load)
+    base = load_model(
+        record["model"],
+        dtype=weights_in(config.train),
+        device=device,
+        trust_remote_code=config.trust_remote_code,
+        load=config.load,
+    )
     check_base(base, record, folder.artifact)
     return OpenedRun(folder, config, base, artifacts)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from holdfast.config.schema import RunConfig
 from holdfast.events import Listener
-from holdfast.models.loading import Loaded, load_model
+from holdfast.models.loading import Loaded, load_model, weights_in
 from holdfast.runs.reading import Tasks, read_tasks
 
 LARGEST = 1 << 28
@@ -25,6 +25,7 @@ class Shelf:
         """
         return load_model(
             config.model,
+            dtype=weights_in(config.train),
             trust_remote_code=config.trust_remote_code,
             attention=config.speed.attention,
             load=config.load,
@@ -51,14 +52,14 @@ class KeepingShelf(Shelf):
 
     def __init__(self, largest: int = LARGEST) -> None:
         self.largest = largest
-        self._model: tuple[tuple[str, bool, str], Loaded] | None = None
+        self._model: tuple[tuple[object, ...], Loaded] | None = None
         self._tasks: dict[str, Tasks] = {}
 
     def model(self, config: RunConfig) -> Loaded:
         """A copy of the kept model, where it is this one."""
         if config.load.bits is not None:  # packed matrices are the library's own objects: not copied, loaded
             return super().model(config)
-        wanted = (config.model, config.trust_remote_code, config.speed.attention)
+        wanted = (config.model, weights_in(config.train), config.trust_remote_code, config.speed.attention)
         if self._model is None or self._model[0] != wanted:
             self._model = None  # two large models at once may be one too many
             loaded = super().model(config)

@@ -11,7 +11,7 @@ from holdfast.methods.contract import Method
 from holdfast.methods.recipe import restore
 from holdfast.methods.selective.dense import Dense
 from holdfast.methods.selective.sparse import Sparse
-from holdfast.models.loading import Loaded, load_model
+from holdfast.models.loading import Loaded, load_model, weights_in
 from holdfast.runs.opening import open_run
 
 
@@ -60,6 +60,8 @@ class TwoModels:
 
     def _beside(self) -> Loaded:
         if self._base is None:
-            trusted, load = self._config.trust_remote_code, self._config.load
-            self._base = load_model(self.tuned.name, device=self._device, trust_remote_code=trusted, load=load)
+            trusted, load, dtype = self._config.trust_remote_code, self._config.load, weights_in(self._config.train)
+            self._base = load_model(
+                self.tuned.name, dtype=dtype, device=self._device, trust_remote_code=trusted, load=load
+            )
         return self._base
