@@ -1,6 +1,6 @@
 """Are the intervals and tests of ``holdfast compare`` what they say? Simulated paired scores, whose truth is known.
 
-    python benchmarks/coverage.py            # some seven minutes of one core
+    python benchmarks/coverage.py            # some four minutes of one core
     python benchmarks/coverage.py --quick    # under one: fewer rounds and settings
 
 Scores before and after come from a latent normal model: an item's own ease, its image's ease, and noise of each side,
