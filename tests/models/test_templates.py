@@ -122,6 +122,45 @@ def test_rows_with_quoted_marks_are_those_they_are_alone() -> None:
     assert chat.tokenizer.decode(trained).replace("<image>", "") == text.replace("<image>", "")
 
 
+THINKS = Example("t", (PICTURE,), (Turn("what is it ?", ("red é",), "<think>\nit is </s> or so\n</think>"),))
+
+
+CLOSED = ("closes_thoughts_when_asked", "turns_with_an_empty_channel")
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name not in CLOSED])
+def test_reasoning_is_trained_on_and_not_judged(name: str) -> None:
+    """Behind what is asked, in the model's own marks and once; cut off before its end it is no answer."""
+    shape = SHAPES[name]
+    chat = chat_of(shape)
+    batch = chat.encode([THINKS], with_answers=True)
+    asked = chat.encode([THINKS], with_answers=False)["input_ids"][0]
+    row, first = batch["input_ids"][0], int((batch["labels"][0] != -100).nonzero()[0])
+    assert torch.equal(row[:first], asked)
+    trained = row[first:][batch["labels"][0][first:] != -100]
+    assert chat.decode(trained, thinking=True) == "red é"
+    said = chat.tokenizer.decode(trained)
+    known = chat.template.thinking.reasoning
+    closing = known[0][1] if known else "</think>"
+    whole = chat.tokenizer.decode(row).partition("what is it ?")[2]
+    assert "it is </s> or so" in said and whole.count(closing) == 1 and said.count(closing) == 1
+    opening = known[0][0] if known else "<think>"
+    assert whole.count(opening) == 1
+    assert said.index("or so") < said.index(closing) < said.index("red é")
+    ends = [place for place, token in enumerate(trained.tolist()) if token in chat.end_ids]
+    assert ends and ends[0] >= len(trained) - 3, "no end inside the reasoning"
+    for length in range(1, len(trained)):
+        if closing not in chat.tokenizer.decode(trained[:length]):
+            cut = chat.decode(trained[:length], thinking=True)
+            assert cut in opening + chat.template.thinking.lead, "at most the beginning of the mark itself"
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_a_template_that_closes_reasoning_learns_none(name: str) -> None:
+    with pytest.raises(HoldfastError, match=r"closes all reasoning.*reasoning: drop"):
+        chat_of(SHAPES[name]).encode([THINKS], with_answers=True)
+
+
 def test_quoted_marks_of_reasoning_end_none() -> None:
     """An answer about ``</think>`` is judged whole, where thoughts before it were closed by the real token."""
     chat = chat_of(SHAPES["thinks_always"])

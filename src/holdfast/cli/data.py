@@ -78,10 +78,26 @@ def check(
         images = len({example.image_key for example in reading.examples})
         recognised = f" Recognised: {forms}." if forms else ""
         print(f"{good} good examples on {images} images, {len(problems)} problems in {file}.{recognised}")
+        if told := _reasoning(reading.examples):
+            print(told)
         if not problems and not is_set(file, Path()) and (told := _test_part(reading.examples, root or named.parent)):
             print(told)
     if problems:
         raise SystemExit(2)
+
+
+def _reasoning(examples: Sequence[Example]) -> str:
+    """What becomes of answers that begin with their own reasoning, where there are some."""
+    from holdfast.data.reasoning import without_reasoning
+
+    kept = [example.thoughts for example in without_reasoning(examples, keep=True) if example.thoughts]
+    if not kept:
+        return ""
+    return (
+        f"{len(kept)} of {len(examples)} answers begin with their own reasoning, {max(map(len, kept)):,} characters at "
+        "most: it is trained on, the model is asked to think, and what is judged is the answer behind it. Let "
+        "max_new_tokens leave room for it, or set reasoning: drop, which leaves it out."
+    )
 
 
 LEAST = 6

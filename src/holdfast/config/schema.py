@@ -165,6 +165,11 @@ class TaskSpec(ConfigSection):
         default={},
         description="field of an example (question, answer, image, id, choices, system) -> what the file calls it",
     )
+    reasoning: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="of answers that begin with their own (<think>...</think>): keep trains on it and asks the model "
+        "to think; it is never judged",
+    )
     metric: str | None = Field(default=None, description="by name; default: the card's, or exact_match")
     variant: str | None = Field(default=None, description="of the metric, by name; default: the metric's first")
     limit: int | None = Field(default=None, gt=0, description="at most so many training examples")
@@ -178,6 +183,14 @@ class TaskSpec(ConfigSection):
     max_new_tokens: int | None = Field(
         default=None, gt=0, description="longest answer; default: evaluate.max_new_tokens"
     )
+
+    @model_serializer(mode="wrap")
+    def _as_before_reasoning(self, write: SerializerFunctionWrapHandler) -> JSON:
+        """The default is dumped as nothing, as it was before there was a choice."""
+        written: JSON = write(self)
+        if self.reasoning == "keep":
+            written.pop("reasoning", None)
+        return written
 
 
 Task = Annotated[TaskSpec, BeforeValidator(_path_as_task)]

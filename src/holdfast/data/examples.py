@@ -26,14 +26,17 @@ stands in a record."""
 class Turn:
     """A question and the answers that count as right; the first one is trained on.
 
-    ``question`` may hold ``<image>`` marks that say where the example's images stand.
+    ``question`` may hold ``<image>`` marks that say where the example's images stand. ``thoughts`` is reasoning with
+    its marks that is trained on before the first answer, and never judged.
     """
 
     question: str
     answers: tuple[str, ...]
+    thoughts: str = ""
 
     def __repr__(self) -> str:  # identities are digests of it, of every item; dataclass's own takes twice as long
-        return f"Turn(question={self.question!r}, answers={self.answers!r})"
+        more = f", thoughts={self.thoughts!r}" if self.thoughts else ""
+        return f"Turn(question={self.question!r}, answers={self.answers!r}{more})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class Example:
     def answers(self) -> tuple[str, ...]:
         """The reference answers of the last turn."""
         return self.turns[-1].answers
+
+    @property
+    def thoughts(self) -> str:
+        """Reasoning that is trained on before the last answer; where there is some, the model is asked to think."""
+        return self.turns[-1].thoughts
 
     def messages(self, *, with_answer: bool) -> list[JSON]:
         """The conversation in the chat-template form of transformers.

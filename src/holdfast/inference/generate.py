@@ -101,13 +101,14 @@ class Generator:
         if self.decoder is not None and made.ours is not None:
             ours = [example for example, fit in zip(examples, made.fits, strict=True) if fit]
             tokens = self.decoder(ours, self.limit, made.ours)
-            answers = iter([(self._text(ids), ids[-1] not in self.decoder.ends) for ids in tokens])
+            said = [self._text(ids, example) for ids, example in zip(tokens, ours, strict=True)]
+            answers = iter([(text, ids[-1] not in self.decoder.ends) for text, ids in zip(said, tokens, strict=True)])
         other = [example for example, fit in zip(examples, made.fits, strict=True) if not fit]
         long = iter(generate(self.loaded, other, self.limit, encoded=made.other) if other else [])
         return [next(answers) if fit else next(long) for fit in made.fits]
 
-    def _text(self, ids: list[int]) -> str:
-        return self.loaded.chat.decode(torch.tensor(ids))
+    def _text(self, ids: list[int], example: Example) -> str:
+        return self.loaded.chat.decode(torch.tensor(ids), thinking=bool(example.thoughts))
 
 
 def make_generator(

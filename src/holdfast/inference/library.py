@@ -108,4 +108,5 @@ def generate(
         ) from error
     new = produced[:, batch["input_ids"].shape[1] :].cpu()
     stop = torch.tensor(ends)
-    return [(loaded.chat.decode(row), not bool(torch.isin(row, stop).any())) for row in new]
+    said = [loaded.chat.decode(row, thinking=bool(e.thoughts)) for row, e in zip(new, examples, strict=True)]
+    return [(text, not bool(torch.isin(row, stop).any())) for text, row in zip(said, new, strict=True)]

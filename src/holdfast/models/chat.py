@@ -335,9 +335,14 @@ class ChatProcessor:
                 )
         return {key: value[:, :length] if per_token(key) else value for key, value in data.items()}
 
-    def decode(self, ids: torch.Tensor) -> str:
-        """What is judged of generated ids: the text without special tokens, end mark and reasoning."""
-        return self.template.judged(ids.tolist())
+    def decode(self, ids: torch.Tensor, *, thinking: bool = False) -> str:
+        """What is judged of generated ids: the text without special tokens, end mark and reasoning.
+
+        Args:
+            ids: What the model wrote.
+            thinking: Whether it was asked to think, as it is where the data reason (:attr:`Example.thoughts`).
+        """
+        return (self.template.thinking if thinking else self.template).judged(ids.tolist())
 
     def show(self, batch: dict[str, torch.Tensor], row: int = 0) -> list[tuple[str, bool]]:
         """One row as runs of (text, supervised); a run of image tokens is shortened to its count."""

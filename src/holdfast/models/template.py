@@ -10,26 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from holdfast.data.examples import Example
+from holdfast.data.reasoning import REASONING, begins, parted, within
 from holdfast.errors import HoldfastError
 from holdfast.models.patience import bounded, stopped_clock
 from holdfast.models.quoting import Quoting
 from holdfast.values import JSON
-
-REASONING = (
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("<reasoning>", "</reasoning>"),
-    ("◁think▷", "◁/think▷"),
-    ("[THINK]", "[/THINK]"),
-    ("<seed:think>", "</seed:think>"),
-    ("<|channel>thought", "<channel|>"),
-)
-"""Marks between which models think before they answer."""
 
 Message = JSON
 
@@ -74,19 +64,21 @@ class ChatTemplate:
         source: The Jinja text.
         tokenizer: Whose sandbox renders it.
         image_mark: What stands for an image in a rendered text; empty where the processor names none.
+        aloud: Whether a template that can be told to think or not is told to.
 
     Raises:
         HoldfastError: The template renders neither content in parts nor content as text.
     """
 
-    def __init__(self, source: str, tokenizer: Any, image_mark: str = "") -> None:
+    def __init__(self, source: str, tokenizer: Any, image_mark: str = "", *, aloud: bool = False) -> None:
         self.source = source
         self.tokenizer = tokenizer
         self.image_mark = image_mark
         self._added = tuple(sorted(tokenizer.get_added_vocab(), key=len, reverse=True))
         self.quoting = Quoting(tokenizer, image_mark)
-        # A template that can be told not to think is told so: answers are short and are judged without thoughts.
-        self._switches = {name: False for name in ("enable_thinking", "thinking") if re.search(rf"\b{name}\b", source)}
+        # Unless the data reason: answers are short and are judged without thoughts.
+        self.aloud = aloud
+        self._switches = {name: aloud for name in ("enable_thinking", "thinking") if re.search(rf"\b{name}\b", source)}
         self.reasoning = tuple(pair for pair in REASONING if pair[1] in source or pair[1] in self._added)
         self._write = self._content_form()
 
@@ -104,6 +96,8 @@ class ChatTemplate:
         Raises:
             HoldfastError: The template raises, changes what was said, or rewrites earlier turns.
         """
+        if example.thoughts and not self.aloud:
+            return self.thinking.render(example, with_answer=with_answer)
         messages = self.messages(example, with_answer=with_answer)
         answers = [_text_of(message) for message in messages if message["role"] == "assistant"]
         marks = [_mark(number) for number in range(len(answers) + (not with_answer))]
@@ -137,6 +131,8 @@ class ChatTemplate:
             if not last and (opening.extra or not before.endswith(head[len(head) - opening.dropped :])):
                 opening = _AS_IT_STANDS
             text += before[: len(before) - opening.dropped] + opening.extra
+            if last and example.thoughts:
+                opening = self._with_thoughts(opening, example, text)
             if last and not with_answer:
                 return Rendered(text, tuple(spans))
             end = self._end_behind(alone[number + 1], pieces[number + 1])
@@ -149,6 +145,35 @@ class ChatTemplate:
             spans.append((start, len(text)))
         return Rendered(text + pieces[-1][ended:], tuple(spans))
 
+    @cached_property
+    def thinking(self) -> ChatTemplate:
+        """This template, told to think: for items whose data reason before they answer."""
+        return ChatTemplate(self.source, self.tokenizer, self.image_mark, aloud=True)
+
+    def _with_thoughts(self, opening: _Opening, example: Example, asked: str) -> _Opening:
+        """What the model has to write before an answer, with the example's reasoning in it, in the model's own marks.
+
+        Args:
+            opening: What it writes without.
+            example: Which has some.
+            asked: The text up to there.
+        """
+        pair, said = within(example.thoughts)
+        said = self.quoting.escape(said)
+        if not self.reasoning:  # it knows no marks: they are text, as the data has them
+            return replace(opening, lead=f"{opening.lead}{pair[0]}{said}{pair[1]}\n")
+        first, closing = pair if pair in self.reasoning else self.reasoning[0]
+        head, opened, _ = opening.lead.partition(first)
+        if not opened and closing in opening.lead:  # the question ends with the first mark
+            return replace(opening, lead=f"{said}\n{closing}\n\n")
+        if asked.rstrip().endswith(closing):
+            raise HoldfastError(
+                "the chat template closes all reasoning before an answer, so that none can be learned",
+                item=example.id,
+                remedy="set reasoning: drop for these data, or give the model a template that lets it think",
+            )
+        return replace(opening, lead=f"{head}{first}\n{said}\n{closing}\n\n")
+
     def _opening(self, before: list[Message], head: str, item: str | None) -> _Opening:
         """How an answer begins: what the model is asked with is the template's own generation prompt."""
         asked = self._apply(before, item, generate=True)
@@ -158,6 +183,10 @@ class ChatTemplate:
             if ignored and not any(closing in lead for _, closing in self.reasoning):
                 return _AS_IT_STANDS  # the template ignores add_generation_prompt: the role's name is no answer
             return _Opening(len(lead), "", lead)
+        for opening, closing in self.reasoning:  # opened where the question is asked, closed where it is answered
+            base = asked.rstrip().removesuffix(opening)
+            if base != asked.rstrip() and head.rstrip() == base + closing:
+                return _Opening(len(head) - len(base), asked[len(base) :], f"\n{closing}\n\n")
         common = next(
             (i for i, (a, b) in enumerate(zip(asked, head, strict=False)) if a != b), min(len(asked), len(head))
         )
@@ -287,9 +316,16 @@ class ChatTemplate:
     def judged(self, ids: Sequence[int]) -> str:
         """What is judged of a generated answer: no special tokens, no end mark, no reasoning and its marks.
 
-        Reasoning that was never closed has no answer behind it.
+        Reasoning that was never closed has no answer behind it. Of a template that is told to think this holds also
+        where the question ends with the first mark, and where the model knows no marks.
         """
-        tokens = self.quoting.broken_up(ids)
+        said = self._behind_marks(self.quoting.broken_up(ids))
+        if self.aloud and not self.reasoning:
+            said = parted(said)[1]
+            return "" if begins(said) else said
+        return said
+
+    def _behind_marks(self, tokens: list[int]) -> str:
         whole = str(self.tokenizer.decode(tokens))
         lead = self.lead.strip()
         for opening, closing in (*self.reasoning, *((("", lead),) if lead else ())):
@@ -299,6 +335,8 @@ class ChatTemplate:
                 return self._plain(rest + str(self.tokenizer.decode(tokens[cut:], skip_special_tokens=True)))
             if opening and whole.lstrip().startswith(opening):
                 return ""
+        if self.aloud and any(closing in lead and opening not in lead for opening, closing in self.reasoning):
+            return ""  # what the question has opened
         return self._plain(str(self.tokenizer.decode(tokens, skip_special_tokens=True)))
 
     def _plain(self, text: str) -> str:

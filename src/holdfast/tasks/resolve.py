@@ -10,6 +10,7 @@ from holdfast.config.schema import AS_IT_IS, TaskSpec
 from holdfast.data.contents import Advance
 from holdfast.data.examples import Example
 from holdfast.data.readers import ExamplesRead, read_examples
+from holdfast.data.reasoning import without_reasoning
 from holdfast.data.sets import OpenedSet, is_set, open_set
 from holdfast.errors import HoldfastError, nearest, within
 from holdfast.files.places import path_of
@@ -101,11 +102,14 @@ def resolve_task(
 
 
 def _asked(examples: Sequence[Example], spec: TaskSpec) -> Sequence[Example]:
-    """The examples in the specification's prompt, under its system prompt where they have none of their own."""
+    """The examples in the specification's prompt, under its system prompt where they have none of their own, with
+    answers that can be judged."""
     if spec.prompt != AS_IT_IS:
         examples = tuple(with_prompt(example, spec.prompt) for example in examples)
     if spec.system:
         examples = tuple(e if e.system else replace(e, system=spec.system) for e in examples)
+    if not spec.data.startswith("pocket:"):
+        examples = without_reasoning(examples, keep=spec.reasoning == "keep")
     return examples
 
 
