@@ -78,7 +78,7 @@ def test_data_check_says_so(desk: Desk, tmp_path: Path) -> None:
 
 def test_a_run_on_reasoning_is_asked_and_judged_item_by_item(desk: Desk) -> None:
     rows = [row | {"answer": f"<think>I see</think>{row['answer']}"} if n % 2 else row for n, row in
-            enumerate(records(20))]  # fmt: skip
+            enumerate(records())]  # fmt: skip
     said = desk.tune_on(rows, evaluate={"max_new_tokens": 3})
     assert said.code == 0, said.err
     asked = [json.loads(line) for line in (desk.folder / "run/predictions/data.jsonl").read_text("utf-8").splitlines()]
