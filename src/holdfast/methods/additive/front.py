@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.additive.attention import MARK, with_prefix
-from holdfast.methods.contract import Method
+from holdfast.methods.contract import Artifact, Method
 from holdfast.models.anatomy import Component
 from holdfast.values import Keywords
 
@@ -93,6 +93,20 @@ class AtAttention(Method):
             object.__delattr__(layer, MARK)
         self.config._attn_implementation = self.plain
         self.kept = None
+
+    def added(self) -> int:
+        return sum(parameter.numel() for parameter in self.named_trainable().values())
+
+    def saved(self) -> Artifact:
+        """What :meth:`detach` gives; where a method says nothing else, what trains."""
+        return self._artifact(self.named_trainable())
+
+    def detach(self) -> Artifact:
+        with torch.no_grad():
+            artifact = self.saved()
+        self.switch_off()
+        self.attention = {}
+        return artifact
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

@@ -106,14 +106,14 @@ class HardPrompts(SoftPrompts):
     def load(self, trainable: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
         self.take(state["ids"].tolist())
 
-    def detach(self) -> Artifact:
+    def saved(self) -> Artifact:
         ids, tokenizer = self.prompt.ids, self.context.tokenizer
         said = {} if tokenizer is None else {"text": str(tokenizer.decode(ids))}
-        with torch.no_grad():
-            artifact = self._artifact({"table": self.prompt()}, ids=list(ids), **said)
-        self.switch_off()
-        self.attention, self.seen = {}, list[Batch]()
-        return artifact
+        return self._artifact({"table": self.prompt()}, ids=list(ids), **said)
+
+    def detach(self) -> Artifact:
+        self.seen = list[Batch]()
+        return super().detach()
 
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.hang(component)

@@ -110,15 +110,6 @@ class LlamaAdapter(AtAttention):
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return {f"{i}.{part}": p for i, own in self.prompts.items() for part, p in own.named_parameters()}
 
-    def added(self) -> int:
-        return sum(parameter.numel() for parameter in self.named_trainable().values())
-
-    def detach(self) -> Artifact:
-        artifact = self._artifact(self.named_trainable())
-        self.switch_off()
-        self.attention = {}
-        return artifact
-
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.attach(component, Context(torch.Generator()))
         own = self.named_trainable()

@@ -130,12 +130,8 @@ class PrefixTuning(AtAttention):
     def added(self) -> int:
         return int(2 * len(self.attention) * self.heads * self.head_width * self.options.tokens)
 
-    def detach(self) -> Artifact:
-        with torch.no_grad():
-            artifact = self._artifact({"table": self.prefix()}, **self._as_peft())
-        self.switch_off()
-        self.attention = {}
-        return artifact
+    def saved(self) -> Artifact:
+        return self._artifact({"table": self.prefix()}, **self._as_peft())
 
     def _as_peft(self) -> JSON:
         """What plain PEFT needs to read the table, where every block has a prefix."""

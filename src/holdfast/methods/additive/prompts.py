@@ -69,15 +69,8 @@ class SoftPrompts(AtAttention):
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return dict(self.prompt.named_parameters())
 
-    def added(self) -> int:
-        return sum(parameter.numel() for parameter in self.named_trainable().values())
-
-    def detach(self) -> Artifact:
-        with torch.no_grad():
-            artifact = self._artifact({"table": self.prompt()}, **self._as_peft())
-        self.switch_off()
-        self.attention = {}
-        return artifact
+    def saved(self) -> Artifact:
+        return self._artifact({"table": self.prompt()}, **self._as_peft())
 
     def _as_peft(self) -> JSON:
         """What plain PEFT needs to read the prompt, where it has the same form."""

@@ -106,11 +106,8 @@ class CoCoOp(SoftPrompts):
                 cache.layers[append_layers(cache, count, index)].update(keys, values)
         return [(layer.keys, layer.values) for layer in cache.layers[count:]]
 
-    def detach(self) -> Artifact:
-        artifact = self._artifact(self.named_trainable())
-        self.switch_off()
-        self.attention = {}
-        return artifact
+    def saved(self) -> Artifact:
+        return self._artifact(self.named_trainable())
 
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.hang(component)
@@ -224,13 +221,9 @@ class Maple(SoftPrompts):
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return dict(self.prompt.named_parameters())
 
-    def detach(self) -> Artifact:
-        with torch.no_grad():
-            visual = torch.stack([self.prompt.visual(level) for level in range(len(self.prompt.table))])
-            artifact = self._artifact({"table": self.prompt.table, "beside": visual})
-        self.switch_off()
-        self.attention = {}
-        return artifact
+    def saved(self) -> Artifact:
+        visual = torch.stack([self.prompt.visual(level) for level in range(len(self.prompt.table))])
+        return self._artifact({"table": self.prompt.table, "beside": visual})
 
     def restore(self, component: Component, artifact: Artifact) -> None:
         self.hang(component)
