@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts.lengths import lengths
 
 from holdfast.errors import HoldfastError
 from holdfast.methods.registry import FUSIONS, METHODS, STABILISERS, make_fusion, make_method, make_stabiliser
@@ -304,3 +305,8 @@ def test_what_is_said_to_be_absent_is_absent() -> None:
     present = {plain(name) for registry in (METHODS, STABILISERS, FUSIONS) for name in registry.names()}
     assert [method.name for method in (*ABSENT, *NOT_BUILT) if plain(method.name) in present] == []
     assert len({method.name for method in (*ABSENT, *NOT_BUILT)}) == len((*ABSENT, *NOT_BUILT))
+
+
+def test_a_method_is_its_rule() -> None:
+    """What several have in common belongs to an engine: half of them need no more than 60 lines."""
+    assert lengths().share <= 60, "the median share of a file; python scripts/lengths.py lists them"
