@@ -113,6 +113,16 @@ def test_ties_trims_elects_and_averages(count: int, keep: float) -> None:
     close(run("ties", EXPERTS[:count], keep=keep, strength=0.7), ties(EXPERTS[:count], keep, 0.7))
 
 
+def test_ties_can_trim_every_tensor_on_its_own() -> None:
+    found = run("ties", EXPERTS[:1], keep=0.3, per_tensor=True)
+    kept = {}
+    for name, delta in changes(EXPERTS[0]).items():
+        kept[name] = BASE[name] + np.where(np.abs(delta) >= largest(delta.ravel(), 0.3) - 1e-9, delta, 0)
+    close(found, kept)
+    together = run("ties", EXPERTS[:1], keep=0.3)
+    assert any(not torch.equal(found[name], together[name]) for name in found)
+
+
 def test_ties_gives_cancelling_changes_to_the_sign_of_the_majority() -> None:
     base = {"w": torch.zeros(4)}
     tuned = [{"w": torch.tensor([1.0, 2, 3, 4])}, {"w": torch.tensor([-1.0, 2, 3, -1])}]

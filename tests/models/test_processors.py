@@ -431,3 +431,11 @@ def load_processor_of(folder: Path) -> Any:
     from holdfast.models.loading import load_chat
 
     return load_chat(str(folder))
+
+
+def test_a_merged_folder_without_image_settings_says_which_file_to_copy(tmp_path: Path) -> None:
+    save_llava(tmp_path)
+    for name in ("processor_config.json", "preprocessor_config.json"):
+        (tmp_path / name).unlink(missing_ok=True)
+    with pytest.raises(HoldfastError, match=r"how pictures are prepared\. Copy preprocessor_config\.json"):
+        load_model(str(tmp_path))

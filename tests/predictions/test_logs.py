@@ -164,3 +164,13 @@ def test_answers_of_evalscope_before_they_are_reviewed(tmp_path: Path) -> None:
     assert read(path).tasks["general_vqa_test"][0].prediction == "ANSWER: B"
     with pytest.raises(HoldfastError, match="needs its references"):
         score("exact_match", path)
+
+
+# VLMEvalKit
+
+
+def test_the_status_beside_a_table_is_no_task(tmp_path: Path) -> None:
+    rows = [{"index": i, "question": "q", "answer": "A", "prediction": "A", "hit": i} for i in range(2)]
+    document(tmp_path / "Made_MMStar.json", rows)
+    document(tmp_path / "status.json", {"eval_id": "T20261128-141500", "state": "done"})
+    assert before(tmp_path) == 0.5

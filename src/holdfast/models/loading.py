@@ -254,6 +254,12 @@ def _explain(name: str, error: Exception) -> HoldfastError:
     offline = os.environ.get("HF_HUB_OFFLINE") or "connect" in text.lower() or "offline" in text.lower()
     if path_of(name).is_dir() or name in SHIPPED:
         offline = False
+    if path_of(name).is_dir() and re.search(r"Can't load (?:image|video) processor", text):
+        return HoldfastError(
+            f"the folder of model '{name}' does not say how pictures are prepared",
+            remedy="copy preprocessor_config.json or processor_config.json from the model it was made of: tools that "
+            "merge weights leave it out",
+        )
     if offline or "not a valid model identifier" in text or "not a local folder" in text:
         return HoldfastError(
             f"model '{name}' is neither a local folder nor reachable on the Hub",

@@ -20,7 +20,9 @@ class Drop(Options):
 class Dare(Fusion):
     """Drops each change with probability ``drop`` and rescales the rest by ``1 / (1 - drop)`` (arXiv 2311.03099).
 
-    Several experts are dropped one by one and summed. The draw matters: average the scores of several seeds.
+    Several experts are dropped one by one and summed. The draw matters: average the scores of several seeds. mergekit's
+    ``dare_linear`` rescales what a draw left of a tensor to the L1 norm that its changes had, which is this factor on
+    average only.
     """
 
     card = FusionCard(

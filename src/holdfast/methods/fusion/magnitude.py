@@ -21,7 +21,8 @@ class Smallest(Options):
 class Magnitude(Fusion):
     """Drops the ``drop`` share of smallest ``|w - w0|`` in every tensor: the baseline of DARE (arXiv 2311.03099).
 
-    The share is rounded to the nearest number of entries; the release drops one entry more or less.
+    The share is rounded to the nearest number of entries; the release drops one entry more or less. mergekit's ``ties``
+    of one expert does the same with ``normalize: false``, and rounds what it keeps down.
     """
 
     card = FusionCard(

@@ -17,7 +17,8 @@ class Scaling(Options):
 
 
 class TaskArithmetic(Fusion):
-    """``w0 + strength * sum_t (w_t - w0)`` (arXiv 2212.04089)."""
+    """``w0 + strength * sum_t (w_t - w0)`` (arXiv 2212.04089); in mergekit ``task_arithmetic``, each ``weight`` being
+    ``strength``."""
 
     card = FusionCard(
         name="task_arithmetic",

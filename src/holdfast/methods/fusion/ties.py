@@ -16,6 +16,7 @@ class Trim(Options):
 
     keep: float = Field(default=0.2, gt=0, le=1, description="share of the largest changes over all tensors")
     strength: float = Field(default=1.0, ge=0)
+    per_tensor: bool = Field(default=False, description="the share of every tensor on its own, as mergekit trims")
 
 
 class Ties(Fusion):
@@ -25,6 +26,9 @@ class Ties(Fusion):
     A sum of exactly zero elects the sign that most weights elected, as in the official code. With one expert this is
     trimming and scaling: signs have nobody to be elected against. Shares count the tensors that the expert changed, and
     are rounded to the nearest number of entries; the release keeps one entry more or less.
+
+    mergekit's ``ties`` is this with ``per_tensor``, its ``density`` being ``keep``, while all experts weigh the same; it
+    rounds the share down. Paper and release trim the whole model at once, so that tensors that changed more keep more.
     """
 
     card = FusionCard(
@@ -40,7 +44,7 @@ class Ties(Fusion):
     Settings = Trim
 
     def begin(self, passes: Passes) -> None:
-        self.threshold = thresholds(passes, self.options.keep, per_tensor=False)
+        self.threshold = thresholds(passes, self.options.keep, per_tensor=self.options.per_tensor)
         self.majority = 0.0
         balance = 0
         for piece in passes():

@@ -62,7 +62,7 @@ def _together(rows: list[Prediction]) -> Iterator[Prediction]:
 def passes_over(name: str, beside: Collection[str], judges: bool) -> bool:
     """Totals; and of a raw and a judged table of one task the judged one, which holds what the raw one does and its
     verdicts. A metric that scores anew takes the raw one, as the judged one may hold one row for all turns."""
-    if _TOTALS.search(name):
+    if _TOTALS.search(name) or name == "status.json":
         return True
     base, _, ending = name.removesuffix(".gz").rpartition(".")
     if f".{ending}" not in _TABLES:
