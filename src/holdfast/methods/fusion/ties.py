@@ -27,7 +27,7 @@ class Ties(Fusion):
     trimming and scaling: signs have nobody to be elected against. Shares count the tensors that the expert changed, and
     are rounded to the nearest number of entries; the release keeps one entry more or less.
 
-    mergekit's ``ties`` is this with ``per_tensor``, its ``density`` being ``keep``, while all experts weigh the same; it
+    mergekit's ``ties`` is this with ``per_tensor``, its ``density`` being ``keep``, while all experts weigh alike; it
     rounds the share down. Paper and release trim the whole model at once, so that tensors that changed more keep more.
     """
 
