@@ -9,13 +9,15 @@ every point, every choice and the record are compared with those of a study that
 a disk too small for it (a tmpfs, which only root may mount) must stop in a sentence, and the same command must end in
 the same bytes once the disk has grown.
 
-    python benchmarks/faults.py                  # 50 rounds of each overlap, 200 kills: about two hours of a core
+    python benchmarks/faults.py                  # 50 rounds of each overlap, 1,000 kills: about half an hour of a core
     python benchmarks/faults.py --rounds 0 --kills 0 --studies 30      # studies alone
     python benchmarks/faults.py --rounds 0 --kills 0 --studies 0 --disks 50
     python benchmarks/faults.py --rounds 2 --kills 5     # a look
+    python benchmarks/faults.py --rounds 5 --kills 25 --cold            # each process imports its libraries itself
 
-Processes are forked after the libraries are there, so a round takes seconds. Everything is drawn from ``--seed``; when
-the system runs which process is not, and need not be.
+Processes are forked from one that has done such a run, so that nearly all of their time is work that can be disturbed;
+with ``--cold`` the signals reach imports too, at ten times the cost. What they leave is compared with runs of the
+command itself. Everything is drawn from ``--seed``; when the system runs which process is not, and need not be.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,10 +141,18 @@ class Bench:
     """One folder, one recipe, and the counts."""
 
     def __init__(
-        self, folder: Path, *, processes: int, steps: int, seed: int, times: int = 3, caches: Sequence[str] = CACHES
+        self,
+        folder: Path,
+        *,
+        processes: int,
+        steps: int,
+        seed: int,
+        times: int = 3,
+        caches: Sequence[str] = CACHES,
+        cold: bool = False,
     ) -> None:
         self.folder, self.processes, self.random = folder, processes, random.Random(seed)
-        self.times, self.caches = times, caches
+        self.times, self.caches, self.cold = times, caches, cold
         self.counts: dict[str, Counter[str]] = {}
         self.wrong: list[str] = []
         for cache in CACHES:
@@ -155,31 +165,47 @@ class Bench:
         self.references: dict[str, dict[str, str]] = {}
 
     def reference(self, cache: str) -> dict[str, str]:
-        """What an undisturbed run leaves; made once, and the time of the first decides when runs are killed."""
+        """What an undisturbed run leaves; made once."""
         if cache not in self.references:
-            begun = time.monotonic()
             self.references[cache] = self.undisturbed(cache)
-            self.seconds = self.seconds or time.monotonic() - begun
         return self.references[cache]
 
     def command(self, out: Path, cache: str = "off") -> list[str]:
         return ["tune", str(self.folder / f"{cache}.yaml"), "--out", str(out)]
 
     def undisturbed(self, cache: str) -> dict[str, str]:
-        run, said = self.folder / f"reference-{cache}" / "run", self.folder / "said"
-        code = ended(start(self.command(run, cache), said))
-        if code:
-            raise SystemExit(f"the undisturbed run ended with {code}: {said.read_text(encoding='utf-8')[-2000:]}")
+        run = self.folder / f"reference-{cache}" / "run"
+        words = [sys.executable, "-m", "holdfast", *self.command(run, cache)]
+        made = subprocess.run(words, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise SystemExit(f"the undisturbed run ended with {made.returncode}: {made.stderr[-2000:]}")
         return left(run)
+
+    def length(self) -> float:
+        """Seconds of a run by which it is drawn when one is killed; before that, what its libraries need is loaded."""
+        from holdfast.cli.main import run
+
+        if not self.seconds:
+            place, said = self.folder / "length", self.folder / "said"
+            if not self.cold:
+                with said.open("w") as sink, redirect_stdout(sink), redirect_stderr(sink):
+                    run(self.command(place / "here" / "run", "on"))
+            begun = time.monotonic()
+            if ended(start(self.command(place / "there" / "run", "on"), said)):
+                raise SystemExit(f"the first run did not end well: {said.read_text(encoding='utf-8')[-2000:]}")
+            self.seconds = time.monotonic() - begun
+        return self.seconds
 
     def fault(self, what: str, said: Path | None = None) -> None:
         self.wrong.append(what + ("" if said is None else f": {said.read_text(encoding='utf-8')[-300:]!r}"))
+        progress(self.wrong[-1])
 
     def overlap(self, kind: str, number: int) -> None:
         """One round: all processes together, then a look at everything they left."""
         place = self.folder / f"{kind}-{number}"
         cache = "on" if kind == "cache" else "off"
         expected = self.reference(cache)
+        self.length()
         if kind == "cache":
             shutil.rmtree(self.folder / "cache", ignore_errors=True)
         count = self.counts.setdefault(kind, Counter())
@@ -210,7 +236,7 @@ class Bench:
     def kill(self, number: int) -> None:
         """One run, disturbed until it ends by itself."""
         cache = self.random.choice(self.caches)
-        expected = self.reference(cache)
+        expected, seconds = self.reference(cache), self.length()
         place = self.folder / f"kill-{number}"
         said, run = self.folder / "said-kill", place / "run"
         said.unlink(missing_ok=True)
@@ -220,7 +246,7 @@ class Bench:
         for attempt in range(self.times + 1):
             process = start(self.command(run, cache), said)
             if attempt < self.times:
-                time.sleep(self.random.uniform(0, 1.2 * self.seconds))
+                time.sleep(self.random.uniform(0, 1.2 * seconds))
                 number_of = signal.SIGTERM if self.random.random() < 0.25 else signal.SIGKILL
                 stage = "evaluating" if (run / "artifact").exists() else "training"
                 stage = stage if (run / "checkpoint").exists() or stage == "evaluating" else "before a checkpoint"
@@ -345,9 +371,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50, help="of each kind of overlap (default 50)")
     parser.add_argument("--processes", type=int, default=8, help="started together (default 8)")
     parser.add_argument("--kills", type=int, default=200, help="runs that are killed (default 200)")
+    parser.add_argument("--cold", action="store_true", help="every process imports its libraries itself")
     parser.add_argument("--studies", type=int, default=10, help="studies that are killed (default 10)")
     parser.add_argument("--disks", type=int, default=0, help="runs on disks that are too small (default 0; root only)")
-    parser.add_argument("--times", type=int, default=3, help="that such a run is killed at most (default 3)")
+    parser.add_argument("--times", type=int, default=6, help="that such a run is killed at most (default 6)")
     parser.add_argument("--caches", default=",".join(CACHES), help="runs that are killed: feature cache off, on")
     parser.add_argument("--kinds", default=",".join(KINDS), help="of overlaps")
     parser.add_argument("--steps", type=int, default=6, help="of a run (default 6)")
@@ -366,6 +393,7 @@ def main() -> None:
             seed=given.seed,
             times=given.times,
             caches=given.caches.split(","),
+            cold=given.cold,
         )
         work: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         for number in range(given.rounds):
@@ -385,6 +413,7 @@ def main() -> None:
         "kills": given.kills,
         "studies": given.studies,
         "disks": given.disks,
+        "cold": given.cold,
         "seed": given.seed,
         "commit": commit(),
         "seconds": round(time.monotonic() - begun, 1),

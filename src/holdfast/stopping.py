@@ -26,6 +26,17 @@ def exit_code() -> int:
     return TERMINATED if any(number in ASKED for number in _received) else INTERRUPTED
 
 
+def was_asked(error: BaseException) -> bool:
+    """Whether an error is what somebody made of the request to end, which may come in the middle of any import.
+
+    Only causes are followed (``raise ... from``): what fails while a run is ended, such as a full disk, is to be told.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    return cause is not None
+
+
 def raise_when_asked() -> None:
     """Let :data:`ASKED` do what Ctrl-C does from here on. Call it in a process of one's own only."""
     owner = os.getpid()

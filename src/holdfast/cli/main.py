@@ -93,21 +93,29 @@ def run(words: list[str]) -> int:
     try:
         return _invoke(words)
     except HoldfastError as error:
+        if stopping.was_asked(error):
+            return _interrupted()
         let_others_speak(error)
         _complain(f"holdfast: {error}")
         return 2
     except KeyboardInterrupt:
-        print("\nholdfast: interrupted; the same command goes on where it stopped.", file=sys.stderr)
-        return stopping.exit_code()
+        return _interrupted()
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - the reader has left
         return 0
-    except OSError as error:
-        if error.errno not in _MACHINE:
+    except Exception as error:
+        if stopping.was_asked(error):
+            return _interrupted()
+        if not isinstance(error, OSError) or error.errno not in _MACHINE:
             raise
         told = HoldfastError(os.strerror(error.errno), file=error.filename, remedy=_MACHINE[error.errno])
         print(f"holdfast: {told}", file=sys.stderr)
         return 2
+
+
+def _interrupted() -> int:
+    print("\nholdfast: interrupted; the same command goes on where it stopped.", file=sys.stderr)
+    return stopping.exit_code()
 
 
 def _complain(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 from holdfast import files
 from holdfast.errors import HoldfastError, cut
 from holdfast.events import Listener
+from holdfast.stopping import was_asked
 from holdfast.studies.agenda import Job, settled_in
 
 Outcome = Literal["done", "failed", "busy"]
@@ -68,11 +69,15 @@ def attempt(job: Job, folder: Path, perform: Perform, listen: Listener) -> Outco
         try:
             perform(job, folder, listen)
         except HoldfastError as error:
+            if was_asked(error):
+                raise KeyboardInterrupt from error
             if error.kind == "full":
                 raise
             record_failure(folder, job, str(error))
             return "failed"
         except Exception as error:  # a fault of ours or of a library is this point's; the others go on
+            if was_asked(error):
+                raise KeyboardInterrupt from error
             reason = f"{type(error).__name__}: {cut(str(error), 500)}"
             record_failure(folder, job, reason, trace=traceback.format_exc())
             return "failed"

@@ -224,3 +224,37 @@ def test_a_proof_is_made_once_for_a_model_and_grows_with_its_batch(
         assert len(ran) > both
     finally:
         handle.remove()
+
+
+def test_a_proof_on_features_that_others_stored_leaves_what_is_read_to_be_found_out(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    loaded = load("llava", tmp_path_factory)
+    one, other = opened(loaded, tmp_path), opened(loaded, tmp_path)  # two processes that begin together
+    one.fill([ONE, TWO])
+    other.check([ONE, TWO])  # takes no features itself, so it does not learn which fields are read
+    late = opened(loaded, tmp_path)
+    late.fill(ROWS)
+    for cache in (one, other, late):
+        cached = cache.batch(ROWS)
+        assert cached is not None
+        batch = loaded.chat.encode(ROWS, with_answers=True)
+        given = logits(loaded.model, without_pixels(batch) | cached.to("cpu").inputs(loaded.model))
+        kept = batch["attention_mask"].bool()
+        assert_near(given[kept], logits(loaded.model, batch)[kept])
+
+
+def test_features_without_values_which_earlier_versions_stored_are_taken_anew(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    loaded = load("llava", tmp_path_factory)
+    opened(loaded, tmp_path).check([ONE])
+    proof = next(tmp_path.glob("*/proof.json"))
+    proof.write_text('{"rows": 2, "fields": []}')
+    empty = opened(loaded, tmp_path)
+    empty._extractor.read = ()
+    empty.fill([ONE, TWO])
+    after = opened(loaded, tmp_path)
+    assert [row.id for row in after.missing([ONE, TWO])] == [TWO.id]
+    after.fill([ONE, TWO])
+    assert after.batch([ONE, TWO]) is not None

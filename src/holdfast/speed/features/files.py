@@ -15,6 +15,9 @@ from torch import Tensor
 from holdfast.errors import HoldfastError
 from holdfast.files import parse_json, write_bytes
 
+_VALUES = ('"is": "tensor"', '"is": "filled"')
+"""In a description, what has values. Earlier versions could store features without any where processes overlapped."""
+
 
 @dataclass(frozen=True)
 class FeatureRecord:
@@ -68,6 +71,8 @@ def _open(path: Path, *, values: bool, compare: bool) -> FeatureRecord | None:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             facts = file.metadata() or {}
+            if not any(kind in facts["spec"] for kind in _VALUES):
+                return None
             spec, crc = parse_json(facts["spec"]), int(facts["crc"])
             if not values:
                 return FeatureRecord(spec, ())

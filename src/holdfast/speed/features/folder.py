@@ -79,14 +79,18 @@ class Verification:
         """The proof of a group; an empty one where there is none, or none that can be read."""
         try:
             found = read_json(group / _PROOF)
-            return Verification(int(found["rows"]), tuple(map(str, found["fields"])))
+            return Verification(int(found["rows"]), tuple(map(str, found["fields"])) or None)
         except (HoldfastError, ValueError, KeyError, TypeError):
             return Verification()
 
     def write(self, group: Path) -> None:
-        """Put it into the group's folder; where that cannot be written it is found out again next time."""
+        """Put it into the group's folder; where that cannot be written it is found out again next time.
+
+        Fields that are not known, since others had stored all features, are left to who knows them.
+        """
+        fields = self.fields or Verification.read(group).fields or ()
         with suppress(HoldfastError):
-            write_json(group / _PROOF, {"rows": self.rows, "fields": list(self.fields or ())})
+            write_json(group / _PROOF, {"rows": self.rows, "fields": list(fields)})
 
 
 @dataclass(frozen=True)

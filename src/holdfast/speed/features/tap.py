@@ -95,6 +95,8 @@ def consumed(model: nn.Module, inputs: Inputs) -> tuple[str, ...]:
 
     with _around(model, watch), torch.no_grad():
         model(**{key: value for key, value in inputs.items() if key != "labels"})
+    if not read:
+        raise NotPossible("its forward reads nothing of its image features")
     return tuple(sorted(read))
 
 

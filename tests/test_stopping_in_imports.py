@@ -1,0 +1,70 @@
+"""A request to end that comes in the middle of an import, where Python and libraries make other errors of it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import stopping
+from holdfast.cli import main
+from holdfast.errors import HoldfastError
+from holdfast.studies.attempt import attempt, failure_of
+
+
+class _Asked:
+    def __set_name__(self, owner: type, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+def _in_an_import(*anything: Any) -> int:
+    """As transformers and our loading pass on what Python makes of a signal's exception in a class body."""
+    try:
+        try:
+            type("Endpoint", (), {"name": _Asked()})
+        except RuntimeError as error:
+            raise ModuleNotFoundError(f"Could not import module ({error})") from error
+    except ModuleNotFoundError as error:
+        raise HoldfastError(f"model 'pocket' cannot be loaded ({error})") from error
+    return 0
+
+
+def _plain(*anything: Any) -> int:
+    raise ModuleNotFoundError("Could not import") from KeyboardInterrupt()
+
+
+def _while_ending(*anything: Any) -> int:
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        raise HoldfastError("the disk is full", remedy="make room") from None
+
+
+@pytest.mark.parametrize("work", [_in_an_import, _plain])
+def test_the_command_says_that_it_was_interrupted(
+    work: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main, "_invoke", work)
+    monkeypatch.setattr(stopping, "_received", [signal.SIGTERM])
+    assert main.run(["tune"]) == stopping.TERMINATED
+    assert capsys.readouterr().err == "\nholdfast: interrupted; the same command goes on where it stopped.\n"
+
+
+def test_what_fails_while_a_run_is_ended_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main, "_invoke", _while_ending)
+    assert main.run(["tune"]) == 2
+    assert "the disk is full" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("work", [_in_an_import, _plain])
+def test_a_point_of_a_study_did_not_fail_by_it(work: Any, tmp_path: Path) -> None:
+    from holdfast.studies.agenda import Job
+
+    job = Job(key="k", want="scores", place="points/k", title="one", config={}, base="")
+    with pytest.raises(KeyboardInterrupt):
+        attempt(job, tmp_path, work, lambda event: None)
+    assert failure_of(tmp_path, "k") is None
