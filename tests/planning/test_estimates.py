@@ -33,6 +33,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+CHANGED = {name: {"llm": name} for name in (
+    "lora", "dora", "hra", "melora", "waveft", "psoft", "fourierft", "vera", "hydralora", "loramoe", "prolora", "loha",
+)}  # fmt: skip
+"""Methods that change linear layers in every way there is: dropout, norms, rotations, matrices from factors and entries."""
+
+
 def config() -> Any:
     from transformers import LlamaConfig, LlavaConfig, SiglipVisionConfig
 
@@ -103,10 +109,11 @@ def step(tune: dict[str, Any], precision: str, attention: str, **checkpointing: 
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("name", sorted(RECIPES | CHANGED))
 def test_activations_are_what_autograd_keeps(name: str, precision: str, folder: Path) -> None:
-    planned = plan_of(folder, RECIPES[name], precision).memory.activations
-    kept, _, trained = step(RECIPES[name], precision, "sdpa")
+    tune = (CHANGED | RECIPES)[name]
+    planned = plan_of(folder, tune, precision).memory.activations
+    kept, _, trained = step(tune, precision, "sdpa")
     if precision == "bf16":
         planned += 2 * trained  # the plan counts autocast's copies of trained matrices with the weights
     assert planned == pytest.approx(kept, rel=0.1)

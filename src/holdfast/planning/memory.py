@@ -30,13 +30,14 @@ from typing import Any
 from torch import nn
 
 from holdfast.methods.recipe import Recipe
-from holdfast.models.kinds import MLP_LAST, is_norm
+from holdfast.models.kinds import is_norm
 from holdfast.models.packed import is_packed, values_in
 from holdfast.models.quantised import packed_layers
 from holdfast.planning.flops import FUSED, matrix_size
 from holdfast.planning.meta import Sketch
 from holdfast.planning.sites import Site
 from holdfast.planning.workload import Workload
+from holdfast.planning.wrapped import Keeps, keeps
 
 _COPIES = {"spider": 8}
 """Bytes a trained value of methods that keep float32 copies beside it."""
@@ -123,23 +124,38 @@ def _packed(recipe: Recipe, sketch: Sketch, width: int) -> int:
 
 def estimate_activations(sites: Sequence[Site], workload: Workload) -> int:
     """Bytes that autograd keeps for one batch."""
+    changes = changed(sites, workload.width)
     blocks: dict[tuple[str, int], int] = {}
     outside = 0
-    for site, count in kept(sites, workload).items():
+    for site, count in kept(sites, workload, changes).items():
         total = count * (workload.logits if site.head else workload.tokens(site.component))
+        if site.name in changes:
+            total += changes[site.name].once
         if site.block is None:
             outside += total
         else:
             key = (site.component, site.block)
             blocks[key] = blocks.get(key, 0) + total
-    outside += built(sites)
+    outside += _matrices(sites, changes)
     if not workload.checkpointing:
         return outside + sum(blocks.values())
     inputs = sum(_block_input(sites, workload, component) for component, _ in blocks)
     return outside + inputs + max(blocks.values(), default=0)
 
 
-def kept(sites: Sequence[Site], workload: Workload) -> Mapping[Site, int]:
+def changed(sites: Sequence[Site], width: int) -> dict[str, Keeps]:
+    """By the name of their site, what changed layers keep that can be called by themselves and pass gradients."""
+    known: dict[Any, Keeps | None] = {}
+    found: dict[str, Keeps] = {}
+    for site in sites:
+        if site.reached and site.changed is not None and isinstance(site.module, nn.Linear):
+            asked = keeps(site.changed, site.module, width, known)
+            if asked is not None:
+                found[site.name] = asked
+    return found
+
+
+def kept(sites: Sequence[Site], workload: Workload, changes: Mapping[str, Keeps]) -> Mapping[Site, int]:
     """Bytes that each reached layer keeps per position.
 
     - a norm: its input as float32, ``4 d``; with a trained weight the normalised input too, ``4 d``;
@@ -149,36 +165,56 @@ def kept(sites: Sequence[Site], workload: Workload) -> Mapping[Site, int]:
       ``w ff`` (quick GELU keeps twice that, which is not counted);
     - a trained matrix: its input, ``w`` times its width, once where layers read the same tensor (under bf16 behind
       a trained norm each has its own copy);
-    - an added matrix: its input likewise; behind dropout always its own, and one byte a value for the mask;
-    - an added vector: what it scales, ``w`` times its length; IA3's in front of a layer as PEFT scales it, in float32.
+    - a layer that a method changed: what it said when it was asked, and its input likewise;
+    - an added matrix elsewhere: its input likewise; behind dropout always its own, and one byte a value for the mask;
+    - an added vector elsewhere: what it scales, ``w`` times its length.
+
+    Args:
+        sites: Of the attached model.
+        workload: The step.
+        changes: From :func:`changed`.
     """
     result: dict[Site, int] = {}
     shared: set[tuple[str, ...]] = set()
     heads = _queries(sites)
+    asked = {_unwrapped_name(name) for name in changes}
+    layers = {_unwrapped(site): site.module for site in sites if site.changed is not None}
     # A trained norm is float32 and so is what it puts out; under autocast each of its readers makes a copy of its own.
     mixed = {
         (site.component, site.block) for site in sites if site.trained and is_norm(site.module) and workload.width < 4
     }
     for site in sites:
-        if site.reached:
-            if (site.component, site.block) in mixed:
-                shared.clear()
-            result[site] = _own(site, workload.width, heads) + _input(site, workload.width, shared)
+        if not site.reached:
+            continue
+        if (site.component, site.block) in mixed:
+            shared.clear()
+        change = changes.get(site.name)
+        result[site] = _own(site, workload.width, heads)
+        if change is not None:
+            result[site] += change.position
+            if change.reads or site.trained:
+                result[site] += _read(site, site.module, workload.width, shared)
+        elif site.owner not in asked:
+            result[site] += _input(site, workload.width, shared, layers)
     return result
 
 
-def built(sites: Sequence[Site]) -> int:
-    """Bytes of the matrices that methods such as LoHa build from their factors in every step: 4 a weight."""
-    wrapped = {_unwrapped(site): site.module for site in sites if isinstance(site.module, nn.Linear)}
-    layers = set()
-    for site in sites:
-        if site.added and not isinstance(site.module, nn.Linear):
-            owner = site.name
-            while owner and owner not in wrapped:
-                owner = owner.rpartition(".")[0]
-            if owner and not all(_is_vector(p) for p in site.module.parameters(recurse=False)):
-                layers.add(owner)
-    return sum(4 * matrix_size(wrapped[name]) for name in layers)
+def _matrices(sites: Sequence[Site], changes: Mapping[str, Keeps]) -> int:
+    """Bytes of matrices that layers which could not be asked build in every step from factors or entries: 4 a value."""
+    asked = {_unwrapped_name(name) for name in changes}
+    layers = {_unwrapped(site): site.module for site in sites if site.changed is not None}
+    building = {
+        site.owner
+        for site in sites
+        if site.owner is not None and site.owner not in asked and not isinstance(site.module, nn.Linear)
+        if any(not _scales(p, layers[site.owner]) for p in site.module.parameters(recurse=False))
+    }
+    return sum(4 * matrix_size(layers[name]) for name in building)
+
+
+def _scales(parameter: nn.Parameter, layer: nn.Module) -> bool:
+    """Whether a vector is as long as a side of the layer; entries of a matrix are a vector of another length."""
+    return _is_vector(parameter) and parameter.numel() in (layer.in_features, layer.out_features)
 
 
 def _is_vector(parameter: nn.Parameter) -> bool:
@@ -205,20 +241,27 @@ def _own(site: Site, width: int, queries: Mapping[str, int]) -> int:
     return width * module.out_features
 
 
-def _input(site: Site, width: int, shared: set[tuple[str, ...]]) -> int:
+def _input(site: Site, width: int, shared: set[tuple[str, ...]], layers: Mapping[str, nn.Module]) -> int:
     """What a trained weight needs of its input."""
     module = site.module
     if not site.trained:
         return 0
     if not isinstance(module, nn.Linear):
-        owner = site.name.rpartition(".")[0].rpartition(".")[2]
-        wide = 4 if site.last == "ia3_l" and owner in MLP_LAST else width
-        return wide * sum(p.numel() for p in module.parameters(recurse=False) if site.added and _is_vector(p))
+        vectors = [p for p in module.parameters(recurse=False) if site.added and _is_vector(p)]
+        if site.owner is not None:
+            vectors = [p for p in vectors if _scales(p, layers[site.owner])]
+        return width * sum(p.numel() for p in vectors)
     if site.added and site.dropout:
         mask = module.in_features if module.in_features > module.out_features else 0
         return width * module.in_features + mask
     if site.added and module.in_features < module.out_features:
         return width * module.in_features
+    return _read(site, module, width, shared)
+
+
+def _read(site: Site, module: nn.Module, width: int, shared: set[tuple[str, ...]]) -> int:
+    """The input of a layer, if no other layer that reads the same tensor keeps it already."""
+    assert isinstance(module, nn.Linear)
     name = ".".join(site.name.split(".")[:-2]) if site.added else _unwrapped(site)
     parent, _, last = name.rpartition(".")
     if last in ("o_proj", "out_proj") and not site.added:
@@ -232,7 +275,11 @@ def _input(site: Site, width: int, shared: set[tuple[str, ...]]) -> int:
 
 
 def _unwrapped(site: Site) -> str:
-    return site.name.removesuffix(".base_layer")
+    return _unwrapped_name(site.name)
+
+
+def _unwrapped_name(name: str) -> str:
+    return name.removesuffix(".base_layer")
 
 
 def _queries(sites: Iterable[Site]) -> dict[str, int]:

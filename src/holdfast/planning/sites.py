@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -25,6 +25,8 @@ class Site:
         reached: Whether gradients pass through it.
         head: Whether it is the output head.
         dropout: Whether dropout stands in front of an added matrix.
+        changed: Of a linear layer that a method added something to: the layer as the model calls it.
+        owner: Of an added module: the name of the linear layer that it was added to, if it was one.
     """
 
     component: str
@@ -36,6 +38,8 @@ class Site:
     reached: bool
     head: bool
     dropout: bool = False
+    changed: nn.Module | None = None
+    owner: str | None = None
 
     @property
     def last(self) -> str:
@@ -75,6 +79,11 @@ def _of_component(component: Component, trainable: set[int], touched: set[str], 
         seen_blocks = seen_blocks or block is not None
         position = block if block is not None else (len(blocks) if seen_blocks or module is head else -1)
         rows.append((name, module, position, block, not any(id(p) in owned for p in own)))
+    linears = {
+        name.removesuffix(".base_layer"): name for name, m, *_, added in rows if isinstance(m, nn.Linear) and not added
+    }
+    owners = {name: _above(name, linears) for name, *_, added in rows if added}
+    changed = {linears[owner]: component.model.get_submodule(owner) for owner in owners.values() if owner is not None}
     first = _first_trained(component, rows, blocks, touched)
     sites = []
     for name, module, position, block, added in rows:
@@ -82,9 +91,29 @@ def _of_component(component: Component, trainable: set[int], touched: set[str], 
             id(p) in trainable or f"{name}.{part}" in touched for part, p in module.named_parameters("", False)
         )
         reached = everything or (first is not None and position >= first)
-        dropout = added and _has_dropout(component.model, name)
-        sites.append(Site(component.name, name, module, block, trained, added, reached, module is head, dropout))
+        sites.append(
+            Site(
+                component=component.name,
+                name=name,
+                module=module,
+                block=block,
+                trained=trained,
+                added=added,
+                reached=reached,
+                head=module is head,
+                dropout=added and _has_dropout(component.model, name),
+                changed=changed.get(name),
+                owner=owners.get(name),
+            )
+        )
     return sites
+
+
+def _above(name: str, known: Container[str]) -> str | None:
+    """The nearest of the known names that it stands below."""
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name or None
 
 
 def _has_dropout(model: nn.Module, name: str) -> bool:
@@ -128,9 +157,6 @@ def _first_trained(
     positions: Mapping[str, int] = {name: position for name, _, position, _, _ in rows}
     found = []
     for parameter in touched:
-        module = parameter
-        while module and module not in positions:
-            module = module.rpartition(".")[0]
         # What stands in no module, such as a prefix, is seen by every block.
-        found.append(positions.get(module, 0 if blocks else -1))
+        found.append(positions.get(_above(parameter, positions) or "", 0 if blocks else -1))
     return min(found)
