@@ -145,11 +145,11 @@ def estimate_activations(sites: Sequence[Site], workload: Workload) -> int:
 
 def changed(sites: Sequence[Site], width: int) -> dict[str, Keeps]:
     """By the name of their site, what changed layers keep that can be called by themselves and pass gradients."""
-    known: dict[Any, Keeps | None] = {}
+    alike: dict[str, dict[Any, Keeps | None]] = {}  # by component: each has its method
     found: dict[str, Keeps] = {}
     for site in sites:
         if site.reached and site.changed is not None and isinstance(site.module, nn.Linear):
-            asked = keeps(site.changed, site.module, width, known)
+            asked = keeps(site.changed, site.module, width, alike.setdefault(site.component, {}))
             if asked is not None:
                 found[site.name] = asked
     return found

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -35,22 +36,30 @@ class Keeps:
     once: int
 
 
-def keeps(layer: nn.Module, inside: nn.Linear, width: int, known: dict[Any, Keeps | None]) -> Keeps | None:
+_ASKED: WeakKeyDictionary[nn.Module, dict[int, Keeps | None]] = WeakKeyDictionary()
+"""What layers said, by what was added to them last, and by width; a plan for the largest batch asks many times."""
+
+
+def keeps(layer: nn.Module, inside: nn.Linear, width: int, alike: dict[Any, Keeps | None]) -> Keeps | None:
     """What a linear layer keeps, with all that a method put around, beside and into it.
 
     Args:
         layer: As the model calls it: the wrapper, or the layer with its hooks.
         inside: The linear layer in it, which says how wide its input is.
         width: Bytes of a computed value; 2 means autocast to bfloat16.
-        known: What was found for layers of the same kind and shapes; is added to.
+        alike: What layers of the same method, kind and shapes said; is added to.
 
     Returns:
         None where it cannot be called by itself.
     """
-    kind = _kind(layer, inside)
-    if kind not in known:
-        known[kind] = _ask(layer, inside, width)
-    return known[kind]
+    *_, newest = layer.modules()
+    said = _ASKED.setdefault(newest, {})
+    if width not in said:
+        kind = _kind(layer, inside)
+        if kind not in alike:
+            alike[kind] = _ask(layer, inside, width)
+        said[width] = alike[kind]
+    return said[width]
 
 
 def _kind(layer: nn.Module, inside: nn.Linear) -> Any:
