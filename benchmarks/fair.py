@@ -73,8 +73,9 @@ READING = """\
 (Holm, 5 %). **E**, **F**, **O**: mean change on target, sources, their sum, with 95 % intervals over items and seeds.
 **learned**, **forgot**: items that turned right and wrong, a seed's mean. **sd**: over seeds. **F at step 0**: of
 methods that do not begin as the base. **steps**: a seed's mean; with `+` where a seed's loss still fell at the last
-step. **s**: a seed's training with evaluation, on a machine that did other work. **MB**: counted memory of the largest
-step.
+step. **s**: a seed's training with evaluation, on a machine that did other work. **MB**: estimated memory of the
+largest step, by the estimate of their day: too high for methods that train entries of a matrix (SHiRA takes 99 MB by
+today's, WaveFT's 95), too low where a layer keeps products or copies (the [log](log.md) says which).
 
 A rate of 0.0001 or 0.1 is an edge of the grid, and a better one may lie beyond it. The search ends where both
 neighbours are worse, and a measure with two tops may have a better one elsewhere. That is likeliest where a row loses

@@ -36,7 +36,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 CHANGED = {name: {"llm": name} for name in (
     "lora", "dora", "hra", "melora", "waveft", "psoft", "fourierft", "vera", "hydralora", "loramoe", "prolora", "loha",
 )}  # fmt: skip
-"""Methods that change linear layers in every way there is: dropout, norms, rotations, matrices from factors and entries."""
+"""Methods that change linear layers by dropout, norms, rotations, and matrices from factors and from entries."""
 
 
 def config() -> Any:
