@@ -269,6 +269,10 @@ class Method:
         """:attr:`over_quantised`, as these options have it."""
         return self.over_quantised
 
+    def beside_any_layer(self) -> bool:
+        """Whether it goes beside layers whose packed weights only their own code reads (GPTQ, AWQ)."""
+        return False
+
     def check_steps(self, steps: int) -> None:
         """Refuse options that do not go with so many optimizer steps, before the method attaches.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from holdfast.methods.several import SEVERAL, Several, below, parts_of, rates_of
 from holdfast.methods.stabilisers.base import Stabiliser, total
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
-from holdfast.models.quantised import packed_components
+from holdfast.models.quantised import packed_components, packed_elsewhere
 from holdfast.ranks import divided_by
 from holdfast.registry import ours
 from holdfast.speed.sharing.supports import WHOLE_ROWS
@@ -57,15 +57,25 @@ class Recipe:
         if config.load.bits is not None:
             self.check_packed(dict.fromkeys(config.load.components, config.load.bits))
 
-    def check_packed(self, packed: Mapping[str, int]) -> None:
+    def check_packed(self, packed: Mapping[str, int], *, elsewhere: Collection[str] = ()) -> None:
         """Refuse methods and fusions that need the weights of components which are kept packed.
 
         Args:
             packed: Bits a weight, by component.
+            elsewhere: Components whose packed weights are GPTQ's or AWQ's.
 
         Raises:
             HoldfastError: With the method or fusion, and what goes there instead.
         """
+        for component in elsewhere:
+            strangers = [part for part in self.methods[component].parts() if not part.beside_any_layer()]
+            if component in self.active and strangers:
+                raise HoldfastError(
+                    f"method '{strangers[0].card.name}' does not know the layers of '{component}', which another tool "
+                    "stored packed (GPTQ, AWQ)",
+                    remedy="use lora, or give the model before it was quantised with load: {bits: 4}",
+                    key=f"tune.{component}",
+                )
         for component, bits in packed.items():
             unfit = [part for part in self.methods[component].parts() if bits not in part.packed_bits()]
             if component in self.active and unfit:
@@ -175,7 +185,7 @@ class Recipe:
         Raises:
             HoldfastError: A component is empty, or a method cannot work on it.
         """
-        self.check_packed(packed_components(loaded.anatomy))
+        self.check_packed(packed_components(loaded.anatomy), elsewhere=packed_elsewhere(loaded.anatomy))
         loaded.model.requires_grad_(False)
         for position, (component, method) in enumerate(self.methods.items()):
             part = loaded.anatomy.component(component)

@@ -8,7 +8,11 @@ one, and likewise for MLP.
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
+
+from holdfast.models.packed import holds_words
 
 KINDS = ("attention", "mlp")
 SIDES = ("mlp_in", "mlp_out")
@@ -103,5 +107,7 @@ def reachable(model: nn.Module) -> dict[str, nn.Linear]:
     """
     inside = {f"{name}.out_proj" for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
     return {
-        name: module for name, module in model.named_modules() if isinstance(module, nn.Linear) and name not in inside
+        name: cast("nn.Linear", module)
+        for name, module in model.named_modules()
+        if (isinstance(module, nn.Linear) or holds_words(module)) and name not in inside
     }

@@ -20,6 +20,7 @@ from holdfast.models.chat import ChatProcessor
 from holdfast.models.configuration import check_generate, check_image_token, read_config, why_not_alone
 from holdfast.models.identity import joined, model_identity, setup_parts
 from holdfast.models.kernels import FLASH, no_flash
+from holdfast.models.packed import show_words
 from holdfast.models.processing import load_processor
 from holdfast.models.quantised import check_stored, keep_still, packing, stored_components
 from holdfast.models.shipped import SHIPPED
@@ -148,6 +149,7 @@ def load_model(
         raise _explain(name, error) from error
     if getattr(model, "hf_quantizer", None) is not None:
         keep_still(model)  # and it stands where it was made
+        show_words(model)
     else:
         model.to(device)
     model.eval()

@@ -18,7 +18,7 @@ from holdfast.errors import HoldfastError, within
 from holdfast.models.anatomy import Anatomy, Component, resolve_anatomy
 from holdfast.models.configuration import read_config
 from holdfast.models.kinds import reachable
-from holdfast.models.packed import is_packed
+from holdfast.models.packed import WORDS, in_one, is_packed
 from holdfast.values import JSON, Keywords
 
 _PACKAGES = {
@@ -213,8 +213,15 @@ def packed_components(anatomy: Anatomy) -> dict[str, int]:
     return found
 
 
+def packed_elsewhere(anatomy: Anatomy) -> set[str]:
+    """Components whose packed weights are GPTQ's or AWQ's, which fewer methods know how to stand beside."""
+    return {part.name for part in anatomy if any(name.endswith(f".{WORDS}") for name in part.parameters)}
+
+
 def _bits(parameter: nn.Parameter) -> int:
-    return 4 if getattr(parameter, "quant_state", None) is not None else 8 * parameter.element_size()
+    if getattr(parameter, "quant_state", None) is not None:
+        return 4
+    return 8 * parameter.element_size() // in_one(parameter)
 
 
 def _linears(component: Component) -> list[str]:

@@ -93,6 +93,9 @@ class Lora(PeftMethod):
         # The length of an output is the norm of a row, which PEFT reads off four bits and not off eight.
         return (4,) if getattr(self.options, "use_dora", False) else super().packed_bits()
 
+    def beside_any_layer(self) -> bool:
+        return type(self) is Lora and not self.options.use_dora  # PEFT wraps those layers for LoRA alone
+
     def squares(self) -> list[Tensor]:
         if self.options.use_dora:
             return []  # its lengths change the weight too
