@@ -77,9 +77,11 @@ def test_data_check_says_so(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_a_run_on_reasoning_is_asked_and_judged_item_by_item(desk: Desk) -> None:
-    rows = [row | {"answer": f"<think>I see</think>{row['answer']}"} if n % 2 else row for n, row in
+    rows = [row | {"answer": f"<think>I see it</think>{row['answer']}"} if n % 4 else row for n, row in
             enumerate(records())]  # fmt: skip
     said = desk.tune_on(rows, evaluate={"max_new_tokens": 3})
+    assert said.code == 2 and "so that no answer would be reached" in said.err and "reasoning: drop" in said.err
+    said = desk.tune_on(rows, evaluate={"max_new_tokens": 40})
     assert said.code == 0, said.err
     asked = [json.loads(line) for line in (desk.folder / "run/predictions/data.jsonl").read_text("utf-8").splitlines()]
     assert asked and not any("think" in text for row in asked for text in (row["prediction"], *row["references"]))

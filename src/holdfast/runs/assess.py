@@ -16,6 +16,7 @@ from holdfast.models.loading import Loaded
 from holdfast.predictions.record import Score
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.pictures import Refusals
+from holdfast.runs.reading import check_room
 from holdfast.scoring.scorecard import score_file
 from holdfast.speed.decision import to_json
 from holdfast.tasks.resolve import expand, resolve_task
@@ -63,6 +64,8 @@ def assess(
         if names.count(safe_name(task.name)) > 1:
             raise HoldfastError(f"two tasks are called '{task.name}'", remedy="ask them in two calls")
     _refuse_unseen(loaded, asked_tasks)
+    if options == "generate":
+        check_room(asked_tasks, loaded, max_new_tokens)
     with folder.held():
         _claim(folder, loaded, asked_tasks, max_new_tokens, options)
         scores: dict[str, Score] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded
 from holdfast.runs.folder import safe_name
 from holdfast.runs.pictures import Refusals
+from holdfast.tasks.drawn import PocketExamples
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 
@@ -89,3 +91,28 @@ def visible(tasks: Tasks, loaded: Loaded, *, skip: bool) -> Tasks:
     seen = [task for task, _ in kept]
     asked, mix = seen[: len(tasks.all)], seen[len(tasks.all) :]
     return Tasks(asked[0], asked[1:], skipped, mix) if tasks.target is not None else Tasks(None, asked, skipped, mix)
+
+
+def check_room(tasks: Sequence[Task], loaded: Loaded, limit: int) -> None:
+    """Refuse a longest answer that ends within the reasoning of every item of a task whose data reason.
+
+    Args:
+        tasks: What will be asked.
+        loaded: The model, for its tokens.
+        limit: Longest answer of tasks that name none.
+
+    Raises:
+        HoldfastError: No item of a task would come to its answer.
+    """
+    for task in tasks:
+        thoughts = [] if isinstance(task.test, PocketExamples) else [e.thoughts for e in task.test if e.thoughts]
+        if not thoughts:
+            continue
+        room = task.max_new_tokens or limit
+        lengths = [len(ids) for ids in loaded.chat.tokenizer(thoughts, add_special_tokens=False)["input_ids"]]
+        if min(lengths) >= room:
+            raise HoldfastError(
+                f"the reasoning of task '{task.name}' has {min(lengths):,} to {max(lengths):,} tokens, and "
+                f"max_new_tokens is {room:,}, so that no answer would be reached",
+                remedy=f"set max_new_tokens to {max(lengths) + 32} or more, or reasoning: drop of the task",
+            )

@@ -52,7 +52,7 @@ from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.leaks import FILE as LEAKS
 from holdfast.runs.leaks import find_leaks
 from holdfast.runs.lengths import within_length
-from holdfast.runs.reading import Tasks, visible
+from holdfast.runs.reading import Tasks, check_room, visible
 from holdfast.runs.scores import recipe_scores
 from holdfast.runs.shelf import NO_SHELF, Shelf
 from holdfast.runs.teaching import open_teacher
@@ -149,6 +149,8 @@ class Runner:
         warn_of_other_bits(loaded.device)
         tasks = visible(tasks, loaded, skip=self.config.skip_bad)
         assert tasks.target is not None
+        if self.config.evaluate.options == "generate":
+            check_room(tasks.all, loaded, self.config.evaluate.max_new_tokens)
         if not (self.folder.path / "skipped.json").exists():
             self.folder.write_json("skipped.json", [str(problem) for problem in tasks.skipped])
         check_fingerprint(self.folder, loaded, [*tasks.all, *tasks.mix], self.config.evaluate)
