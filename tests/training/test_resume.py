@@ -51,6 +51,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "keep": ["ewc", "distillation", "a_gem", "l1_sp"],
     },
     "spider": {"llm": {"method": "spider", "lr": 1e-2}},
+    "masks that hold": {"llm": {"method": "prune_retrain", "first_steps": 2, "every": 2, "rounds": 2, "lr": 1e-2}},
+    "masks of factors": {"llm": {"method": "lorasculpt", "r": 4, "warmup": 2, "lr": 1e-2}},
     "several on one component": {
         "llm": [
             {"method": "lora", "r": 4, "dropout": 0.3, "lr": 1e-2},
