@@ -18,7 +18,7 @@ from holdfast.methods.recipe import Recipe, restore
 from holdfast.models.anatomy import resolve_anatomy
 from holdfast.models.loading import Loaded, load_model
 from holdfast.models.packed import show_words
-from holdfast.models.quantised import packed_components, packed_elsewhere
+from holdfast.models.quantised import packed_components, packed_elsewhere, stored_components
 from holdfast.training.loop import Trainer
 from tests.support import tiny
 from tests.support.methods import examples
@@ -121,6 +121,12 @@ def words(values: Tensor, order: Any) -> Tensor:
     packed = sum(parts[..., place] << (4 * shift) for shift, place in enumerate(order))
     assert isinstance(packed, Tensor)
     return torch.where(packed >= 1 << 31, packed - (1 << 32), packed).int().contiguous()
+
+
+@pytest.mark.parametrize("way", ["gptq", "awq"])
+def test_which_components_are_packed_is_known_before_anything_is_loaded(way: str, checkpoints: Path) -> None:
+    folder = str(checkpoints / way)
+    assert stored_components(folder, way, trust_remote_code=False) == {"llm": 4}
 
 
 @pytest.mark.parametrize("way", ["gptq", "awq"])

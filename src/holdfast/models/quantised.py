@@ -138,7 +138,9 @@ def packed_layers(anatomy: Anatomy, config: Any, load: Load) -> dict[str, tuple[
 
     bits = stored_bits(config) or 8
     left_out = list(stored.get("llm_int8_skip_modules") or stored.get("modules_to_not_convert") or [])
-    found = {part.name: [name for name in _linears(part) if should_convert_module(name, left_out)] for part in anatomy}
+    # GPTQ's loader replaces layers in the llm's blocks and nowhere else; its checkpoints name none to leave out.
+    parts = [part for part in anatomy if _way(stored) != "gptq" or part.name == "llm"]
+    found = {part.name: [name for name in _linears(part) if should_convert_module(name, left_out)] for part in parts}
     return {component: (bits, layers) for component, layers in found.items() if layers}
 
 
