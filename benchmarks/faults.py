@@ -197,7 +197,10 @@ class Bench:
         return self.seconds
 
     def fault(self, what: str, said: Path | None = None) -> None:
-        self.wrong.append(what + ("" if said is None else f": {said.read_text(encoding='utf-8')[-300:]!r}"))
+        text = "" if said is None else said.read_text(encoding="utf-8")
+        place = text.find("Traceback")
+        shown = text[-300:] if place < 0 else text[max(0, place - 300) : place + 2000]
+        self.wrong.append(what + (f": {shown!r}" if shown else ""))
         progress(self.wrong[-1])
 
     def overlap(self, kind: str, number: int) -> None:

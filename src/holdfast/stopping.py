@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +19,9 @@ ASKED = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasatt
 
 INTERRUPTED, TERMINATED = 130, 143
 """Exit codes, as a shell reports SIGINT and SIGTERM."""
+
+_LATER = 0.02
+"""Seconds after which a request that was ignored is repeated."""
 
 _received: list[int] = []
 
@@ -51,6 +56,29 @@ def raise_when_asked() -> None:
 
     for number in ASKED:
         signal.signal(number, stop)
+    _repeat_what_is_ignored(owner)
+
+
+def _repeat_what_is_ignored(owner: int) -> None:
+    """Ask again where the exception came while Python was cleaning up, which ignores it and prints a traceback."""
+    usual = sys.unraisablehook
+
+    def hear(ignored: sys.UnraisableHookArgs) -> None:
+        if os.getpid() != owner or not isinstance(ignored.exc_value, KeyboardInterrupt):
+            usual(ignored)
+            return
+        number = _received[-1] if _received else signal.SIGINT
+        again = threading.Timer(_LATER, _ask, (number,))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hear
+
+
+def _ask(number: int) -> None:
+    """Send ourselves a signal, unless the work is done by now."""
+    if callable(signal.getsignal(number)):
+        os.kill(os.getpid(), number)
 
 
 def end_at_once() -> None:

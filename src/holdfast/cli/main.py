@@ -77,6 +77,9 @@ def main(arguments: list[str] | None = None) -> None:
             stopping.end_at_once()
     except KeyboardInterrupt:  # it came when all was done
         code = stopping.exit_code()
+    # Python remembers an interruption inside any exec (that of a dataclass, say) and would die of SIGINT in the end,
+    # whatever the exit code; the next exec makes it forget.
+    exec("")
     sys.exit(code)
 
 

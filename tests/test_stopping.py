@@ -1,8 +1,10 @@
-"""A request to end that comes in the middle of an import, where Python and libraries make other errors of it."""
+"""A request to end that comes where Python makes something else of it: in imports, in exec, while it cleans up."""
 
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,50 @@ def test_a_point_of_a_study_did_not_fail_by_it(work: Any, tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         attempt(job, tmp_path, work, lambda event: None)
     assert failure_of(tmp_path, "k") is None
+
+
+IN_EXEC = """
+from holdfast.cli import main
+
+def run(words):
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        return 143
+
+main.run = run
+main.main()
+"""
+CLEANING = """
+import os, signal, time
+from holdfast import stopping
+
+class Held:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+stopping.raise_when_asked()
+try:
+    held = Held()
+    del held
+    time.sleep(30)
+    print("went on")
+except KeyboardInterrupt:
+    print("asked", stopping.exit_code())
+"""
+
+
+def _run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "mine.py").write_text(code, encoding="utf-8")
+    return subprocess.run([sys.executable, "-m", "mine"], cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_an_interruption_inside_an_exec_leaves_the_exit_code(tmp_path: Path) -> None:
+    assert _run(IN_EXEC, tmp_path).returncode == stopping.TERMINATED
+
+
+def test_a_request_that_comes_while_python_cleans_up_is_not_lost(tmp_path: Path) -> None:
+    done = _run(CLEANING, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("asked 143\n", "", 0)
