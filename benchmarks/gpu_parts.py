@@ -127,7 +127,7 @@ def ask(task: dict[str, Any], arm: str, shape: Shape, folder: Path) -> dict[str,
 
 
 def packing(task: dict[str, Any], arm: str, shape: Shape, folder: Path) -> dict[str, Any]:
-    """A long tail of questions, one a picture; ``on`` says in ``packing`` which kernels it went through."""
+    """A long tail of questions, one a picture, checkpointed; ``on`` says in ``packing`` which kernels it went through."""
     from arms import Job, ours
     from filling import long_tailed, padded_share
     from setting import build
@@ -137,7 +137,8 @@ def packing(task: dict[str, Any], arm: str, shape: Shape, folder: Path) -> dict[
     made = long_tailed(shape, folder, {**mix, "steps": 2 + max(2, task["images"] // 4)})
     speed = {"packing": "off" if arm == "padded" else arm, "feature_cache": "off"}
     options, _ = METHODS["lora"]
-    job = Job(tuple(made[:16]), mix["batch"], 1, "lora", options, RATES["lora"], "bf16")
+    # Eight rows as long as the longest would not fit beside 7B with their activations.
+    job = Job(tuple(made[:16]), mix["batch"], 1, "lora", options, RATES["lora"], "bf16", checkpointing=True)
     ours(loaded, job, speed)
     forget_peak(shape.device)
     timed = ours(loaded, replace(job, examples=tuple(made[16:])), speed)
