@@ -127,7 +127,7 @@ def ask(task: dict[str, Any], arm: str, shape: Shape, folder: Path) -> dict[str,
 
 
 def packing(task: dict[str, Any], arm: str, shape: Shape, folder: Path) -> dict[str, Any]:
-    """A long tail of questions, one a picture, checkpointed; ``on`` says in ``packing`` which kernels it went through."""
+    """A long tail of questions, one a picture; ``on`` says in ``packing`` which kernels it went through."""
     from arms import Job, ours
     from filling import long_tailed, padded_share
     from setting import build
