@@ -228,6 +228,7 @@ def test_what_serving_tools_would_miss(desk: Desk, tmp_path: Path) -> None:
 
     said = desk.run("export", desk.folder / "lora", "--out", tmp_path / "model")
     assert "vLLM " in said.out and "llama.cpp " in said.out
+    assert "transformers 4 would miss a tokenizer class that it knows" in said.out
     whole = missing_for_serving(tmp_path / "model")
     (tmp_path / "model" / "tokenizer.json").unlink()
     for file in tmp_path.glob("model/chat_template*"):
@@ -239,6 +240,11 @@ def test_what_serving_tools_would_miss(desk: Desk, tmp_path: Path) -> None:
         "tokenizer.json or tokenizer.model" in less["vLLM"] and "tokenizer.json or tokenizer.model" in less["llama.cpp"]
     )
     assert "architectures in config.json" in less["vLLM"] and len(less["vLLM"]) > len(whole["vLLM"]) == 0
+    older = {"tokenizer_class": "LlamaTokenizerFast", "chat_template": "{{ messages }}"}
+    (tmp_path / "model/tokenizer_config.json").write_text(json.dumps(older), encoding="utf-8")
+    (tmp_path / "model/tokenizer.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model/preprocessor_config.json").write_text("{}", encoding="utf-8")
+    assert missing_for_serving(tmp_path / "model")["transformers 4"] == ["architectures in config.json"]
 
 
 def test_the_model_card(desk: Desk, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 vLLM reads ``config.json`` (``architectures``), a fast tokenizer, the processor's settings and a chat template. The
 converter of llama.cpp reads ``config.json``, the tokenizer and safetensors, and for pictures
 ``preprocessor_config.json``. Whether they know the architecture depends on their version, which is theirs to say.
+transformers 4, which many tools still ask for, reads neither the tokenizer class nor the place of picture settings that
+version 5 writes; a base that was stored before is written as it was, and both read it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,14 @@ def missing_for_serving(folder: Path) -> dict[str, list[str]]:
         llama.append("preprocessor_config.json (the picture settings stand in processor_config.json)")
     if any(not file.name.startswith("model") for file in weights):
         llama.append("weights in files whose names begin with 'model'")
-    return {"vLLM": vllm, "llama.cpp": llama}
+    before = list(both)
+    if tokenizer.get("tokenizer_class") == "TokenizersBackend":
+        before.append(
+            "a tokenizer class that it knows (tokenizer_config.json names TokenizersBackend, new in version 5)"
+        )
+    if not (folder / "preprocessor_config.json").is_file() and (folder / "processor_config.json").is_file():
+        before.append("preprocessor_config.json")
+    return {"vLLM": vllm, "llama.cpp": llama, "transformers 4": before}
 
 
 def _read(file: Path) -> JSON:
