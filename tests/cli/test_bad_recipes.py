@@ -36,7 +36,7 @@ from tests.support.desk import Desk, snapshot
         ({"tune": {"vision": "prefix"}}, ["line 3: tune.vision: method 'prefix' works on the llm only", "tune.llm"]),
         (
             {"tune": {"connector": "hft"}},
-            ["line 3: tune.connector: component 'connector' has no repeated layers", "use hft on llm or vision"],
+            ["line 3: tune.connector: component 'connector' has no repeated layers", "use the method on llm or vision"],
         ),
         ({"tune": {"llm": "bitfit"}}, ["'bitfit'", "'llm'"]),
         ({"tune": {"llm": {"method": "full", "lr": -1}}}, ["line 5: 'tune.llm.lr' is -1", "greater than 0"]),

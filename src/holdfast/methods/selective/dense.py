@@ -232,7 +232,10 @@ def blocks_in_scope(component: Component, layers: str | tuple[int, ...] | None) 
     """
     blocks = component.layers()
     if not blocks:
-        raise HoldfastError(f"component '{component.name}' has no repeated layers", remedy="use another method")
+        raise HoldfastError(
+            f"component '{component.name}' has no repeated layers",
+            remedy="use the method on llm or vision, or another one here",
+        )
     chosen = range(len(blocks)) if layers is None else _indices(layers, len(blocks), component.name)
     return {blocks[index][0]: blocks[index][1] for index in chosen}
 
