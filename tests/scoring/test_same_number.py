@@ -503,7 +503,36 @@ def inside(folder: Path, asked: Sequence[Asked]) -> Made:
     return Made(document(folder / "eval.json", {"model": "m", "results": rows, "acc": 1}), "exact_match", share(asked))
 
 
+def inspect_log(folder: Path, asked: Sequence[Asked]) -> Made:
+    samples = [
+        {
+            "id": a.number,
+            "epoch": 1,
+            "input": "q",
+            "target": a.options[a.gold],
+            "output": {"completion": a.options[a.said], "choices": [{"stop_reason": "stop"}]},
+        }
+        for a in asked
+    ]
+    log = {"version": 2, "status": "success", "eval": {"task": "mine"}, "plan": {}, "samples": samples}
+    return Made(document(folder / "log.json", log), "exact_match", share(asked))
+
+
+def evalscope_reviews(folder: Path, asked: Sequence[Asked]) -> Made:
+    rows = [
+        {
+            "index": a.number,
+            "target": a.options[a.gold],
+            "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": a.options[a.said]}],
+            "sample_score": {"score": {"prediction": a.options[a.said]}},
+        }
+        for a in asked
+    ]
+    return Made(lines(folder / "reviews.jsonl", rows), "exact_match", share(asked))
+
+
 MAKERS = (
+    *(inspect_log, evalscope_reviews),
     *(lmms_eval_logs, opencompass, openai_batch, completions, llama_factory, swift, internvl, by_columns, inside),
     *(own, run_folder, plain_lines, plain_list, readme_fields, plain_csv, python_lists, plain_xlsx, id_map, record_map),
     *(llava, lmms_eval, vlmevalkit, mmbench_table, mmbench_rounds, mme_file, mme_folder, pope_answers, pope_table),

@@ -74,20 +74,26 @@ def test_several_methods_are_a_level_and_their_options_axes(tmp_path: Path) -> N
 
 def test_a_chosen_rate_goes_to_every_method_that_names_none() -> None:
     llm = ["lora", {"method": "norms", "lr": 1e-4}, {"method": "prefix", "tokens": 2}]
-    assert rated(llm, 1e-2) == [
+    assert rated(llm, 1e-2, unread=None) == [
         {"method": "lora", "lr": 1e-2},
         {"method": "norms", "lr": 1e-4},
         {"method": "prefix", "tokens": 2, "lr": 1e-2},
     ]
-    assert rated("frozen", 1e-2) == "frozen" and rated({"method": "lora", "lr": 1.0}, 1e-2) == {
+    assert rated("frozen", 1e-2, unread=None) == "frozen" and rated(
+        {"method": "lora", "lr": 1.0}, 1e-2, unread=None
+    ) == {
         "method": "lora",
         "lr": 1.0,
     }
-    assert rated({"method": "lora", "then": ["norms"]}, 1e-2) == {
+    assert rated({"method": "lora", "then": ["norms"]}, 1e-2, unread=None) == {
         "method": "lora",
         "lr": 1e-2,
         "then": [{"method": "norms", "lr": 1e-2}],
     }
+    assert rated(["lora", "autoprompt"], 1e-2, unread=1e-4) == [
+        {"method": "lora", "lr": 1e-2},
+        {"method": "autoprompt", "lr": 1e-4},
+    ]
 
 
 def test_patches_join_by_section_and_a_method_replaces() -> None:

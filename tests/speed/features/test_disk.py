@@ -216,8 +216,8 @@ def test_nothing_is_pickled_and_classes_are_those_of_transformers(tmp_path: Path
     from holdfast.speed.features.tree import unpack
 
     path = tmp_path / f"x{SUFFIX}"
-    spec = {"is": "output", "class": "subprocess:Popen", "fields": {}}
-    files.write(path, files.encode(spec, []))
+    spec = {"is": "output", "class": "subprocess:Popen", "fields": {"args": {"is": "tensor", "index": 0}}}
+    files.write(path, files.encode(spec, [torch.ones(2)]))
     record = files.read(path)
     assert record is not None
     with pytest.raises(ValueError, match="subprocess"):
