@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -67,18 +66,20 @@ def _repeat_what_is_ignored(owner: int) -> None:
         if os.getpid() != owner or not isinstance(ignored.exc_value, KeyboardInterrupt):
             usual(ignored)
             return
-        number = _received[-1] if _received else signal.SIGINT
-        again = threading.Timer(_LATER, _ask, (number,))
-        again.daemon = True
-        again.start()
+        # No thread: we may stand anywhere, with any lock held.
+        signal.signal(signal.SIGALRM, _ask_again)
+        signal.setitimer(signal.ITIMER_REAL, _LATER)
 
-    sys.unraisablehook = hear
+    if hasattr(signal, "setitimer"):
+        sys.unraisablehook = hear
 
 
-def _ask(number: int) -> None:
-    """Send ourselves a signal, unless the work is done by now."""
-    if callable(signal.getsignal(number)):
-        os.kill(os.getpid(), number)
+def _ask_again(number: int, frame: FrameType | None) -> None:
+    """Send ourselves the request once more, unless the work is done by now."""
+    asked = _received[-1] if _received else signal.SIGINT
+    signal.signal(number, signal.SIG_DFL)
+    if callable(signal.getsignal(asked)):
+        os.kill(os.getpid(), asked)
 
 
 def end_at_once() -> None:

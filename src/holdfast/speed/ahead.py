@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -193,6 +194,10 @@ class Ahead(Generic[Value]):
         return value
 
 
+_PARTED = (OSError, EOFError, multiprocessing.AuthenticationError)
+"""What the end of a pipe or socket gives whose other end was closed in the midst of a word."""
+
+
 class _Numbers(Dataset[Any]):
     """A data set, as torch has it: its items are what the worker makes, packed."""
 
@@ -268,8 +273,18 @@ def _settle() -> None:
     # Ctrl-C and a scheduler's signals go to every process of a job; the first process decides what they mean.
     for number in (signal.SIGINT, *ASKED):
         signal.signal(number, signal.SIG_IGN)
+    sys.excepthook = _hear
     _end_with_parent()
     gc.freeze()  # a collection would write into every object of the first process, and its memory would be copied
+
+
+def _hear(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say nothing of a first process that leaves while it takes a batch: it knows why, and says so.
+
+    What fails to hand over a tensor then is a thread of multiprocessing, which prints a traceback and goes on.
+    """
+    if threading.current_thread() is threading.main_thread() or not issubclass(kind, _PARTED):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _end_with_parent() -> None:
