@@ -142,6 +142,7 @@ def test_short_shared_memory_is_no_reason_to_stop(
 
 
 ASKS = """
+    import signal
     import sys
     from pathlib import Path
     from holdfast.config.schema import Speed
@@ -151,6 +152,7 @@ ASKS = """
     from holdfast.stopping import exit_code, raise_when_asked
     from holdfast.tasks.task import Task
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     raise_when_asked()
     picture = Path(sys.argv[2])
     asked = tuple(Example(f"q{n:06}", (picture,), (Turn(f"what is {n} ?", ("red",)),), "one") for n in range(100_000))

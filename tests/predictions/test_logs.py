@@ -174,3 +174,13 @@ def test_the_status_beside_a_table_is_no_task(tmp_path: Path) -> None:
     document(tmp_path / "Made_MMStar.json", rows)
     document(tmp_path / "status.json", {"eval_id": "T20261128-141500", "state": "done"})
     assert before(tmp_path) == 0.5
+
+
+@pytest.mark.parametrize("odd", [[["stop"]], "stop", 7, [None]])
+def test_what_is_no_choice_and_no_turn_is_passed_by(odd: Any, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q"}, odd]
+    output = {"completion": "B", "choices": odd}
+    samples = [{"id": n, "input": turns, "target": "B", "output": output} for n in range(2)]
+    log = {"status": "success", "eval": {"task": "mine"}, "plan": {}, "samples": samples}
+    found = read(document(tmp_path / "log.json", log)).tasks["mine"]
+    assert [(one.prediction, one.references) for one in found] == [("B", ("B",))] * 2

@@ -76,7 +76,7 @@ def _sample(sample: Mapping[str, Any], scorer: str | None, look: Look, scale: fl
     item = as_id(sample.get("id"), "id", look.path, None)
     given = sample.get("output")
     output = given if isinstance(given, dict) else {}
-    said, stopped = output.get("completion"), [one.get("stop_reason") for one in output.get("choices") or ()]
+    said, stopped = output.get("completion"), [one.get("stop_reason") for one in _objects(output.get("choices"))]
     score = _scores(sample).get(scorer) if scorer else None
     value = score.get("value") if isinstance(score, dict) else None
     asked = sample.get("input")
@@ -105,9 +105,13 @@ def _reduced(epochs: list[Prediction]) -> Prediction:
 
 def _pictures(messages: Any) -> str:
     """The key of the pictures of a conversation."""
-    turns = messages if isinstance(messages, list) else []
-    parts = [part for turn in turns if isinstance(turn, dict) for part in turn.get("content") or () if part]
-    return as_key([part["image"] for part in parts if isinstance(part, dict) and part.get("image")] or None)
+    parts = [part for turn in _objects(messages) for part in _objects(turn.get("content"))]
+    return as_key([part["image"] for part in parts if part.get("image")] or None)
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    """The objects of a list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _scalars(metadata: Any) -> Mapping[str, Any]:
