@@ -127,10 +127,9 @@ def _saved(layer: nn.Module, inputs: int, width: int, count: int, where: torch.d
     own = {_place(part) for tensor in (*layer.parameters(), *layer.buffers()) for part in _parts(tensor)}
     found: dict[int, Tensor] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> None:
         # Held, so that no other tensor takes its place.
         found.update((_place(part), part) for part in _parts(tensor))
-        return tensor
 
     with (
         torch.autocast(where.type, torch.bfloat16, enabled=width < 4),
@@ -139,7 +138,9 @@ def _saved(layer: nn.Module, inputs: int, width: int, count: int, where: torch.d
         out: Tensor = layer(x)
     left = {at: part for at, part in found.items() if at not in own and at != _place(out)}
     reads = left.pop(_place(x), None) is not None
-    return reads, sum(part.untyped_storage().nbytes() for part in left.values())
+    size = sum(part.untyped_storage().nbytes() for part in left.values())
+    found.clear()  # the graph holds the hook, the hook what it found, and that the graph: nobody would free them
+    return reads, size
 
 
 def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
