@@ -145,6 +145,17 @@ def test_a_level_knows_from_both_sides_how_alike_questions_on_one_image_are() ->
     assert level_interval(faultless, 2.0) == pytest.approx(proportion_confint(50, 50, level, "wilson"), abs=2e-3)
 
 
+def test_a_side_whose_images_are_all_alike_makes_the_other_no_surer() -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    always_yes = np.tile([1.0, 0.0, 1.0, 0.0], 50)  # two of four right on every image: no variance between images
+    keys, level = [f"i{i // 4}" for i in range(200)], 0.0455003
+    copied = gather(always_yes, np.repeat([1.0, 0.0], [37 * 4, 13 * 4]), keys)
+    assert level_interval(copied, 2.0) == pytest.approx(proportion_confint(37, 50, level, "wilson"), abs=2e-3)
+    faultless = gather(always_yes, np.ones(200), keys)
+    assert level_interval(faultless, 2.0) == pytest.approx(proportion_confint(200, 200, level, "wilson"), abs=1e-6)
+
+
 def test_a_ratio_is_fiellers() -> None:
     generator = np.random.default_rng(5)
     before, after = generator.normal(5, 1, 40), generator.normal(4, 1, 40)

@@ -74,9 +74,6 @@ def effective_items(clusters: Clusters, *, binary: bool, top: float = 1.0) -> fl
 def level_interval(clusters: Clusters, reach: float, *, top: float = 1.0) -> Interval:
     """Wilson's interval of the mean score after.
 
-    The design effect is that of both sides together (pooled, as in Rao and Scott 1992): a few images with few mistakes
-    on them say too little about how alike the questions on one image are.
-
     Args:
         clusters: The task's.
         reach: The quantile.
@@ -103,19 +100,25 @@ def level_interval(clusters: Clusters, reach: float, *, top: float = 1.0) -> Int
 
 
 def design_effect(clusters: Clusters) -> float:
-    """By how much the variances of both mean scores exceed those of independent items.
+    """By how much the variance of the mean score after exceeds that of independent items.
+
+    A few images with few mistakes on them say too little about how alike the questions on one image are, so the score
+    before has its say (pooled, as in Rao and Scott 1992), but only to widen: a model that answers *yes* to everything is
+    right on half of the questions on every image alike, and says nothing of one that looks.
 
     Returns:
-        One number for both sides; items for each image where neither side has any spread.
+        The larger of that of both sides together and that of the side after; items for each image where neither side
+        has any spread.
     """
     if not clusters.shared:
         return 1.0
     sides = ((clusters.before, clusters.squares[0]), (clusters.after, clusters.squares[1]))
-    apart = sum(item_variance(squares, float(sums.sum()), clusters.n) for sums, squares in sides)
-    if apart <= 1e-15:
+    apart = [item_variance(squares, float(sums.sum()), clusters.n) for sums, squares in sides]
+    if sum(apart) <= 1e-15:
         return clusters.n / clusters.count
-    seen = sum(robust_variance(sums, clusters.size) for sums, _ in sides)
-    return max(seen / apart, SMALLEST_DESIGN_EFFECT)
+    seen = [robust_variance(sums, clusters.size) for sums, _ in sides]
+    own = seen[1] / apart[1] if apart[1] > 1e-15 else 1.0
+    return max(sum(seen) / sum(apart), own, SMALLEST_DESIGN_EFFECT)
 
 
 def ratio_interval(clusters: Clusters, reach: float, *, top: float = 1.0) -> Interval | None:
