@@ -101,12 +101,25 @@ def test_an_inspect_log(tmp_path: Path) -> None:
 
 def test_epochs_of_an_inspect_log_are_averaged(tmp_path: Path) -> None:
     rows = [
-        inspected(i, "dog", epoch, exact=value)
-        for epoch in (1, 2)
-        for i, value in enumerate("CI" if epoch == 1 else "CC")
+        inspected(i, f"{value} {epoch}", epoch, exact=value)
+        for epoch, values in ((1, "CIN"), (2, "CCC"))
+        for i, value in enumerate(values)
     ]
+    rows[2]["scores"]["exact"]["value"] = float("nan")  # what inspect_ai writes where a verdict was not to be had
     reading = read(log(tmp_path / "log.json", *rows))
-    assert [row.score for row in reading.tasks["pets"]] == [1.0, 0.5] and "several epochs" in reading.notes[0]
+    assert [row.score for row in reading.tasks["pets"]] == [1.0, 0.5, 1.0]
+    assert [row.prediction for row in reading.tasks["pets"]] == ["C 1", "I 1", "N 1"]
+    assert "mean score of several epochs, and the answers of the first" in reading.notes[0]
+    judged = read(tmp_path / "log.json", Ask(metric="exact_match"))
+    assert "score" not in judged.notes[0] and "answers of the first" in judged.notes[0]
+
+
+def test_what_is_no_epoch_of_an_item_is_refused(tmp_path: Path) -> None:
+    twice = [inspected(0, "dog", exact="C"), inspected(0, "cat", exact="I")]
+    with pytest.raises(HoldfastError, match="item 0: the id stands twice in one epoch"):
+        read(log(tmp_path / "log.json", *twice))
+    with pytest.raises(HoldfastError, match="one of the log's samples is no JSON object"):
+        read(log(tmp_path / "log.json", twice[0], "cat"))  # type: ignore[arg-type]
 
 
 def test_scorers_of_an_inspect_log_are_chosen_by_name(tmp_path: Path) -> None:
@@ -128,6 +141,16 @@ def test_a_log_without_samples_and_an_archive_say_what_to_do(tmp_path: Path) -> 
         (tmp_path / name).write_bytes(packed.getvalue())
         with pytest.raises(HoldfastError, match=said):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("odd", [[["stop"]], "stop", 7, [None]])
+def test_what_is_no_choice_and_no_turn_is_passed_by(odd: Any, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q"}, odd]
+    output = {"completion": "B", "choices": odd}
+    samples = [{"id": n, "input": turns, "target": "B", "output": output} for n in range(2)]
+    log = {"status": "success", "eval": {"task": "mine"}, "plan": {}, "samples": samples}
+    found = read(document(tmp_path / "log.json", log)).tasks["mine"]
+    assert [(one.prediction, one.references) for one in found] == [("B", ("B",))] * 2
 
 
 # EvalScope
@@ -174,13 +197,3 @@ def test_the_status_beside_a_table_is_no_task(tmp_path: Path) -> None:
     document(tmp_path / "Made_MMStar.json", rows)
     document(tmp_path / "status.json", {"eval_id": "T20261128-141500", "state": "done"})
     assert before(tmp_path) == 0.5
-
-
-@pytest.mark.parametrize("odd", [[["stop"]], "stop", 7, [None]])
-def test_what_is_no_choice_and_no_turn_is_passed_by(odd: Any, tmp_path: Path) -> None:
-    turns = [{"role": "user", "content": "q"}, odd]
-    output = {"completion": "B", "choices": odd}
-    samples = [{"id": n, "input": turns, "target": "B", "output": output} for n in range(2)]
-    log = {"status": "success", "eval": {"task": "mine"}, "plan": {}, "samples": samples}
-    found = read(document(tmp_path / "log.json", log)).tasks["mine"]
-    assert [(one.prediction, one.references) for one in found] == [("B", ("B",))] * 2

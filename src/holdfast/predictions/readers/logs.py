@@ -26,11 +26,11 @@ def fits_inspect(look: Look) -> bool:
 
 
 def read_inspect(look: Look, ask: Ask) -> Reading:
-    """Samples of a log. Of several epochs the first one's answer is kept, with the mean score of all, as inspect_ai
-    reduces them.
+    """Samples of a log. Of several epochs the first one's answer is kept, with the mean score of those that were scored,
+    as inspect_ai reduces them.
 
     Raises:
-        HoldfastError: The log holds no samples, or scores of several scorers to choose from.
+        HoldfastError: The log holds no samples, one twice in an epoch, or scores of several scorers to choose from.
     """
     samples = look.content.get("samples")
     if not isinstance(samples, list) or not samples:
@@ -40,17 +40,22 @@ def read_inspect(look: Look, ask: Ask) -> Reading:
             file=look.path,
             remedy="evaluate again and keep the samples in the log",
         )
-    rows = [sample for sample in samples if isinstance(sample, dict)]
+    rows = _objects(samples)
+    if len(rows) < len(samples):
+        raise HoldfastError("one of the log's samples is no JSON object", file=look.path)
     names = list(dict.fromkeys(name for one in rows for name in _scores(one)))
     scorer = None if ask.judges else _chosen(names, ask, look)
-    answers: dict[str, list[Prediction]] = {}
+    answers: dict[str, dict[str, Prediction]] = {}
     for sample in rows:
-        made = _sample(sample, scorer, look, ask.scale)
-        answers.setdefault(made.id, []).append(made)
+        made, epoch = _sample(sample, scorer, look, ask.scale), str(sample.get("epoch"))
+        if epoch in answers.setdefault(made.id, {}):
+            raise HoldfastError("the id stands twice in one epoch", file=look.path, item=made.id)
+        answers[made.id][epoch] = made
     told = "inspect_ai log" + (f", scored by '{scorer}'" if scorer else ", without scores")
-    reading = reading_of(look, told, map(_reduced, answers.values()))
-    if any(len(several) > 1 for several in answers.values()):
-        reading.notes.append(f"{look.path.name}: the mean score of several epochs, and the answers of the first.")
+    reading = reading_of(look, told, (_reduced(list(epochs.values())) for epochs in answers.values()))
+    if any(len(epochs) > 1 for epochs in answers.values()):
+        scores = "the mean score of several epochs, and " if scorer else ""
+        reading.notes.append(f"{look.path.name}: {scores}the answers of the first epoch.")
     task = look.content["eval"].get("task")
     return reading.called(str(task).rpartition("/")[2]) if task else reading
 
@@ -97,10 +102,11 @@ def _sample(sample: Mapping[str, Any], scorer: str | None, look: Look, scale: fl
 
 
 def _reduced(epochs: list[Prediction]) -> Prediction:
-    scores = [one.score for one in epochs if one.score is not None]
-    if len(epochs) == 1 or len(scores) < len(epochs):
+    scored = [one for one in epochs if one.score is not None]
+    if len(epochs) == 1 or not scored:
         return epochs[0]
-    return replace(epochs[0], score=math.fsum(scores) / len(scores))
+    mean = math.fsum(one.score or 0.0 for one in scored) / len(scored)
+    return replace(epochs[0], metric=scored[0].metric, score=mean)
 
 
 def _pictures(messages: Any) -> str:
