@@ -161,6 +161,7 @@ MISTAKES: list[tuple[str, str | bytes, int | None, str]] = [
     ("empty.json", "", None, "the file is empty"),
     ("blank.jsonl", " \n\n", None, "the file is empty"),
     ("what.dat", "something", None, "a file ending in '.dat' is of no known form"),
+    ("mix.yaml", "datasets:\n  - json_path: a.json", None, "A mixture of data sets goes into the recipe"),
     ("mme.txt", "a\tb\n", None, "plain text"),
 ]
 

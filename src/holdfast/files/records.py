@@ -37,6 +37,7 @@ _ELSEWHERE = {
     ".parquet": "a table of examples is read by tune and data check; write predictions as JSON Lines",
     ".tar": "unpack it, and write one file with a line an item",
     ".zip": "unpack it, and name the file inside",
+    ".yaml": "a mixture of data sets goes into the recipe: one file that it lists as data, the others in mix",
     ".eval": "write inspect_ai's log as JSON: inspect log convert FILE --to json --output-dir FOLDER",
 }
 """What to do about endings that people try."""
