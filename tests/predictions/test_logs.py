@@ -48,6 +48,12 @@ def test_a_verdict_inside_a_logged_object(tmp_path: Path) -> None:
     assert read(lines(tmp_path / "1_samples_c.jsonl", *counts)).recognised.endswith("without a score")
 
 
+def test_a_judge_that_failed_on_the_first_sample_hides_no_score(tmp_path: Path) -> None:
+    rows = [logged(i, gpt_eval_score={"id": i, "score": None if i == 0 else 1.0}, length=3) for i in range(3)]
+    reading = read(lines(tmp_path / "1_samples_vet.jsonl", *rows))
+    assert [row.score for row in reading.tasks["vet"]] == [None, 1.0, 1.0]
+
+
 def test_a_score_of_every_category_beside_the_one_of_all(tmp_path: Path) -> None:
     rows = [
         logged(i, **{kind: {"question_id": i, "score": hit}, "average": {"question_id": i, "score": hit}})
