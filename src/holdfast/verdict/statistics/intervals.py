@@ -103,8 +103,8 @@ def design_effect(clusters: Clusters) -> float:
     """By how much the variance of the mean score after exceeds that of independent items.
 
     A few images with few mistakes on them say too little about how alike the questions on one image are, so the score
-    before has its say (pooled, as in Rao and Scott 1992), but only to widen: a model that answers *yes* to everything is
-    right on half of the questions on every image alike, and says nothing of one that looks.
+    before has its say (pooled, as in Rao and Scott 1992), but only to widen: a model that answers *yes* to everything
+    is right on half of the questions on every image alike, and says nothing of one that looks.
 
     Returns:
         The larger of that of both sides together and that of the side after; items for each image where neither side
