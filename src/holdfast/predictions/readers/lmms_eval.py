@@ -184,7 +184,7 @@ def _metric(row: Mapping[str, Any], wanted: str | None, look: Look) -> str | Non
         name
         for name, value in row.items()
         if name not in FRAMEWORK
-        and (isinstance(value, dict) and "score" in value or isinstance(_verdict(value), (bool, int, float)))
+        and ((isinstance(value, dict) and "score" in value) or isinstance(_verdict(value), (bool, int, float)))
     ]
     if wanted in logged:
         return wanted

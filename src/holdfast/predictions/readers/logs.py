@@ -26,7 +26,7 @@ def fits_inspect(look: Look) -> bool:
 
 
 def read_inspect(look: Look, ask: Ask) -> Reading:
-    """Samples of a log. Of several epochs the first one's answer is kept, with the mean score of those that were scored,
+    """Samples of a log. Of several epochs the first one's answer is kept, with the mean score of those that have one,
     as inspect_ai reduces them.
 
     Raises:
