@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import holdfast
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe, restore
@@ -19,6 +20,7 @@ from holdfast.models.anatomy import resolve_anatomy
 from holdfast.models.loading import Loaded, load_model
 from holdfast.models.packed import show_words
 from holdfast.models.quantised import packed_components, packed_elsewhere, stored_components
+from holdfast.planning.plan import make_plan
 from holdfast.training.loop import Trainer
 from tests.support import tiny
 from tests.support.methods import examples
@@ -126,7 +128,22 @@ def words(values: Tensor, order: Any) -> Tensor:
 @pytest.mark.parametrize("way", ["gptq", "awq"])
 def test_which_components_are_packed_is_known_before_anything_is_loaded(way: str, checkpoints: Path) -> None:
     folder = str(checkpoints / way)
-    assert stored_components(folder, way, trust_remote_code=False) == {"llm": 4}
+    assert stored_components(folder, way, trust_remote_code=False) == ({"llm": 4}, {"llm"})
+
+
+@pytest.mark.parametrize("way", ["gptq", "awq"])
+def test_what_does_not_know_them_is_refused_by_plans_and_before_anything_is_loaded(
+    way: str, checkpoints: Path, tmp_path: Path
+) -> None:
+    """Whether or not the package is there that would load them."""
+    model = {"model": str(checkpoints / way), "target": "pocket:digits"}
+    lora, vera, tower = ({**model, "tune": tune} for tune in (LORA, {"llm": "vera"}, {"vision": "full"}))
+    refused = "method 'vera' does not know the layers of 'llm'.* Use lora"
+    with pytest.raises(HoldfastError, match=refused):
+        make_plan(load_config(vera))
+    with pytest.raises(HoldfastError, match=refused):
+        holdfast.tune(vera, out=tmp_path / "run")
+    assert all(make_plan(load_config(fine)).ledger.trainable for fine in (lora, tower))
 
 
 @pytest.mark.parametrize("way", ["gptq", "awq"])

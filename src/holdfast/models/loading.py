@@ -164,8 +164,9 @@ def weights_in(train: Train) -> torch.dtype | None:
     return torch.float32 if train.precision == "fp32" else None
 
 
-def stored_bits_of(name: str, *, trust_remote_code: bool = False) -> dict[str, int]:
-    """Bits a weight of the components that the checkpoint ``name`` holds quantised; nothing of it is loaded.
+def stored_bits_of(name: str, *, trust_remote_code: bool = False) -> tuple[dict[str, int], set[str]]:
+    """Bits a weight of the components that the checkpoint ``name`` holds quantised, and which of them are GPTQ's or
+    AWQ's; nothing of it is loaded.
 
     Raises:
         HoldfastError: As :func:`load_model`.

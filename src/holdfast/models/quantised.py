@@ -7,6 +7,7 @@ weight go with it (:attr:`holdfast.methods.contract.Method.over_quantised`).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.util import find_spec
 from typing import Any
 
@@ -44,6 +45,9 @@ would unpack them in any case, in the middle of whatever looks at them."""
 
 _WIDTHS = {"mxfp4": 4, "nvfp4": 4}
 """Bits a weight of what is named after them."""
+
+_IN_WORDS = ("gptq", "awq")
+"""Ways whose layers are of classes of their own, see :func:`packed_elsewhere`."""
 
 
 def stored_bits(config: Any) -> int | None:
@@ -144,20 +148,35 @@ def packed_layers(anatomy: Anatomy, config: Any, load: Load) -> dict[str, tuple[
     return {component: (bits, layers) for component, layers in found.items() if layers}
 
 
-def stored_components(place: str, name: str, *, trust_remote_code: bool) -> dict[str, int]:
-    """Bits a weight of the components that a checkpoint on disk holds packed, before anything of it is loaded.
+def stored_components(place: str, name: str, *, trust_remote_code: bool) -> tuple[dict[str, int], set[str]]:
+    """What a checkpoint on disk holds packed, before anything of it is loaded.
 
     Args:
         place: Folder or Hub id.
         name: Of the model, for messages.
         trust_remote_code: Let the model's own Python code run.
+
+    Returns:
+        Bits a weight by component, and :func:`stored_elsewhere`.
     """
     config = read_config(place, name, trust_remote_code=trust_remote_code)
     stored = _stored(config)
     if stored is None or _way(stored) in _UNPACKED:
-        return {}
+        return {}, set()
     anatomy = _shapes(config, torch.bfloat16, trust_remote_code=trust_remote_code)
-    return {component: bits for component, (bits, _) in packed_layers(anatomy, config, Load()).items()}
+    packed = {component: bits for component, (bits, _) in packed_layers(anatomy, config, Load()).items()}
+    return packed, stored_elsewhere(config, packed)
+
+
+def stored_elsewhere(config: Any, packed: Collection[str]) -> set[str]:
+    """Of packed components those that :func:`packed_elsewhere` will find, as far as a configuration tells.
+
+    Args:
+        config: Of transformers, of the model.
+        packed: The components that it keeps packed.
+    """
+    stored = _stored(config)
+    return set(packed) if stored is not None and _way(stored) in _IN_WORDS else set()
 
 
 def packing(config: Any, load: Load, dtype: torch.dtype, device: str, *, trust_remote_code: bool) -> Keywords:

@@ -10,7 +10,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.events import Ledger
 from holdfast.methods.ledger import write_ledger
 from holdfast.methods.recipe import Recipe
-from holdfast.models.quantised import packed_layers
+from holdfast.models.quantised import packed_layers, stored_elsewhere
 from holdfast.planning.flops import Flops, count_flops
 from holdfast.planning.memory import Memory, estimate_memory
 from holdfast.planning.meta import Sketch, attach_recipe, sketch_model
@@ -115,7 +115,9 @@ def prepare(
         answer_logits_only=config.speed.head != "full",
     )
     packed = packed_layers(sketch.anatomy, sketch.config, config.load)
-    recipe.check_packed({component: bits for component, (bits, _) in packed.items()})
+    recipe.check_packed(
+        {component: bits for component, (bits, _) in packed.items()}, elsewhere=stored_elsewhere(sketch.config, packed)
+    )
     recipe.check_steps(config.train.steps or 0)
     attach_recipe(recipe, sketch, sources=config.target is None or bool(config.sources))
     ledger = write_ledger(recipe, sketch.anatomy)

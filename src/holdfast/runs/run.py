@@ -140,8 +140,8 @@ class Runner:
             return self.folder.entry()
         self.listen(LoadingModel(self.config.model))
         with within("model"):
-            stored = stored_bits_of(self.config.model, trust_remote_code=self.config.trust_remote_code)
-            recipe.check_packed(stored)
+            stored, elsewhere = stored_bits_of(self.config.model, trust_remote_code=self.config.trust_remote_code)
+            recipe.check_packed(stored, elsewhere=elsewhere)
         if divided_by():
             check_sharded(self.config, recipe, stored)
         with within("model"):
