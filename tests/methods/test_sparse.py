@@ -78,6 +78,17 @@ def test_a_selection_that_moves_keeps_what_stays_and_forgets_nothing() -> None:
     assert torch.equal(parameter.detach().view(-1), start)
 
 
+def test_layers_without_such_matrices_are_named(tiny_llava: Path) -> None:
+    """As by methods that train whole matrices, and not as a ratio that is too small."""
+    loaded = fresh(tiny_llava)
+    del loaded.model.model.language_model.layers[0].mlp.gate_proj
+    options = {"modules": ["gate_proj"], "ratio": 0.5}
+    method = make_method("random_mask", {**options, "layers": [1]})
+    assert list(method.matrices(loaded.anatomy.llm)) == ["model.language_model.layers.1.mlp.gate_proj.weight"]  # type: ignore[attr-defined]
+    with pytest.raises(HoldfastError, match="have no such linear layer"):
+        make_method("random_mask", {**options, "layers": [0]}).attach(loaded.anatomy.llm, context(loaded))
+
+
 def test_scores_in_groups_are_scores_at_once(tiny_llava: Path) -> None:
     loaded = fresh(tiny_llava)
     loaded.model.requires_grad_(False)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Artifact, Context, Method, Options, ParameterGroup
 from holdfast.methods.selective.auto import Trial, pick_ratio
-from holdfast.methods.selective.dense import Scope, in_scope
+from holdfast.methods.selective.dense import Scope, weights_in_scope
 from holdfast.methods.selective.scores import share
 from holdfast.methods.selective.selection import Selected
 from holdfast.models.anatomy import Component
@@ -166,12 +166,7 @@ class Sparse(Method):
 
     def matrices(self, component: Component) -> dict[str, nn.Parameter]:
         """The weight matrices that entries are selected from."""
-        kinds = self.options.modules
-        if kinds is None:
-            kinds = ("all",) if component.name == "connector" else ("attention", "mlp")
-        linears = {id(layer.weight) for layer in component.linears(kinds).values()}
-        scope = in_scope(component, Scope(layers=self.options.layers))
-        return {name: parameter for name, parameter in scope.items() if id(parameter) in linears}
+        return weights_in_scope(component, self.options)
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
         return {name: entry.values for name, entry in self.selected.items()}
