@@ -89,12 +89,18 @@ def test_the_same_bits_with_workers(family: str, share: str, kit: Callable[[str]
     assert artifacts_equal(alone[1], others[1])
 
 
-def test_validation_says_the_same_and_opens_nothing_here_behind_its_first_batch(
-    kit: Callable[[str], Loaded], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[int] = []
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for every picture that this process has opened."""
+    found: list[int] = []
     original = chat.open_image
-    monkeypatch.setattr(chat, "open_image", lambda source: opened.append(1) or original(source))
+    monkeypatch.setattr(chat, "open_image", lambda source: found.append(1) or original(source))
+    return found
+
+
+def test_validation_says_the_same_and_opens_nothing_here_behind_its_first_batch(
+    kit: Callable[[str], Loaded], opened: list[int]
+) -> None:
     said: dict[int, list[Event]] = {}
     losses = {}
     for workers in (0, 2):
@@ -114,11 +120,8 @@ def test_validation_says_the_same_and_opens_nothing_here_behind_its_first_batch(
 
 
 def test_pictures_are_opened_by_workers_alone_behind_the_first_step(
-    kit: Callable[[str], Loaded], monkeypatch: pytest.MonkeyPatch
+    kit: Callable[[str], Loaded], opened: list[int]
 ) -> None:
-    opened: list[int] = []
-    original = chat.open_image
-    monkeypatch.setattr(chat, "open_image", lambda source: opened.append(1) or original(source))
     speed = {"share_images": "off"}
     fit(kit("llava"), 2, speed=speed, steps=2)
     few = len(opened)
