@@ -218,9 +218,6 @@ class Maple(SoftPrompts):
     def _visual(self, level: int) -> Tensor | None:
         return self.prompt.visual(level) if level < len(self.prompt.table) else None
 
-    def named_trainable(self) -> dict[str, nn.Parameter]:
-        return dict(self.prompt.named_parameters())
-
     def saved(self) -> Artifact:
         visual = torch.stack([self.prompt.visual(level) for level in range(len(self.prompt.table))])
         return self._artifact({"table": self.prompt.table, "beside": visual})

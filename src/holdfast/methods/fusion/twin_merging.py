@@ -35,9 +35,9 @@ class TwinMerging(Fusion):
 
     The paper's router (a network over the shared expert's mean last hidden state) gives the weights anew for every
     input, which one merged model cannot follow; ``weights`` take the place of one decision of it, so give the expert of
-    the task at hand the weight 1. With several experts and
-    ``svd`` a recipe keeps what is shared and each one's factors, so that any of them can be loaded, asked and exported.
-    SVD keeps ``floor((1 - drop) rank)`` triplets, at least one; draws are rescaled by ``1 / (1 - drop)``.
+    the task at hand the weight 1. With several experts and ``svd`` a recipe keeps what is shared and each one's
+    factors, so that any of them can be loaded, asked and exported. SVD keeps ``floor((1 - drop) rank)`` triplets, at
+    least one; draws are rescaled by ``1 / (1 - drop)``.
     """
 
     card = FusionCard(

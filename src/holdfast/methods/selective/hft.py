@@ -52,4 +52,5 @@ class HalfFineTuning(Dense):
         wanted += draw(norms, len(norms) // 2)
         if self.options.embeddings:
             wanted += [name for name, p in component.parameters.items() if name not in inside and p.ndim > 1]
-        return {name: parameter for name, parameter in component.parameters.items() if name in set(wanted)}
+        chosen = set(wanted)
+        return {name: parameter for name, parameter in component.parameters.items() if name in chosen}
