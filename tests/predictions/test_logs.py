@@ -137,6 +137,15 @@ def test_scorers_of_an_inspect_log_are_chosen_by_name(tmp_path: Path) -> None:
     assert before(path, columns={"score": "includes"}) == 1.0 and before(path, columns={"score": "match"}) == 0.0
 
 
+def test_a_scorer_that_says_several_things_of_an_item(tmp_path: Path) -> None:
+    said = [{"correct": "C", "concise": 0}, {"correct": "I", "concise": 1}, {"correct": "I", "concise": 1}]
+    path = log(tmp_path / "log.json", *(inspected(i, "dog", quality=value) for i, value in enumerate(said)))
+    with pytest.raises(HoldfastError, match="several scores: quality/concise, quality/correct"):
+        read(path)
+    reading = read(path, Ask(columns={"score": "quality/correct"}))
+    assert [row.score for row in reading.tasks["pets"]] == [1.0, 0.0, 0.0]
+
+
 def test_a_log_without_samples_and_an_archive_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(HoldfastError, match="ended as 'error' holds no samples"):
         read(log(tmp_path / "log.json", status="error"))

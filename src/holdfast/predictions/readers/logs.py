@@ -61,8 +61,14 @@ def read_inspect(look: Look, ask: Ask) -> Reading:
 
 
 def _scores(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What each scorer says of a sample; ``SCORER/NAME`` where one says several things."""
     scores = sample.get("scores")
-    return scores if isinstance(scores, dict) else {}
+    found: dict[str, Any] = {}
+    for scorer, score in scores.items() if isinstance(scores, dict) else ():
+        value = score.get("value") if isinstance(score, dict) else None
+        several = value if isinstance(value, dict) else {}
+        found |= {f"{scorer}/{name}": one for name, one in several.items()} or {scorer: value}
+    return found
 
 
 def _chosen(names: list[str], ask: Ask, look: Look) -> str | None:
@@ -82,8 +88,7 @@ def _sample(sample: Mapping[str, Any], scorer: str | None, look: Look, scale: fl
     given = sample.get("output")
     output = given if isinstance(given, dict) else {}
     said, stopped = output.get("completion"), [one.get("stop_reason") for one in _objects(output.get("choices"))]
-    score = _scores(sample).get(scorer) if scorer else None
-    value = score.get("value") if isinstance(score, dict) else None
+    value = _scores(sample).get(scorer) if scorer else None
     asked = sample.get("input")
     if isinstance(value, str):
         value = _LETTERS.get(value, value)
