@@ -15,10 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from holdfast import ranks
+from holdfast import api, ranks
 from holdfast.config.loading import load_config
 from holdfast.data.examples import Example, Turn
 from holdfast.events import Event, StepDone
@@ -26,6 +28,7 @@ from holdfast.methods.guard import check_restored, look_at
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import load_model
 from holdfast.training.loop import Trainer
+from tests.support.desk import Desk
 from tests.support.methods import SOURCES, Pools, examples
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,6 +178,91 @@ def by_two(model: Path, out: Path, **asked: str) -> None:
 def folders(out: Path, name: str) -> tuple[Path, Path]:
     """Runs that one process and several have begun."""
     return out / f"alone-{name}", out / f"sharded-{name}"
+
+
+SAME = 1e-6
+"""Relative; gradients are added in another order."""
+
+Trained = tuple[list[float], dict[str, Tensor]]
+
+
+class Divided:
+    """What one process and two, among which something is divided, make of the same recipes.
+
+    Attributes:
+        model: A folder.
+        recipes: By name; two processes train all of them at once, one process each when it is asked for.
+        out: Where the two leave what they make.
+    """
+
+    def __init__(self, model: Path, recipes: dict[str, dict[str, Any]], out: Path, **asked: str) -> None:
+        self.model, self.recipes, self.out = model, recipes, out
+        self._alone: dict[str, Trained] = {}
+        for name in HALFWAY:
+            train(model, recipes[name], run=folders(out, name)[0], stop=12)
+        by_two(model, out / "two.json", **asked)
+        self.curves: dict[str, list[float]] = json.loads((out / "two.json").read_text(encoding="utf-8"))
+
+    def alone(self, name: str) -> Trained:
+        """The losses of one process and what it leaves."""
+        if name not in self._alone:
+            self._alone[name] = train(self.model, self.recipes[name])
+        return self._alone[name]
+
+    def check_same(self, name: str) -> None:
+        """Two processes have the losses and the tensors of one."""
+        curve, tensors = self.alone(name)
+        assert curve[-1] < curve[0]
+        assert self.curves[name] == pytest.approx(curve, rel=SAME)
+        left = load_file(self.out / "two.safetensors")
+        own = {key.removeprefix(f"{name}/"): tensor for key, tensor in left.items() if key.startswith(f"{name}/")}
+        assert own.keys() == tensors.keys()
+        for key, tensor in tensors.items():
+            # Adam divides by the root of a small number where a gradient is small, so single values are less alike.
+            torch.testing.assert_close(own[key], tensor, rtol=1e-4, atol=2e-5, msg=key)
+
+    def check_goes_on(self, name: str) -> None:
+        """What one number of processes has begun another ends, from checkpoints of the same shapes."""
+        curve, _ = self.alone(name)
+        assert self.curves[f"{name} resumed"] == pytest.approx(curve[10:], rel=SAME)
+        kept = [load_file(run / "checkpoint" / "tensors.safetensors") for run in folders(self.out, name)]
+        one, two = ({key: (tensor.shape, tensor.dtype) for key, tensor in found.items()} for found in kept)
+        assert one == two
+        again, _ = train(self.model, self.recipes[name], run=folders(self.out, name)[1])
+        assert again == pytest.approx(curve[10:], rel=SAME)
+
+
+def check_under(configuration: str, place: Path, model: Path, **settings: Any) -> None:
+    """``accelerate launch`` with one of our configurations makes the run that one process makes.
+
+    Args:
+        configuration: Its name in ``examples/accelerate``.
+        place: An empty folder.
+        model: A folder.
+        settings: Of ``train`` beside those that every such run has.
+    """
+    desk = Desk(place, model, None)  # type: ignore[arg-type]
+    train = {"steps": 4, "batch_size": 4, "trackers": [], "evaluate_every": 2, **settings}
+    tune = {"llm": {"method": "lora", "r": 2, "alpha": 2, "dropout": 0.0, "lr": 1e-2}}
+    recipe = desk.config(tune=tune, train=train, target={"data": "data.jsonl", "test": 0.4, "validation": 0.2})
+    asked = ["--config_file", str(ROOT / "examples" / "accelerate" / configuration)]
+    words = ["-m", "accelerate.commands.launch", *asked, "-m", "holdfast", "tune", str(recipe), "--out"]
+    ended = subprocess.run(
+        [sys.executable, *words, str(place / "two")], env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    api.tune(recipe, place / "one")
+    logs = [(place / run / "train.jsonl").read_text(encoding="utf-8").splitlines() for run in ("one", "two")]
+    one, two = (
+        [{k: v for k, v in json.loads(line).items() if k in ("loss", "validation_loss", "norm")} for line in log]
+        for log in logs
+    )
+    assert len(one) == 4 and [pytest.approx(line, rel=SAME) for line in one] == two
+    for file in ("predictions/data.jsonl", "base/predictions/data.jsonl"):
+        assert (place / "one" / file).read_bytes() == (place / "two" / file).read_bytes()
+    found = [load_file(next((place / run / "artifact").rglob("*.safetensors"))) for run in ("one", "two")]
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=1e-4, atol=1e-6)
 
 
 def work(model: Path, out: Path) -> None:
