@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from holdfast.config.loading import load_config
 from holdfast.methods.contract import Context
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import resolve_anatomy
+from holdfast.planning import wrapped
 from holdfast.planning.plan import Plan, make_plan
 
 BATCH, LENGTH, PATCHES = 2, 160, 64
@@ -34,7 +37,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 CHANGED = {name: {"llm": name} for name in (
-    "lora", "dora", "hra", "melora", "waveft", "psoft", "fourierft", "vera", "hydralora", "loramoe", "prolora", "loha",
+    "lora", "dora", "hra", "melora", "waveft", "psoft", "fourierft", "vera", "hydralora", "loramoe",
+    "prolora", "loha", "pst",
 )}  # fmt: skip
 """Methods that change linear layers by dropout, norms, rotations, and matrices from factors and from entries."""
 
@@ -117,6 +121,21 @@ def test_activations_are_what_autograd_keeps(name: str, precision: str, folder: 
     if precision == "bf16":
         planned += 2 * trained  # the plan counts autocast's copies of trained matrices with the weights
     assert planned == pytest.approx(kept, rel=0.1)
+
+
+def test_layers_that_were_asked_are_freed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[nn.Module]] = []
+    copied = wrapped._with_values
+
+    def watched(layer: nn.Module) -> nn.Module:
+        copy = copied(layer)
+        made.append(weakref.ref(copy))
+        return copy
+
+    monkeypatch.setattr(wrapped, "_with_values", watched)
+    plan_of(folder, CHANGED["lora"], "bf16")
+    gc.collect()
+    assert made and not any(one() for one in made)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,16 @@ def _alive(process: int) -> bool:
     except FileNotFoundError:
         return False
     return state not in "ZX"
+
+
+def test_the_end_of_a_first_process_is_no_traceback_of_a_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    def hear(error: BaseException) -> str:
+        ahead._hear(type(error), error, None)
+        return capsys.readouterr().err
+
+    def in_a_thread(error: BaseException) -> str:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(hear, error).result()
+
+    assert in_a_thread(ConnectionResetError(104, "reset")) == in_a_thread(EOFError()) == ""
+    assert "ValueError" in in_a_thread(ValueError("ours")) and "reset" in hear(ConnectionResetError(104, "reset"))

@@ -33,9 +33,9 @@ from holdfast.methods.recipe import Recipe
 from holdfast.models.kinds import is_norm
 from holdfast.models.packed import is_packed, values_in
 from holdfast.models.quantised import packed_layers
-from holdfast.planning.flops import FUSED, matrix_size
+from holdfast.planning.flops import FUSED
 from holdfast.planning.meta import Sketch
-from holdfast.planning.sites import Site
+from holdfast.planning.sites import WRAPPED, Site
 from holdfast.planning.workload import Workload
 from holdfast.planning.wrapped import Keeps, keeps
 
@@ -136,7 +136,6 @@ def estimate_activations(sites: Sequence[Site], workload: Workload) -> int:
         else:
             key = (site.component, site.block)
             blocks[key] = blocks.get(key, 0) + total
-    outside += _matrices(sites, changes)
     if not workload.checkpointing:
         return outside + sum(blocks.values())
     inputs = sum(_block_input(sites, workload, component) for component, _ in blocks)
@@ -177,8 +176,7 @@ def kept(sites: Sequence[Site], workload: Workload, changes: Mapping[str, Keeps]
     result: dict[Site, int] = {}
     shared: set[tuple[str, ...]] = set()
     heads = _queries(sites)
-    asked = {_unwrapped_name(name) for name in changes}
-    layers = {_unwrapped(site): site.module for site in sites if site.changed is not None}
+    asked = {name.removesuffix(WRAPPED) for name in changes}
     # A trained norm is float32 and so is what it puts out; under autocast each of its readers makes a copy of its own.
     mixed = {
         (site.component, site.block) for site in sites if site.trained and is_norm(site.module) and workload.width < 4
@@ -193,28 +191,10 @@ def kept(sites: Sequence[Site], workload: Workload, changes: Mapping[str, Keeps]
         if change is not None:
             result[site] += change.position
             if change.reads or site.trained:
-                result[site] += _read(site, site.module, workload.width, shared)
+                result[site] += _read(site, workload.width, shared)
         elif site.owner not in asked:
-            result[site] += _input(site, workload.width, shared, layers)
+            result[site] += _input(site, workload.width, shared)
     return result
-
-
-def _matrices(sites: Sequence[Site], changes: Mapping[str, Keeps]) -> int:
-    """Bytes of matrices that layers which could not be asked build in every step from factors or entries: 4 a value."""
-    asked = {_unwrapped_name(name) for name in changes}
-    layers = {_unwrapped(site): site.module for site in sites if site.changed is not None}
-    building = {
-        site.owner
-        for site in sites
-        if site.owner is not None and site.owner not in asked and not isinstance(site.module, nn.Linear)
-        if any(not _scales(p, layers[site.owner]) for p in site.module.parameters(recurse=False))
-    }
-    return sum(4 * matrix_size(layers[name]) for name in building)
-
-
-def _scales(parameter: nn.Parameter, layer: nn.Module) -> bool:
-    """Whether a vector is as long as a side of the layer; entries of a matrix are a vector of another length."""
-    return _is_vector(parameter) and parameter.numel() in (layer.in_features, layer.out_features)
 
 
 def _is_vector(parameter: nn.Parameter) -> bool:
@@ -241,26 +221,24 @@ def _own(site: Site, width: int, queries: Mapping[str, int]) -> int:
     return width * module.out_features
 
 
-def _input(site: Site, width: int, shared: set[tuple[str, ...]], layers: Mapping[str, nn.Module]) -> int:
+def _input(site: Site, width: int, shared: set[tuple[str, ...]]) -> int:
     """What a trained weight needs of its input."""
     module = site.module
     if not site.trained:
         return 0
     if not isinstance(module, nn.Linear):
-        vectors = [p for p in module.parameters(recurse=False) if site.added and _is_vector(p)]
-        if site.owner is not None:
-            vectors = [p for p in vectors if _scales(p, layers[site.owner])]
-        return width * sum(p.numel() for p in vectors)
+        return width * sum(p.numel() for p in module.parameters(recurse=False) if site.added and _is_vector(p))
     if site.added and site.dropout:
         mask = module.in_features if module.in_features > module.out_features else 0
         return width * module.in_features + mask
     if site.added and module.in_features < module.out_features:
         return width * module.in_features
-    return _read(site, module, width, shared)
+    return _read(site, width, shared)
 
 
-def _read(site: Site, module: nn.Module, width: int, shared: set[tuple[str, ...]]) -> int:
-    """The input of a layer, if no other layer that reads the same tensor keeps it already."""
+def _read(site: Site, width: int, shared: set[tuple[str, ...]]) -> int:
+    """The input of a linear layer, if no other layer that reads the same tensor keeps it already."""
+    module = site.module
     assert isinstance(module, nn.Linear)
     name = ".".join(site.name.split(".")[:-2]) if site.added else _unwrapped(site)
     parent, _, last = name.rpartition(".")
@@ -275,11 +253,7 @@ def _read(site: Site, module: nn.Module, width: int, shared: set[tuple[str, ...]
 
 
 def _unwrapped(site: Site) -> str:
-    return _unwrapped_name(site.name)
-
-
-def _unwrapped_name(name: str) -> str:
-    return name.removesuffix(".base_layer")
+    return site.name.removesuffix(WRAPPED)
 
 
 def _queries(sites: Iterable[Site]) -> dict[str, int]:

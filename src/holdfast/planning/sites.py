@@ -10,6 +10,9 @@ from torch import nn
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy, Component, output_head
 
+WRAPPED = ".base_layer"
+"""How the name of a layer ends that PEFT has wrapped; what is before it is the wrapper's."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -44,7 +47,7 @@ class Site:
     @property
     def last(self) -> str:
         """The last part of the layer's name, wrappers left out."""
-        return self.name.removesuffix(".base_layer").rsplit(".", 1)[-1]
+        return self.name.removesuffix(WRAPPED).rsplit(".", 1)[-1]
 
 
 def find_sites(recipe: Recipe, anatomy: Anatomy) -> list[Site]:
@@ -80,7 +83,7 @@ def _of_component(component: Component, trainable: set[int], touched: set[str], 
         position = block if block is not None else (len(blocks) if seen_blocks or module is head else -1)
         rows.append((name, module, position, block, not any(id(p) in owned for p in own)))
     linears = {
-        name.removesuffix(".base_layer"): name for name, m, *_, added in rows if isinstance(m, nn.Linear) and not added
+        name.removesuffix(WRAPPED): name for name, m, *_, added in rows if isinstance(m, nn.Linear) and not added
     }
     owners = {name: _above(name, linears) for name, *_, added in rows if added}
     changed = {linears[owner]: component.model.get_submodule(owner) for owner in owners.values() if owner is not None}

@@ -77,8 +77,8 @@ def _ask(layer: nn.Module, inside: nn.Linear, width: int) -> Keeps | None:
                 layer, where = _with_values(layer), torch.device("cpu")
             with _training(layer):
                 (reads, few), (_, more) = (_saved(layer, inside.in_features, width, n, where) for n in (_FEW, _MORE))
-    except (RuntimeError, NotImplementedError, TypeError, ValueError, LookupError, AttributeError):
-        return None  # some need their neighbours, some plain tensors that have no values yet
+    except Exception:  # a method's own code, without its neighbours and its data, may fail in any way
+        return None
     position = (more - few) // (_MORE - _FEW)
     copies = 0
     if width < 4:  # autocast's copies of trained matrices live through the step and are counted with the weights
@@ -97,23 +97,20 @@ def _with_values(layer: nn.Module) -> nn.Module:
         for tensor in (*made.parameters(), *made.buffers()):
             tensor.zero_()
     for part in made.modules():
-        for plain in vars(part).values():  # PEFT keeps places of entries in dictionaries, as no buffers
-            if isinstance(plain, dict):
-                plain.update({k: torch.zeros_like(v, device="cpu") for k, v in plain.items() if _is_shape(v)})
+        for plain in vars(part).values():  # tensors that are neither parameters nor buffers: PEFT's places of entries
+            if isinstance(plain, dict | list):
+                for key in plain if isinstance(plain, dict) else range(len(plain)):
+                    if isinstance(plain[key], Tensor) and plain[key].is_meta:
+                        plain[key] = torch.zeros_like(plain[key], device="cpu")
     return made
-
-
-def _is_shape(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_meta
 
 
 @contextmanager
 def _training(layer: nn.Module) -> Iterator[None]:
-    """In training, as every part of it was before afterwards."""
+    """In training; behind it every part is as it was."""
     modes = {part: part.training for part in layer.modules()}
     try:
-        for part in modes:
-            part.training = True
+        layer.train()
         yield
     finally:
         for part, mode in modes.items():
