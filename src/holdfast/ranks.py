@@ -304,7 +304,9 @@ def _refuse_zero() -> None:
         found = version("deepspeed")
     except PackageNotFoundError:
         raise HoldfastError(f"{asked}, which is not installed", remedy="pip install 'holdfast[deepspeed]'") from None
-    if tuple(map(int, found.split(".")[:2])) < (0, 19):
+    from accelerate.utils import compare_versions
+
+    if compare_versions("deepspeed", "<", "0.19"):
         raise HoldfastError(f"{asked}, and version {found} is too old", remedy="pip install 'deepspeed>=0.19'")
 
 
