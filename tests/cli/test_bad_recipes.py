@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from holdfast.runs.shelf import Shelf
 from tests.support.desk import Desk, snapshot
 
 
@@ -82,6 +83,19 @@ def test_bad_settings(desk: Desk, changes: dict[str, Any], words: list[str]) -> 
     # Nothing was trained, so the mended recipe runs in the same folder.
     assert not (desk.folder / "run" / "train.jsonl").exists()
     assert not (desk.folder / "run" / "artifact").exists()
+
+
+@pytest.mark.parametrize("name", ["a_gem", "ewc", "null_space", "replay"])
+def test_what_needs_sources_says_so_before_the_model_is_loaded(
+    name: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shelf, "model", lambda self, config: pytest.fail("the model was loaded"))
+    file = desk.config(keep=["l2_sp", name])
+    line = 1 + file.read_text(encoding="utf-8").splitlines().index(f"- {name}")
+    words = (
+        f"line {line}: stabiliser '{name}' needs training examples of the sources, and none were given. List sources"
+    )
+    desk.tune(config=file).refused("recipe.yaml", words)
 
 
 def test_a_mended_recipe_runs_in_the_same_folder(desk: Desk) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from holdfast.config.schema import ComponentRecipe, RunConfig
 from holdfast.errors import HoldfastError, within
-from holdfast.methods.contract import Artifact, Batch, Context, Method, ParameterGroup, Seen, Teacher
+from holdfast.methods.contract import Artifact, Batch, Context, Method, ParameterGroup, Seen, Teacher, none_given
 from holdfast.methods.fusion.base import Fusion, check_experts
 from holdfast.methods.registry import METHODS, make_fusion, make_method, make_stabiliser
 from holdfast.methods.several import SEVERAL, Several, below, parts_of, rates_of
@@ -164,6 +164,20 @@ class Recipe:
             for place, part in enumerate(method.parts()):
                 with within("tune", component, *((place,) if len(method.parts()) > 1 else ())):
                     part.check_steps(steps)
+
+    def check_sources(self, there: bool) -> None:
+        """Refuse stabilisers that look at training examples of the sources where there are none.
+
+        Args:
+            there: Whether there are, or may be.
+
+        Raises:
+            HoldfastError: With the stabiliser.
+        """
+        for place, stabiliser in enumerate(self.stabilisers):
+            if stabiliser.needs_sources and not there:
+                with within("keep", place):
+                    raise none_given(f"stabiliser '{stabiliser.card.name}'", "sources")
 
     def attach(
         self,

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from holdfast.errors import HoldfastError, within
-from holdfast.methods.contract import none_given
 from holdfast.methods.recipe import Recipe
 from holdfast.models.anatomy import Anatomy, resolve_anatomy
 from holdfast.models.shapes import model_config
@@ -55,13 +54,12 @@ def sketch_model(name: str, dtype: torch.dtype, *, trust_remote_code: bool = Fal
     return Sketch(name, config, model, resolve_anatomy(model))
 
 
-def attach_recipe(recipe: Recipe, sketch: Sketch, *, sources: bool = True) -> None:
+def attach_recipe(recipe: Recipe, sketch: Sketch) -> None:
     """Attach every method as training would, as far as shapes go, and ask stabilisers whether they go with that.
 
     Args:
         recipe: What to attach.
         sketch: The model.
-        sources: Whether there will be source examples, as far as is known.
 
     Raises:
         HoldfastError: A component is empty, a method cannot work on it, or a stabiliser does not fit the recipe.
@@ -80,8 +78,6 @@ def attach_recipe(recipe: Recipe, sketch: Sketch, *, sources: bool = True) -> No
             error.problem, error.key = f"tune.{component}: {error.problem}", ("tune", component, *error.key)
             raise
     for position, stabiliser in enumerate(recipe.stabilisers):
-        with within("keep", position):
-            with suppress(RuntimeError):  # one that reads values finds none here; training asks it again
-                stabiliser.check(recipe.parts)
-            if stabiliser.needs_sources and not sources:
-                raise none_given(f"stabiliser '{stabiliser.card.name}'", "sources")
+        # One that reads values finds none here; training asks it again.
+        with within("keep", position), suppress(RuntimeError):
+            stabiliser.check(recipe.parts)

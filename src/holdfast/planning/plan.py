@@ -119,6 +119,7 @@ def prepare(
         {component: bits for component, (bits, _) in packed.items()}, elsewhere=stored_elsewhere(sketch.config, packed)
     )
     recipe.check_steps(config.train.steps or 0)
-    attach_recipe(recipe, sketch, sources=config.target is None or bool(config.sources))
+    recipe.check_sources(config.target is None or bool(config.sources))
+    attach_recipe(recipe, sketch)
     ledger = write_ledger(recipe, sketch.anatomy)
     return OnPaper(recipe, sketch, ledger, find_sites(recipe, sketch.anatomy), workload)

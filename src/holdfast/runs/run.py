@@ -138,6 +138,8 @@ class Runner:
         if self.folder.scores.exists() and want == "scores":
             self.listen(FinishedBefore(self.folder.path))
             return self.folder.entry()
+        if self.parent is None and not (self.folder.artifact / "artifact.json").exists():
+            recipe.check_sources(any(task.train for task in tasks.sources))
         self.listen(LoadingModel(self.config.model))
         with within("model"):
             stored, elsewhere = stored_bits_of(self.config.model, trust_remote_code=self.config.trust_remote_code)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
-from holdfast.methods.contract import Options
+from holdfast.methods.contract import Options, none_given
 from holdfast.methods.stabilisers.base import Stabiliser, StabiliserCard
 from holdfast.tasks.drawn import Joined
 
@@ -42,10 +42,7 @@ class Replay(Stabiliser):
 
     def mix(self, examples: Sequence[Example], sources: Sequence[Example], seed: int) -> list[Example]:
         if not sources:
-            raise HoldfastError(
-                "stabiliser 'replay' needs training examples of the sources, and none were given",
-                remedy="list sources that have training data",
-            )
+            raise none_given("stabiliser 'replay'", "sources")
         count = round(len(examples) * self.options.ratio / (1 - self.options.ratio))
         generator = np.random.default_rng((seed, 7))
         parts, counts = self._shares(sources, count)
