@@ -236,6 +236,17 @@ def test_pruned_weights_stay_zero_and_the_rest_goes_on(tiny_llava: Path) -> None
     assert torch.equal(loaded.anatomy.llm.parameters[first] == 0, trained.loaded.anatomy.llm.parameters[first] == 0)
 
 
+def test_weights_are_pruned_half_way_unless_told_otherwise(tiny_llava: Path) -> None:
+    def trained(**options: Any) -> Tensor:
+        return run(tiny_llava, {"llm": {"method": "prune_retrain", "lr": 1e-2, **options}}, steps=4).logits
+
+    assert torch.equal(trained(), trained(first_steps=2)) and not torch.equal(trained(), trained(first_steps=3))
+    method = make_method("prune_retrain", {"first_steps": 2, "rounds": 3, "every": 2})
+    method.check_steps(6)
+    with pytest.raises(HoldfastError, match="for the last time after step 6, and the run has 5"):
+        method.check_steps(5)
+
+
 CHANGED: dict[str, dict[str, Any]] = {
     "spu": {"ratio": 0.2, "score": "loss", "batches": 1, "batch_size": 1, "modules": ["mlp_out"], "layers": "last:1"},
     "model_dowser": {

@@ -88,7 +88,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "fish_mask": {"ratio": 0.05},
     "fish_dip": {"every": 2, "ratio": 0.1},
     "lt_sft": {"first_steps": 5, "ratio": 0.05},
-    "prune_retrain": {"first_steps": 2, "every": 2},
     "model_dowser": {"samples": 4, "batch_size": 2, "length": 6},
     "spu": {"batches": 2},
     "losparse": {"every": 1, "keep": 0.5},

@@ -8,11 +8,12 @@ FLASH = "flash_attention_2"
 """What transformers calls the package flash-attn."""
 
 
-def no_flash(device: torch.device | str, *, fetched: bool = False) -> str:
+def no_flash(device: torch.device | str, dtype: torch.dtype | None = None, *, fetched: bool = False) -> str:
     """Why attention on ``device`` cannot go through flash-attn, as a clause; empty where it can.
 
     Args:
         device: Where the model is.
+        dtype: Of its weights, where nothing else says in which precision it computes.
         fetched: Kernels that transformers would fetch from the Hub through the package ``kernels`` count, too.
     """
     kind = torch.device(device).type
@@ -22,4 +23,6 @@ def no_flash(device: torch.device | str, *, fetched: bool = False) -> str:
 
     if not is_flash_attn_2_available(kernels_fallback_ok=fetched):
         return "the package flash-attn is not installed"
+    if dtype == torch.float32:
+        return "its kernels compute in half precision, and this run in float32"
     return ""

@@ -105,12 +105,12 @@ def load_model(
     logging.disable_progress_bar()
     place, load = model_place(name), load or Load()
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    without = no_flash(device, fetched=True) if attention == FLASH else ""
-    if without:
-        remedy = "set speed.attention: auto, or pip install flash-attn on a machine with a GPU"
-        raise HoldfastError(f"flash attention cannot be used: {without}", remedy=remedy, key="speed.attention")
     if dtype is None:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+    without = no_flash(device, dtype, fetched=True) if attention == FLASH else ""
+    if without:
+        remedy = "set speed.attention: auto, or pip install flash-attn on a machine with a GPU and train in bf16"
+        raise HoldfastError(f"flash attention cannot be used: {without}", remedy=remedy, key="speed.attention")
     try:
         config = read_config(
             place,

@@ -198,6 +198,9 @@ def test_what_is_asked_for_and_not_there_is_refused_in_a_sentence(
         load_model("pocket", device="cpu", attention=kernels.FLASH)
     assert no.value.key == ("speed", "attention")
     assert "flash-attn is not installed" in kernels.no_flash("cuda") or torch.cuda.is_available()
+    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda **settings: True)
+    assert "this run in float32" in kernels.no_flash("cuda", torch.float32)
+    assert kernels.no_flash("cuda", torch.bfloat16) == kernels.no_flash("cuda") == ""
     loaded = kit("llava")
     go_through(loaded, kernels.FLASH)
     with pytest.raises(HoldfastError, match=r"speed\.packing is on, and flash attention cannot be used: its kernels"):

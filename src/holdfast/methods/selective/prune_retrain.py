@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from holdfast.errors import HoldfastError
 from holdfast.methods.contract import Card, Context
 from holdfast.methods.kept import Kept
 from holdfast.methods.selective.dense import Dense, Scope, weights_in_scope
@@ -19,7 +20,9 @@ class Pruning(Scope):
     quality: float = Field(
         default=0.25, gt=0, description="weights below so many standard deviations of their matrix are pruned"
     )
-    first_steps: int = Field(default=100, gt=0, description="optimizer steps before the first pruning")
+    first_steps: int | None = Field(
+        default=None, gt=0, description="optimizer steps before the first pruning; default: half of the run's"
+    )
     rounds: int = Field(default=1, gt=0, description="how often is pruned")
     every: int = Field(default=100, gt=0, description="optimizer steps between two prunings")
 
@@ -44,6 +47,14 @@ class PruneRetrain(Kept, Dense):
     )
     Settings = Pruning
 
+    def check_steps(self, steps: int) -> None:
+        last = self._first(steps) + (self.options.rounds - 1) * self.options.every
+        if last > steps:
+            raise HoldfastError(
+                f"method 'prune_retrain' would prune for the last time after step {last:,}, and the run has {steps:,}",
+                remedy="lower first_steps, every or rounds, or train longer",
+            )
+
     def choose(self, component: Component, context: Context) -> dict[str, nn.Parameter]:
         return weights_in_scope(component, self.options)
 
@@ -56,11 +67,15 @@ class PruneRetrain(Kept, Dense):
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
-        done, rest = divmod(step + 1 - self.options.first_steps, self.options.every)
+        done, rest = divmod(step + 1 - self._first(self.steps), self.options.every) if self.steps else (-1, 0)
         if 0 <= done < self.options.rounds and not rest:
             self.kept = {name: self._left(name, parameter) for name, parameter in self.chosen.items()}
         for name, kept in self.kept.items():
             self.chosen[name].mul_(kept)
+
+    def _first(self, steps: int) -> int:
+        """The step, counted from 1, after which weights are pruned for the first time."""
+        return self.options.first_steps or max(1, steps // 2)
 
     def _left(self, name: str, parameter: Tensor) -> Tensor:
         left = self.kept.get(name, torch.ones_like(parameter, dtype=torch.bool))
