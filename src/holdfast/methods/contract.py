@@ -29,9 +29,12 @@ ParameterGroup = dict[str, Any]
 """What ``torch.optim`` calls a parameter group: ``params``, and the settings that hold for them alone."""
 
 _POOLS: dict[Pool, tuple[str, str]] = {
-    "train": ("training examples of the target", "give a target"),
-    "validation": ("validation examples of the target", "set target.validation to a share or a file"),
-    "sources": ("training examples of the sources", "list sources that have training data"),
+    "train": ("needs training examples of the target, and none were given", "give a target"),
+    "validation": (
+        "needs validation examples of the target, and none were given",
+        "set target.validation to a share or a file",
+    ),
+    "sources": ("needs training examples of the sources, and none were given", "list sources that have training data"),
 }
 
 
@@ -118,8 +121,8 @@ class Teacher:
 
 def none_given(owner: str, of: Pool) -> HoldfastError:
     """What is said where examples are missing."""
-    what, remedy = _POOLS[of]
-    return HoldfastError(f"{owner} needs {what}, and none were given", remedy=remedy)
+    lacks, remedy = _POOLS[of]
+    return HoldfastError(f"{owner} {lacks}", remedy=remedy)
 
 
 @dataclass(frozen=True)
