@@ -13,6 +13,7 @@ from holdfast.predictions.columns import as_id, as_key, as_list, as_score, spoke
 from holdfast.predictions.layout import Layout, reading_of
 from holdfast.predictions.reading import Ask, Look, Reading
 from holdfast.predictions.record import NOTHING, Prediction
+from holdfast.values import JSON
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 """What inspect_ai writes for correct, partially correct, incorrect and no answer, and counts them as."""
@@ -60,10 +61,10 @@ def read_inspect(look: Look, ask: Ask) -> Reading:
     return reading.called(str(task).rpartition("/")[2]) if task else reading
 
 
-def _scores(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+def _scores(sample: Mapping[str, Any]) -> JSON:
     """What each scorer says of a sample; ``SCORER/NAME`` where one says several things."""
     scores = sample.get("scores")
-    found: dict[str, Any] = {}
+    found: JSON = {}
     for scorer, score in scores.items() if isinstance(scores, dict) else ():
         value = score.get("value") if isinstance(score, dict) else None
         several = value if isinstance(value, dict) else {}
