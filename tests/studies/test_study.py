@@ -10,14 +10,14 @@ import yaml
 
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
-from holdfast.events import Event, RecipeBegun, silence
+from holdfast.events import Event, RecipeBegun, StepDone, silence
 from holdfast.results.points import read_results
 from holdfast.runs.run import Runner
 from holdfast.studies.crew import Alone
 from holdfast.studies.engine import Engine
 from holdfast.studies.study import read_study, run_study
 from holdfast.studies.studyfile import read_study_file
-from tests.support.desk import Desk
+from tests.support.desk import Desk, picture, write_lines
 
 COMMON: dict[str, Any] = {
     "target": "data.jsonl",
@@ -86,3 +86,49 @@ def test_a_point_of_a_study_is_what_tune_makes(tmp_path: Path, tiny_llava: Path,
         for name in ("artifact/llm.safetensors", "predictions/data.jsonl", "base/predictions/data.jsonl"):
             assert (alone / name).read_bytes() == (point.folder / name).read_bytes(), name
     assert results.points[0].scores["E"] is not None and results.points[2].scores["E"] == 0
+
+
+def grid(file: Path, folder: Path, **common: Any) -> list[Event]:
+    """Three recipes, one of which looks at the sources and one of which fuses; what was heard when the study ran."""
+    norms = {"tune": {"llm": {"method": "norms", "lr": 0.1}}}
+    recipes = {
+        "norms": norms,
+        "fused": norms | {"fuse": {"method": "wise_ft", "alpha": 0.5}},
+        "replay": norms | {"keep": [{"stabiliser": "replay", "ratio": 0.5}]},
+    }
+    written = {"title": "t", "common": COMMON | common, "axes": {"recipe": recipes}}
+    file.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+    heard: list[Event] = []
+    Engine(read_study_file(file), folder).run(Alone(folder, heard.append))
+    return heard
+
+
+def test_a_source_that_is_added_is_asked_of_what_was_trained(tmp_path: Path, tiny_llava: Path, capsys: Any) -> None:
+    """The same bits as if it had stood there from the beginning; what looks at sources is trained anew."""
+    desk = Desk(tmp_path, tiny_llava, capsys)
+    for name in "ab":
+        rows = [{"id": i, "image": f"{name}{i}.png", "question": "which letter ?", "answer": name} for i in range(10)]
+        for row in rows:
+            picture(tmp_path / str(row["image"]), seed=ord(name) + int(str(row["id"])))
+        write_lines(tmp_path / f"{name}.jsonl", rows)
+    file, folder, anew = tmp_path / "s.yaml", tmp_path / "out", tmp_path / "anew"
+    first = grid(file, folder, model=str(desk.model), sources=["a.jsonl"])
+    assert sum(isinstance(event, StepDone) for event in first) == 2  # norms for two points, and replay
+    second = grid(file, folder, model=str(desk.model), sources=["a.jsonl", "b.jsonl"])
+    assert sum(isinstance(event, StepDone) for event in second) == 1
+    grid(file, anew, model=str(desk.model), sources=["a.jsonl", "b.jsonl"])
+    points = {point.levels["recipe"]: point for point in read_results(folder).points}
+    for wanted in read_results(anew).points:
+        found = points[wanted.levels["recipe"]]
+        names = sorted(str(one.relative_to(anew)) for one in wanted.folder.rglob("*.jsonl"))
+        names += [f"points/{found.key}/artifact/{name}" for name in ("artifact.json", "llm.safetensors")]
+        assert f"points/{found.key}/predictions/b.jsonl" in names
+        for name in (name for name in names if not name.endswith("train.jsonl")):
+            assert (folder / name).read_bytes() == (anew / name).read_bytes(), name
+        measured = {"seconds", "peak_memory"}
+        assert len(wanted.scores.keys() - measured) > 20
+        assert all(found.scores[key] == value for key, value in wanted.scores.items() if key not in measured)
+    # A target that was edited under the same name: nothing is taken over.
+    desk.data.write_text(desk.data.read_text("utf-8").replace("what colour", "which colour"), "utf-8")
+    third = grid(file, folder, model=str(desk.model), sources=["a.jsonl"])
+    assert sum(isinstance(event, StepDone) for event in third) == 2

@@ -268,6 +268,11 @@ class Method:
         """Peak learning rate where a recipe gives none."""
         return self.card.default_lr
 
+    @property
+    def needs_sources(self) -> bool:
+        """Whether, with these options, it looks at training examples of the sources; any other is shown none."""
+        return False
+
     def packed_bits(self) -> tuple[int, ...]:
         """:attr:`over_quantised`, as these options have it."""
         return self.over_quantised

@@ -107,6 +107,7 @@ class Projected(Dense):
     Holds at most half an ``[in, in]`` matrix a layer beside what full tuning holds.
     """
 
+    needs_sources = True
     spaces: dict[str, FreeSpace]
 
     def attach(self, component: Component, context: Context) -> None:

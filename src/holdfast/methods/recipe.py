@@ -165,19 +165,40 @@ class Recipe:
                 with within("tune", component, *((place,) if len(method.parts()) > 1 else ())):
                     part.check_steps(steps)
 
+    @property
+    def needs_sources(self) -> bool:
+        """Whether something of it looks at training examples of the sources."""
+        return bool(self._lookers)
+
     def check_sources(self, there: bool) -> None:
-        """Refuse stabilisers that look at training examples of the sources where there are none.
+        """Refuse what looks at training examples of the sources where there are none.
 
         Args:
             there: Whether there are, or may be.
 
         Raises:
-            HoldfastError: With the stabiliser.
+            HoldfastError: With the first method, stabiliser or fusion that does.
         """
-        for place, stabiliser in enumerate(self.stabilisers):
-            if stabiliser.needs_sources and not there:
-                with within("keep", place):
-                    raise none_given(f"stabiliser '{stabiliser.card.name}'", "sources")
+        for who, key in () if there else self._lookers:
+            with within(*key):
+                raise none_given(who, "sources")
+
+    @property
+    def _lookers(self) -> list[tuple[str, tuple[str | int, ...]]]:
+        """Who looks at training examples of the sources, and where it stands."""
+        found: list[tuple[str, tuple[str | int, ...]]] = []
+        for component, method in self.active.items():
+            for part in method.parts():
+                if part.needs_sources:
+                    place = () if part.place is None else (part.place,)
+                    found.append((f"method '{part.card.name}'", ("tune", component, *place)))
+        for position, stabiliser in enumerate(self.stabilisers):
+            if stabiliser.needs_sources:
+                found.append((f"stabiliser '{stabiliser.card.name}'", ("keep", position)))
+        for fusion in self.fusions:
+            if fusion.needs_sources:
+                found.append((f"fusion '{fusion.card.name}'", ("fuse",)))
+        return found
 
     def attach(
         self,

@@ -28,7 +28,6 @@ from holdfast.runs.hallucinations import hallucinations
 from holdfast.runs.lengths import within_length
 from holdfast.runs.reading import Tasks
 from holdfast.runs.teaching import open_teacher
-from holdfast.tasks.drawn import Joined
 from holdfast.training.batches import count_steps
 from holdfast.training.checkpoint import load_checkpoint
 from holdfast.training.memory import Randomness
@@ -135,7 +134,7 @@ def answer_moments(loaded: Loaded, tasks: Tasks, config: RunConfig, moments: Kep
     train = config.train
     own, _ = within_length(tasks.target.train, loaded, train.max_length, skip=config.skip_bad)
     validation, _ = within_length(tasks.target.validation, loaded, train.max_length, skip=config.skip_bad)
-    sources = Joined(tuple(task.train for task in tasks.sources))
+    sources = tasks.shown(Recipe(config))
     base = look_at(loaded, loaded.chat.encode(own[:1], with_answers=True, max_length=train.max_length))
     # Stabilisers act on steps; there are none here.
     plain = config.model_copy(update={"keep": ()})

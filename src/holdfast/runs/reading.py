@@ -9,11 +9,12 @@ from pathlib import Path
 from holdfast.config.schema import RunConfig, TaskSpec
 from holdfast.errors import HoldfastError, within
 from holdfast.events import Listener, PicturesChecked, silence
+from holdfast.methods.recipe import Recipe
 from holdfast.metrics.registry import get_metric
 from holdfast.models.loading import Loaded
 from holdfast.runs.folder import safe_name
 from holdfast.runs.pictures import Refusals
-from holdfast.tasks.drawn import PocketExamples
+from holdfast.tasks.drawn import Joined, PocketExamples
 from holdfast.tasks.resolve import expand, resolve_task
 from holdfast.tasks.task import Task
 
@@ -31,6 +32,10 @@ class Tasks:
     def all(self) -> list[Task]:
         """Those that are asked, target first."""
         return ([self.target] if self.target is not None else []) + self.sources
+
+    def shown(self, recipe: Recipe) -> Joined:
+        """Training examples of the sources, for a recipe that looks at them; none for any other."""
+        return Joined(tuple(task.train for task in self.sources) if recipe.needs_sources else ())
 
 
 def read_tasks(config: RunConfig, base: Path, listen: Listener = silence) -> Tasks:

@@ -40,6 +40,7 @@ from holdfast.models.loading import Loaded, stored_bits_of
 from holdfast.models.shipped import model_beside
 from holdfast.planning.short import memory_short, step_memory
 from holdfast.ranks import divided_by, join
+from holdfast.runs.adopting import adopt
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
 from holdfast.runs.divergence import FILE as DIVERGENCE
@@ -89,6 +90,7 @@ class Runner:
         base: Path,
         listen: Listener,
         parent: Path | None = None,
+        other: Path | None = None,
         shelf: Shelf = NO_SHELF,
     ) -> None:
         """Args:
@@ -96,13 +98,15 @@ class Runner:
         out: The run folder.
         base: Where relative paths of the configuration start.
         listen: Hears what happens.
-        parent: A run of the same recipe without fusion, whose training is taken over.
+        parent: A run of the same recipe without fusion, whose training is edited.
+        other: A run that may have done the very training, being asked something else; then nothing is trained.
         shelf: Where models and tasks come from; default: each is loaded anew.
         """
         config = config.model_copy(update={"model": model_beside(config.model, base)})
         self.config, self.base, self.shelf, self.ranks = config, base, shelf, join()
         self.listen = listen if self.ranks.first else silence
         self.parent = None if parent is None else RunFolder(parent)
+        self.other = None if other is None else RunFolder(other)
         self.folder = RunFolder(out)
 
     def execute(self, want: Want = "scores") -> JSON:
@@ -159,6 +163,8 @@ class Runner:
         if not (self.folder.artifact / "artifact.json").exists():
             if self.parent is not None:
                 self._take_over(self.parent, loaded, recipe, tasks)
+            elif self._adopt(tasks):
+                self._look_for_leaks(tasks, mixed=False)
             else:
                 self._tune(loaded, recipe, tasks)
         self.ranks.wait()  # until the artifact is written
@@ -179,7 +185,7 @@ class Runner:
         train, identity = self.config.train, loaded.identity
         every = [weighted(task.train, task.weight, self.config.seed) for task in [tasks.target, *tasks.mix]]
         examples: Sequence[Any] = Joined(tuple(every)) if len(every) > 1 else every[0]
-        sources = Joined(tuple(task.train for task in tasks.sources))
+        sources = tasks.shown(recipe)
         for place, stabiliser in enumerate(recipe.stabilisers):
             with within("keep", place):
                 examples = stabiliser.mix(examples, sources, self.config.seed)
@@ -239,6 +245,12 @@ class Runner:
             )
             shutil.rmtree(self.folder.path / "checkpoint", ignore_errors=True)
 
+    def _adopt(self, tasks: Tasks) -> bool:
+        """Whether the training was there already; a run that has begun to train goes on instead."""
+        begun = any((self.folder.path / name).exists() for name in ("train.jsonl", "checkpoint", "checkpoint.old"))
+        found = self.other is not None and self.ranks.first and not begun and adopt(self.other, self.folder, tasks)
+        return self.ranks.same(found)
+
     def _answer_moments(self, loaded: Loaded, tasks: Tasks) -> None:
         """Every task, asked of what was trained by the moments of ``evaluate.during``."""
         moments = KeptMoments(self.folder)
@@ -279,8 +291,8 @@ class Runner:
         bring_experts(recipe.fusions, loaded)
         begun = time.perf_counter()
         assert tasks.target is not None
-        sources = Joined(tuple(task.train for task in tasks.sources))
-        pools = Pools(loaded, self.config.train, self.config.seed, tasks.target.train, tasks.target.validation, sources)
+        given = tasks.target.train, tasks.target.validation, tasks.shown(recipe)
+        pools = Pools(loaded, self.config.train, self.config.seed, *given)
         artifacts = fuse_all(loaded, artifacts, recipe.fusions, self.config.seed, pools, pools.loss)
         training = parent.read_json("training.json", "seconds")
         seconds = training["seconds"] + time.perf_counter() - begun

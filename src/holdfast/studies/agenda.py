@@ -49,6 +49,7 @@ class Job:
         needs: Folder of the training that a fusion edits, from the study folder.
         needed: Key of that training.
         lot: Number by which jobs that belong together go to one part of a study.
+        other: Folder of a point of an earlier state of the study that may have done the same training, from there.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Job:
     needs: str | None = None
     needed: str | None = None
     lot: int = 0
+    other: str | None = None
 
     @property
     def aim(self) -> str:

@@ -45,6 +45,7 @@ class RunPerformer:
             base=Path(job.base),
             listen=listen,
             parent=None if job.needs is None else folder / job.needs,
+            other=None if job.other is None else folder / job.other,
             shelf=self.shelf,
         )
         run.execute(job.want)

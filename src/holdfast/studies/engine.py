@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from holdfast import files
@@ -19,6 +19,7 @@ from holdfast.results.points import append_result, complete_index
 from holdfast.studies.agenda import Agenda, Job, Planner, Want, settled_in
 from holdfast.studies.attempt import failure_of, forget_failures, record_failure
 from holdfast.studies.crew import Crew, Report
+from holdfast.studies.earlier import Earlier
 from holdfast.studies.record import write_study
 from holdfast.studies.studyfile import StudyFile
 from holdfast.values import JSON
@@ -69,7 +70,7 @@ class Engine:
         retry: Try again what has failed.
         """
         self.study, self.folder, self.listen, self.part = study, folder, listen, part
-        self.planner = Planner(study)
+        self.planner, self.earlier = Planner(study), Earlier(folder)
         self.progress = Ongoing()
         self.size = 1
         self._indexed: set[str] = set()
@@ -91,6 +92,9 @@ class Engine:
                 self._look(job)
             mine = (job for job in self.agenda.jobs.values() if self._mine(job))
             left = sorted((job for job in mine if not self.progress.settled(job)), key=lambda job: job.want != "scores")
+            if left:
+                self.earlier.look({job.place for job in self.agenda.jobs.values()})
+                left = [replace(job, other=self.earlier.of(job)) for job in left]
             self._open = {job.name: job for job in left}  # scores first: a study that is cut short shows whole rows
             write_study(self.folder, self.study, self.agenda)
         self._index()

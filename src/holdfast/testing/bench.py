@@ -104,7 +104,7 @@ def train(
     loaded = loaded or bench.fresh()
     recipe = Recipe(config)
     data = bench.examples
-    pools = Pools(loaded, config.train, 0, data, data[:4], bench.sources)
+    pools = Pools(loaded, config.train, 0, data, data[:4], bench.sources if recipe.needs_sources else ())
     recipe.attach(loaded, 0, pools, pools.loss)
     missing: list[str] = []
     report: Report = {}

@@ -113,6 +113,11 @@ class Fusion:
     def __init__(self, options: Options) -> None:
         self.options: Any = options
 
+    @property
+    def needs_sources(self) -> bool:
+        """Whether, with these options, it looks at training examples of the sources; any other is shown none."""
+        return False
+
     def check(self, count: int) -> None:
         """Refuse options that do not go with so many tuned models, before step 1.
 

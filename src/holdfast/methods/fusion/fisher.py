@@ -60,6 +60,10 @@ class FisherAveraging(Fusion):
         self.information = [InMemory(base), *map(InMemory, tuned)]
         return self
 
+    @property
+    def needs_sources(self) -> bool:
+        return self.options.base_file is None
+
     def require(self, context: Context) -> None:
         if self.options.base_file is None and not self.information:
             for pool in ("train", "sources"):

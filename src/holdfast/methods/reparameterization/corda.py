@@ -52,9 +52,13 @@ class Corda(LowRank):
     )
     Settings = CovarianceOptions
 
+    @property
+    def needs_sources(self) -> bool:
+        return bool(self.options.mode == "knowledge")
+
     def begin(self, context: Context) -> None:
         self.inputs = Inputs(self.layers)
-        pool: Any = "sources" if self.options.mode == "knowledge" else "train"
+        pool: Any = "sources" if self.needs_sources else "train"
         self.inputs.look(context, "method 'corda'", samples=self.options.samples, of=pool)
 
     def start(self, name: str, layer: nn.Linear, change: Any, context: Context) -> None:

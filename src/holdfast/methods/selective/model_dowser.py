@@ -58,6 +58,10 @@ class ModelDowser(Sparse):
 
     Settings = Probing
 
+    @property
+    def needs_sources(self) -> bool:
+        return bool(self.options.prompts == "sources")
+
     def choose(self, component: Component, context: Context) -> dict[str, Tensor]:
         self.model, matrices = component.model, self.matrices(component)
         layers = {name: self.model.get_submodule(name.removesuffix(".weight")) for name in matrices}

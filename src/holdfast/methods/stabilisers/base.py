@@ -31,7 +31,7 @@ class Stabiliser:
     asks_base: ClassVar[bool] = False
     """Whether it asks what the untouched base says, so that every method must let itself be switched off."""
     needs_sources: ClassVar[bool] = False
-    """Whether it looks at training examples of the sources."""
+    """Whether it looks at training examples of the sources; any other is shown none."""
     wants_pixels: ClassVar[bool] = False
     """Whether it looks at pixels, so that kept features cannot stand in for them."""
     over_shards: ClassVar[bool] = False
