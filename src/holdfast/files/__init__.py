@@ -5,8 +5,9 @@ Reading (:func:`records`, :func:`scan`, :func:`read`, :func:`read_json`, :func:`
 with its line; a key that comes twice, NaN, numbers and nesting beyond bounds, half surrogate pairs and compressed files
 that inflate without measure are refused.
 
-Writing (:func:`write_text`, :func:`write_json`, :func:`write_lines`, :func:`write_bytes`, and :func:`beside` and
-:func:`folder_beside` for what a library writes) leaves the whole thing or nothing, and says what the disk refused.
+Writing (:func:`write_text`, :func:`write_json`, :func:`write_lines`, :func:`write_bytes`, :func:`copy_file`, and
+:func:`beside` and :func:`folder_beside` for what a library writes) leaves the whole thing or nothing, and says what the
+disk refused.
 :func:`locked` and :func:`claimed` keep two processes from one place.
 """
 
@@ -27,6 +28,7 @@ from holdfast.files.records import (
 from holdfast.files.writing import (
     append_line,
     beside,
+    copy_file,
     drop_cut_line,
     folder_beside,
     heal_folder,
@@ -45,6 +47,7 @@ __all__ = [
     "append_line",
     "beside",
     "claimed",
+    "copy_file",
     "drop_cut_line",
     "folder_beside",
     "form_of",

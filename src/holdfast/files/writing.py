@@ -168,6 +168,16 @@ def write_bytes(path: str | Path, content: bytes, *, durable: bool = False) -> N
         partial.write_bytes(content)
 
 
+def copy_file(source: str | Path, path: str | Path) -> None:
+    """The bytes of ``source`` under the name ``path``, in one rename.
+
+    Raises:
+        HoldfastError: As :func:`writing`.
+    """
+    with beside(path) as partial:
+        shutil.copyfile(source, partial)
+
+
 def write_text(path: str | Path, text: str, *, durable: bool = False) -> None:
     """As :func:`write_bytes`, in UTF-8."""
     write_bytes(path, text.encode("utf-8"), durable=durable)

@@ -63,15 +63,14 @@ def adopt(other: RunFolder, own: RunFolder, tasks: Tasks) -> bool:
         return False
     for name in (*_LEFT, DIVERGENCE):
         if (other.path / name).is_file():
-            shutil.copyfile(other.path / name, own.path / name)
+            files.copy_file(other.path / name, own.path / name)
     environment["engaged"].pop("evaluation", None)
     own.write_json("environment.json", environment)
     own.write_json("training.json", training | {"adopted": other.path.name})
     for task in tasks.all:
         file = other.predictions(task.name)
         if file.is_file() and all(then[part].get(task.name) == now[part].get(task.name) for part in ("tasks", "asked")):
-            with files.beside(own.predictions(task.name)) as partial:
-                shutil.copyfile(file, partial)
+            files.copy_file(file, own.predictions(task.name))
     with files.folder_beside(own.artifact, replace=True, durable=True) as partial:
         shutil.copytree(other.artifact, partial, dirs_exist_ok=True)
     return True

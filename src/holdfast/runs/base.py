@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,8 +43,7 @@ def share_answers(
                 shared.unlink(missing_ok=True)
                 make(shared)
             done.touch()
-        with files.beside(own) as partial:
-            shutil.copyfile(shared, partial)
+        files.copy_file(shared, own)
 
 
 def _whole(file: Path, task: Task) -> bool:

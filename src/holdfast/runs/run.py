@@ -301,7 +301,7 @@ class Runner:
         self.folder.write_json("training.json", training | {"seconds": seconds, "parent": parent.path.name})
         for name in (LEAKS, "train.jsonl"):
             if self.ranks.first and (parent.path / name).exists():
-                shutil.copyfile(parent.path / name, self.folder.path / name)
+                files.copy_file(parent.path / name, self.folder.path / name)
         if self.ranks.first:
             identity = record["base_identity"]
             save_artifacts(
