@@ -135,7 +135,7 @@ def test_a_study_without_sources_gains_or_points_is_told_too(left: dict[str, obj
 def test_means_of_other_targets_are_not_set_beside_each_other_in_silence() -> None:
     effects = {name: {**after, "tissue": 0.1} for name, after in EFFECTS.items()}
     results, changes, _ = draw(effects=effects, targets=("digits", "tissue"), items=30)
-    told = "Recipes have finished on different levels of target so far"
+    told = "good finished on other levels of target than the rest"
     assert told not in " ".join(sections(aggregate(results, changes))[0].sentences)
     points = tuple(p for p in results.points if (p.levels["method"], p.levels["target"]) != ("good", "tissue"))
     whole = aggregate(replace(results, points=points), changes)

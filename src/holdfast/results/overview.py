@@ -196,12 +196,22 @@ def _caveats(whole: Aggregate) -> list[str]:
         lines.append("Where predictions are gone the intervals carry seeds only.")
     if bases["nothing"]:
         lines.append("Where there is one seed and no predictions, no interval can be had.")
-    tried = {frozenset(levels_on(p, whole.results.conditions) for p in points) for points in whole.runs.values()}
-    if len(tried) > 1:
+    tried = {
+        recipe: frozenset(levels_on(p, whole.results.conditions) for p in runs) for recipe, runs in whole.runs.items()
+    }
+    usual = Counter(tried.values()).most_common(1)[0][0] if tried else frozenset()
+    factors = whole.results.factors
+    others = [
+        recipe_name(dict(zip(factors, recipe, strict=True)), whole.results)
+        for recipe, levels in tried.items()
+        if levels != usual
+    ]
+    if others:
         shown = " and ".join(whole.results.conditions)
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         lines.append(
-            f"Recipes have finished on different levels of {shown} so far: their means are not of the same tasks; "
-            "pairs, ranks, factors and claims compare only what both sides have."
+            f"{', '.join(others[:3])}{more} finished on other levels of {shown} than the rest: means of theirs are not "
+            "of the same tasks; pairs, ranks, factors and claims compare only what both sides have."
         )
     early = sum(bool(point.scores.get("still_learning")) for point in whole.results.finished)
     if early:
