@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import holdfast
 from holdfast.config.schema import RunConfig
+from holdfast.data.examples import Example, Turn
 from holdfast.events import Event, MemoryShort
+from holdfast.models.loading import Loaded
 from holdfast.planning import short
 from holdfast.planning.plan import make_plan
+from holdfast.planning.workload import make_workload, with_rows
+from holdfast.runs.lengths import longest_row
+from tests.support.questions import questions
 
 SETTINGS = {
     "model": "pocket",
@@ -28,7 +35,8 @@ def heard(folder: Path) -> list[MemoryShort]:
 
 
 def test_the_plan_is_held_against_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    peak = make_plan(RunConfig.model_validate(SETTINGS), precision="fp32").memory.peak
+    # Rows of pocket digits have 26 tokens, 16 of them of the image and the last three an answer with its space and end.
+    peak = make_plan(RunConfig.model_validate(SETTINGS), length=26, answer=3, precision="fp32").memory.peak
     monkeypatch.setattr(short, "memory_of", lambda device: peak - 1)
     (told,) = heard(tmp_path / "short")
     assert (told.need, told.has, told.device) == (peak, peak - 1, "cpu")
@@ -39,3 +47,31 @@ def test_the_plan_is_held_against_the_memory(tmp_path: Path, monkeypatch: pytest
     for enough in (peak, None):
         monkeypatch.setattr(short, "memory_of", lambda device, enough=enough: enough)
         assert not heard(tmp_path / f"enough-{enough}")
+
+
+@pytest.mark.parametrize("family", ["llava", "llava_next", "qwen2_vl", "idefics3", "internvl", "gemma3", "glm4v"])
+def test_memory_is_counted_for_the_longest_row_there_is(family: str, kit: Callable[[str], Loaded]) -> None:
+    """Tokens as the batch has them, patches as they go through the tower: one size, tiles, and any size."""
+    loaded = kit(family)
+    shown = max(questions(each=2), key=lambda example: len(example.images))
+    long = Example("long", shown.images, (Turn("what is it ? " * 20, ("a red one",)),), shown.image_key)
+    examples = [*questions(each=2), long, Example("empty", (), (Turn("?", ("no",)),))]
+    row = longest_row(examples, loaded, None)
+    batch = loaded.chat.encode([long], with_answers=True)
+    assert row.length == batch["input_ids"].shape[1]
+    assert row.answer == int((batch["labels"] >= 0).sum())
+    heard: list[int] = []
+    name, _ = loaded.anatomy.vision.layers()[0]
+    first = next(layer for where, layer in loaded.anatomy.vision.linears().items() if where.startswith(f"{name}."))
+    first.register_forward_hook(lambda layer, given, output: heard.append(given[0].numel() // given[0].shape[-1]))
+    with torch.no_grad():
+        loaded.model(**{name: values for name, values in batch.items() if name != "labels"})
+    settings = {"batch": 1, "length": None, "images": 1, "answer": 8, "precision": "fp32"}
+    config = loaded.model.config
+    counted = with_rows(
+        make_workload(config, **settings, checkpointing=False, answer_logits_only=True),  # type: ignore[arg-type]
+        row,
+        config,
+    )
+    assert counted.tokens("vision") <= sum(heard) <= counted.tokens("vision") + counted.images  # with class tokens
+    assert counted.tokens("llm") == row.length

@@ -13,30 +13,33 @@ from holdfast.models.size import memory_of
 from holdfast.planning.memory import Memory, estimate_memory
 from holdfast.planning.meta import Sketch
 from holdfast.planning.sites import find_sites
-from holdfast.planning.workload import Workload, make_workload
+from holdfast.planning.workload import Row, Workload, make_workload, with_rows
 
 _WAYS = 3
 
 
-def step_memory(config: RunConfig, recipe: Recipe, loaded: Loaded) -> Memory | None:
+def step_memory(config: RunConfig, recipe: Recipe, loaded: Loaded, row: Row | None = None) -> Memory | None:
     """What ``holdfast plan`` says of a step, of a model that is loaded; counted, so the same on every machine.
 
     Args:
         config: Of the run.
         recipe: Attached to ``loaded``.
         loaded: The model as it will be trained; nothing is built a second time.
+        row: How long rows are; default: as ``holdfast plan`` takes them.
 
     Returns:
         None where the model has shapes that cannot be estimated.
     """
     try:
         sketch = _sketch(loaded)
-        return estimate_memory(recipe, sketch, find_sites(recipe, sketch.anatomy), _workload(config, loaded, sketch))
+        return estimate_memory(recipe, sketch, find_sites(recipe, sketch.anatomy), _workload(config, loaded, row))
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, StopIteration):
         return None  # an estimate stops no run
 
 
-def memory_short(config: RunConfig, recipe: Recipe, loaded: Loaded, need: Memory | None) -> MemoryShort | None:
+def memory_short(
+    config: RunConfig, recipe: Recipe, loaded: Loaded, need: Memory | None, row: Row | None = None
+) -> MemoryShort | None:
     """What ``holdfast plan`` says of a step, held against the memory of the device that the model is on.
 
     Args:
@@ -44,6 +47,7 @@ def memory_short(config: RunConfig, recipe: Recipe, loaded: Loaded, need: Memory
         recipe: Attached to ``loaded``.
         loaded: The model as it will be trained.
         need: From :func:`step_memory`.
+        row: As there.
 
     Returns:
         None where it fits, where the device does not tell, or where the model has shapes that cannot be estimated.
@@ -53,7 +57,7 @@ def memory_short(config: RunConfig, recipe: Recipe, loaded: Loaded, need: Memory
         return None
     try:
         sketch = _sketch(loaded)
-        workload = _workload(config, loaded, sketch)
+        workload = _workload(config, loaded, row)
         sites = find_sites(recipe, sketch.anatomy)
         ways: dict[str, int] = {}  # with the bytes that each leaves over
         for way, other in _easier(config, workload):
@@ -70,10 +74,11 @@ def _sketch(loaded: Loaded) -> Sketch:
     return Sketch(loaded.name, loaded.model.config, loaded.model, loaded.anatomy)
 
 
-def _workload(config: RunConfig, loaded: Loaded, sketch: Sketch) -> Workload:
+def _workload(config: RunConfig, loaded: Loaded, row: Row | None) -> Workload:
     half = config.train.precision == "bf16" or (config.train.precision == "auto" and loaded.device.type == "cuda")
-    return make_workload(
-        sketch.config,
+    model = loaded.model.config
+    workload = make_workload(
+        model,
         batch=config.train.batch_size,
         length=None,
         images=1,
@@ -82,6 +87,7 @@ def _workload(config: RunConfig, loaded: Loaded, sketch: Sketch) -> Workload:
         checkpointing=config.train.gradient_checkpointing,
         answer_logits_only=config.speed.head != "full",
     )
+    return workload if row is None else with_rows(workload, row, model)
 
 
 def _easier(config: RunConfig, workload: Workload) -> Iterator[tuple[str, Workload]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from holdfast.errors import HoldfastError
@@ -105,10 +105,43 @@ def make_workload(
     )
 
 
+@dataclass(frozen=True)
+class Row:
+    """The size of one training row.
+
+    Attributes:
+        length: Tokens, image tokens included.
+        answer: Those of them that are answers.
+        image_tokens: Those of them that stand for images.
+        images: Images; a tile counts as an image.
+        pixels: Height and width of one of them, or, where the processor cuts them up itself, how many patches one is.
+    """
+
+    length: int
+    answer: int
+    image_tokens: int
+    images: int
+    pixels: tuple[int, ...] = ()
+
+
+def with_rows(workload: Workload, row: Row, config: Any) -> Workload:
+    """The same step on rows of this size; what a row does not tell of its images stays."""
+    patches, tokens, patch = workload.patches, workload.image_tokens, _sides(config)[1]
+    if row.images:
+        tokens = max(1, round(row.image_tokens / row.images))
+    if len(row.pixels) == 1:
+        patches = row.pixels[0]
+    elif row.pixels and patch:
+        patches = max(1, (row.pixels[0] // patch) * (row.pixels[1] // patch))
+    return replace(
+        workload, length=row.length, answer=max(1, row.answer), images=row.images, patches=patches, image_tokens=tokens
+    )
+
+
 def image_size(config: Any) -> tuple[int, int]:
     """Patches in the vision encoder and tokens in the llm of one image (of one tile, where images are tiled)."""
     vision = getattr(config, "vision_config", None)
-    size, patch = _first(getattr(vision, "image_size", None)), _first(getattr(vision, "patch_size", None))
+    size, patch = _sides(config)
     patches = (size // patch) ** 2 if size and patch else DYNAMIC_PATCHES
     for holder, name in ((config, "image_seq_length"), (config, "mm_tokens_per_image")):
         tokens = getattr(holder, name, None)
@@ -116,6 +149,12 @@ def image_size(config: Any) -> tuple[int, int]:
             return patches, tokens
     merge = getattr(vision, "spatial_merge_size", None) or getattr(config, "scale_factor", None) or 1
     return patches, max(1, round(patches / merge**2))
+
+
+def _sides(config: Any) -> tuple[int | None, int | None]:
+    """Of an image and of a patch, where the configuration names them."""
+    vision = getattr(config, "vision_config", None)
+    return _first(getattr(vision, "image_size", None)), _first(getattr(vision, "patch_size", None))
 
 
 def _first(value: Any) -> int | None:

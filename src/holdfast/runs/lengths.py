@@ -1,13 +1,21 @@
-"""Find the examples that do not fit into ``train.max_length`` before step 1, not in the middle of a run."""
+"""How long training rows are: those that do not fit are found before step 1, and memory is counted for the longest."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import torch
 
 from holdfast.data.examples import Example
 from holdfast.errors import HoldfastError
+from holdfast.models.chat import IGNORED
 from holdfast.models.loading import Loaded
+from holdfast.planning.workload import Row
 from holdfast.speed.sharing.expansion_cache import Rows
+
+LOOKED_AT = 512
+"""Examples among which the longest is looked for: reading the text of all of a million takes longer than a step."""
 
 
 def within_length(
@@ -40,3 +48,46 @@ def within_length(
                 raise HoldfastError(error.problem, item=example.id, remedy=remedy, key=key) from error
             problems.append(HoldfastError(error.problem, item=example.id, remedy=error.remedy))
     return tuple(kept), problems
+
+
+def longest_row(examples: Sequence[Example], loaded: Loaded, max_length: int | None) -> Row:
+    """The size of the longest row, by letters and images, of up to :data:`LOOKED_AT` examples spread over all.
+
+    Raises:
+        HoldfastError: As :meth:`holdfast.models.chat.ChatProcessor.encode`.
+    """
+    some = [examples[place] for place in range(0, len(examples), -(-len(examples) // LOOKED_AT))]
+    rows = [
+        _row(example, loaded, max_length)
+        for example in {id(one): one for one in (max(some, key=_letters), max(some, key=_images))}.values()
+    ]
+    return max(rows, key=lambda row: row.length)
+
+
+def _letters(example: Example) -> tuple[int, int]:
+    turns = sum(len(turn.question) + sum(map(len, turn.answers[:1])) + len(turn.thoughts) for turn in example.turns)
+    return len(example.system) + turns, len(example.images)
+
+
+def _images(example: Example) -> tuple[int, int]:
+    letters, images = _letters(example)
+    return images, letters
+
+
+def _row(example: Example, loaded: Loaded, max_length: int | None) -> Row:
+    batch = loaded.chat.encode([example], with_answers=True, max_length=max_length)
+    ids, marks = batch["input_ids"], torch.tensor(sorted(loaded.chat.image_token_ids()))
+    pixels = next((values.shape for name, values in batch.items() if name.startswith("pixel_values")), None)
+    images = len(example.images)
+    size: tuple[int, ...] = ()
+    if pixels is not None and len(pixels) >= 4:
+        images, size = math.prod(pixels[:-3]), tuple(pixels[-2:])
+    elif pixels is not None and images:  # one row a patch
+        size = (math.ceil(pixels[0] / images),)
+    return Row(
+        length=ids.shape[1],
+        answer=int((batch["labels"] != IGNORED).sum()),
+        image_tokens=int(torch.isin(ids, marks).sum()),
+        images=images,
+        pixels=size,
+    )

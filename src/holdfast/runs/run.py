@@ -52,7 +52,7 @@ from holdfast.runs.fingerprint import check_fingerprint, check_same_recipe
 from holdfast.runs.folder import RunFolder, safe_name
 from holdfast.runs.leaks import FILE as LEAKS
 from holdfast.runs.leaks import find_leaks
-from holdfast.runs.lengths import within_length
+from holdfast.runs.lengths import longest_row, within_length
 from holdfast.runs.reading import Tasks, check_room, visible
 from holdfast.runs.scores import recipe_scores
 from holdfast.runs.shelf import NO_SHELF, Shelf
@@ -211,8 +211,9 @@ class Runner:
         ledger = write_ledger(recipe, loaded.anatomy)
         self.folder.write_json("ledger.json", ledger.to_json())
         self.listen(LedgerWritten(ledger))
-        need = step_memory(self.config, recipe, loaded)
-        short = memory_short(self.config, recipe, loaded, need)
+        row = longest_row(examples, loaded, train.max_length)
+        need = step_memory(self.config, recipe, loaded, row)
+        short = memory_short(self.config, recipe, loaded, need, row)
         if short is not None:
             self.listen(short)
         self.listen(ExampleShown(loaded.chat.show(sample)))
