@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 from holdfast import files
-from holdfast.config.loading import load_config, plain_config
-from holdfast.config.schema import Evaluate, RunConfig, Speed
+from holdfast.config.loading import dump_config
+from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.runs.artifacts import load_artifacts
@@ -16,21 +17,41 @@ from holdfast.runs.folder import RunFolder
 from holdfast.runs.reading import Tasks
 from holdfast.values import JSON
 
+_ASKED = {"sources", "evaluate", "speed", "name"}
 _LEFT = ("train.jsonl", "gradients.json", "ledger.json", "training.json", "environment.json")
 """What a training leaves beside its artifact."""
 
 
-def training_of(config: RunConfig) -> JSON | None:
-    """The part of a configuration that its training hangs on, but for the contents of files.
+def training_of(config: RunConfig) -> str | None:
+    """The part of a configuration that its training hangs on, but for the contents of files, as text.
 
     Returns:
-        Plain values; ``None`` where the training is bound to what is asked: the recipe looks at sources, fuses what
-        another run has trained, or is looked at while it trains.
+        ``None`` where the training is bound to what is asked: the recipe looks at sources, fuses what another run has
+        trained, or is looked at while it trains.
     """
     if config.fuse is not None or config.evaluate.during is not None or Recipe(config).needs_sources:
         return None
-    rest = {"sources": (), "evaluate": Evaluate(), "speed": Speed(), "name": None}
-    return plain_config(config.model_copy(update=rest))
+    return _trained(dump_config(config))
+
+
+def trained_in(run: RunFolder) -> str | None:
+    """The same of a run folder that holds what was trained; ``None`` where there is nothing to take over.
+
+    Text is compared, so that thousands of folders are looked through at once; what code of another version wrote, with
+    fewer settings, is taken for another training.
+    """
+    if not (run.artifact / "artifact.json").is_file():
+        return None
+    try:
+        return _trained(files.read_text(run.config))
+    except HoldfastError:
+        return None
+
+
+def _trained(written: str) -> str:
+    """A dumped configuration without its sections on what is asked and how fast."""
+    sections = re.split(r"^(?=\w+:)", written, flags=re.MULTILINE)
+    return "".join(section for section in sections if section.partition(":")[0] not in _ASKED)
 
 
 def adopt(other: RunFolder, own: RunFolder, tasks: Tasks) -> bool:
@@ -74,12 +95,3 @@ def adopt(other: RunFolder, own: RunFolder, tasks: Tasks) -> bool:
     with files.folder_beside(own.artifact, replace=True, durable=True) as partial:
         shutil.copytree(other.artifact, partial, dirs_exist_ok=True)
     return True
-
-
-def trained_in(run: RunFolder) -> JSON | None:
-    """:func:`training_of` of a run folder that holds what was trained; ``None`` where there is nothing to take over."""
-    try:
-        there = (run.artifact / "artifact.json").is_file()
-        return training_of(load_config(run.config)) if there else None
-    except HoldfastError:
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class Earlier:
             self._seen.add(place)
             training = trained_in(RunFolder(self.folder / place))
             if training is not None:
-                self._trained[_name(training)] = place
+                self._trained[training] = place
 
     def of(self, job: Job) -> str | None:
         """The run folder, from the study folder, whose training a job may take over."""
@@ -43,8 +42,4 @@ class Earlier:
 
         config = load_config(job.config)
         training = training_of(config.model_copy(update={"model": model_beside(config.model, Path(job.base))}))
-        return None if training is None else self._trained.get(_name(training))
-
-
-def _name(training: object) -> str:
-    return json.dumps(training, sort_keys=True, default=str)
+        return None if training is None else self._trained.get(training)
