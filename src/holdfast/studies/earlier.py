@@ -15,6 +15,7 @@ class Earlier:
         self.folder = folder
         self._seen: set[str] = set()
         self._trained: dict[str, str] = {}
+        self._wanted: dict[str, str] = {}
 
     def look(self, today: Collection[str]) -> None:
         """Learn what was trained in run folders that are none of ``today``'s; each is read once.
@@ -36,10 +37,12 @@ class Earlier:
         """The run folder, from the study folder, whose training a job may take over."""
         if not self._trained or job.needs is not None or (self.folder / job.place / "artifact").exists():
             return None
-        from holdfast.config.loading import load_config
-        from holdfast.models.shipped import model_beside
-        from holdfast.runs.adopting import training_of
+        if job.key not in self._wanted:
+            from holdfast.config.loading import load_config
+            from holdfast.models.shipped import model_beside
+            from holdfast.runs.adopting import training_of
 
-        config = load_config(job.config)
-        training = training_of(config.model_copy(update={"model": model_beside(config.model, Path(job.base))}))
-        return None if training is None else self._trained.get(training)
+            config = load_config(job.config)
+            model = model_beside(config.model, Path(job.base))
+            self._wanted[job.key] = training_of(config.model_copy(update={"model": model})) or ""
+        return self._trained.get(self._wanted[job.key])
