@@ -39,7 +39,7 @@ from holdfast.planning.sites import WRAPPED, Site
 from holdfast.planning.workload import Workload
 from holdfast.planning.wrapped import Keeps, keeps
 
-_COPIES = {"spider": 8}
+COPIES = {"spider": 8}
 """Bytes a trained value of methods that keep float32 copies beside it."""
 
 _RETURN = ("down_proj", "fc2", "linear_fc2", "w2", "lin2", "dense_4h_to_h")
@@ -88,7 +88,7 @@ def estimate_memory(recipe: Recipe, sketch: Sketch, sites: Sequence[Site], workl
     for key, method in recipe.parts.items():
         component = key.partition(".")[0]
         own = sum(p.numel() for p in method.named_trainable().values())
-        extra += _COPIES.get(method.card.name, 0) * own
+        extra += COPIES.get(method.card.name, 0) * own
         if hasattr(method, "selected"):
             matrices = [sketch.anatomy.component(component).parameters[name] for name in method.moves()]
             gradients += max(p.numel() * p.element_size() for p in matrices)

@@ -8,9 +8,10 @@ from dataclasses import replace
 from holdfast.config.schema import RunConfig
 from holdfast.events import MemoryShort
 from holdfast.methods.recipe import Recipe
+from holdfast.methods.selective.dense import Dense
 from holdfast.models.loading import Loaded
 from holdfast.models.size import memory_of
-from holdfast.planning.memory import Memory, estimate_memory
+from holdfast.planning.memory import COPIES, Memory, estimate_memory
 from holdfast.planning.meta import Sketch
 from holdfast.planning.sites import find_sites
 from holdfast.planning.workload import Row, Workload, make_workload, with_rows
@@ -19,7 +20,7 @@ _WAYS = 3
 
 
 def step_memory(config: RunConfig, recipe: Recipe, loaded: Loaded, row: Row | None = None) -> Memory | None:
-    """What ``holdfast plan`` says of a step, of a model that is loaded; counted, so the same on every machine.
+    """What ``holdfast plan`` says of a step, of a model that is loaded; counted, not measured.
 
     Args:
         config: Of the run.
@@ -32,7 +33,9 @@ def step_memory(config: RunConfig, recipe: Recipe, loaded: Loaded, row: Row | No
     """
     try:
         sketch = _sketch(loaded)
-        return estimate_memory(recipe, sketch, find_sites(recipe, sketch.anatomy), _workload(config, loaded, row))
+        found = estimate_memory(recipe, sketch, find_sites(recipe, sketch.anatomy), _workload(config, loaded, row))
+        # Base values of whole trained tensors wait in the host's memory: on a CPU that is where everything is.
+        return replace(found, method=found.method + (_waiting(recipe) if loaded.device.type == "cpu" else 0))
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, StopIteration):
         return None  # an estimate stops no run
 
@@ -68,6 +71,11 @@ def memory_short(
     best = [way for way in sorted(ways, key=lambda way: -ways[way]) if ways[way] > 0]
     best.append("a smaller model or a larger device")
     return MemoryShort(need.peak, has, loaded.device.type, tuple(best[:_WAYS]))
+
+
+def _waiting(recipe: Recipe) -> int:
+    dense = [part for part in recipe.parts.values() if isinstance(part, Dense) and part.card.name not in COPIES]
+    return sum(values.numel() * values.element_size() for part in dense for values in part.base.values())
 
 
 def _sketch(loaded: Loaded) -> Sketch:
