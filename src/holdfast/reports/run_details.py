@@ -140,7 +140,7 @@ def _machine(run: Path) -> Section | None:
     if "seconds" in training:
         rows.append(("training", f"{training.get('steps', '–')} steps in {training['seconds']:.1f} s"))
     if training.get("memory"):
-        rows.append(("memory", f"{in_bytes(training['memory'])} counted for a training step"))
+        rows.append(("memory", f"{in_bytes(training['memory'])} counted for a step of the longest rows"))
     if training.get("peak_memory"):
         rows.append(("peak memory", f"{in_bytes(training['peak_memory'])} measured while training"))
     for name, fact in engaged.items():

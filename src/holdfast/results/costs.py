@@ -37,7 +37,8 @@ def cost_table(runs: Runs) -> ResultTable | None:
     known = sum("peak_memory" in point.scores for points in runs.values() for point in points)
     total = sum(map(len, runs.values()))
     notes = (
-        "s: seconds of training. MB counted: what a step needs by holdfast plan. MB peak: the most that training took, "
+        "s: seconds of training. MB counted: what tensors of a step of the longest rows take, as holdfast plan counts "
+        "them; an allocator adds its gaps. MB peak: the most that training took, "
         f"measured, the weights included; known of {known} of {total} runs.",
     )
     return ResultTable("costs", "What it costs, mean over runs", columns, rows, notes)

@@ -58,7 +58,7 @@ RANK = (
     "rank",
     "places that it may have by O; recipes whose ranks overlap cannot be told apart (Holm over all pairs, 5 %)",
 )
-MEMORY = ("memory", "what a training step is counted to need, as holdfast plan says it")
+MEMORY = ("memory", "what a training step of the longest rows is counted to need")
 PEAK = ("peak", "what training took at most, measured, with the weights; mean over the runs of which it is known")
 _LEAST = -1e9
 
