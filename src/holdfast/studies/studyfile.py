@@ -235,8 +235,9 @@ def _scale(raw: JSON, wanted: str | None, source: SourceText) -> tuple[str, tupl
         if name not in scales:
             raise HoldfastError(f"the study has no scale '{name}'", remedy=nearest(name, map(str, scales)))
         own = dict(scales[name])
-        own.pop("about", None)
-        text = ""
+        said, text = own.pop("about", None), ""
+        if said is not None:
+            raw["about"] = f"{raw.get('about', '')} At this scale: {str(said).strip().rstrip('.')}.".strip()
         like = own.pop("like", None)
         if like is not None:
             text, shared = read_document(source.file.parent / "scales" / f"{like}.yaml", what="what a scale is like")
