@@ -132,3 +132,27 @@ def test_a_source_that_is_added_is_asked_of_what_was_trained(tmp_path: Path, tin
     desk.data.write_text(desk.data.read_text("utf-8").replace("what colour", "which colour"), "utf-8")
     third = grid(file, folder, model=str(desk.model), sources=["a.jsonl"])
     assert sum(isinstance(event, StepDone) for event in third) == 2
+
+
+def test_answers_that_were_cut_shorter_are_not_taken_over(tmp_path: Path) -> None:
+    """Of drawn examples it is not recorded how long their answers could be; the trainings are the same all the same."""
+    common: dict[str, Any] = {
+        "model": "pocket",
+        "target": {"data": "pocket:digits", "limit": 8, "test_limit": 3},
+        "sources": [{"data": "pocket:caption", "test_limit": 3}],
+        "tune": {"llm": {"method": "norms", "lr": 0.1}},
+    }
+
+    def answers(folder: Path, longest: int) -> tuple[int, bytes]:
+        written = {"title": "t", "common": COMMON | common, "axes": {"seed": [1]}}
+        written["common"]["evaluate"] = {"max_new_tokens": longest}  # type: ignore[index]
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+        heard: list[Event] = []
+        Engine(read_study_file(tmp_path / "s.yaml"), folder).run(Alone(folder, heard.append))
+        (point,) = read_results(folder).points
+        said = (point.folder / "predictions" / "caption.jsonl").read_bytes()
+        return sum(isinstance(event, StepDone) for event in heard), said
+
+    assert answers(tmp_path / "out", 2)[0] == 1
+    trained, said = answers(tmp_path / "out", 6)
+    assert trained == 0 and said == answers(tmp_path / "anew", 6)[1]

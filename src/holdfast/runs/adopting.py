@@ -50,8 +50,11 @@ def trained_in(run: RunFolder) -> str | None:
 
 def _trained(written: str) -> str:
     """A dumped configuration without its sections on what is asked and how fast."""
-    sections = re.split(r"^(?=\w+:)", written, flags=re.MULTILINE)
-    return "".join(section for section in sections if section.partition(":")[0] not in _ASKED)
+    return "".join(section for name, section in _sections(written).items() if name not in _ASKED)
+
+
+def _sections(written: str) -> dict[str, str]:
+    return {part.partition(":")[0]: part for part in re.split(r"^(?=\w+:)", written, flags=re.MULTILINE)}
 
 
 def adopt(other: RunFolder, own: RunFolder, tasks: Tasks) -> bool:
@@ -78,6 +81,7 @@ def adopt(other: RunFolder, own: RunFolder, tasks: Tasks) -> bool:
         if not same or left_out or not whole or (other.path / "start").exists():
             return False
         load_artifacts(other.artifact)
+        ways = [_sections(files.read_text(run.config)).get("evaluate") for run in (other, own)]
         environment: JSON = other.read_json("environment.json", "engaged")
         training: JSON = other.read_json("training.json", "steps", "seconds")
     except HoldfastError:  # damaged: it is trained anew
@@ -89,9 +93,11 @@ def adopt(other: RunFolder, own: RunFolder, tasks: Tasks) -> bool:
     own.write_json("environment.json", environment)
     own.write_json("training.json", training | {"adopted": other.path.name})
     for task in tasks.all:
-        file = other.predictions(task.name)
-        if file.is_file() and all(then[part].get(task.name) == now[part].get(task.name) for part in ("tasks", "asked")):
-            files.copy_file(file, own.predictions(task.name))
+        file, name = other.predictions(task.name), task.name
+        # How drawn examples were asked is not recorded with them.
+        alike = then["asked"].get(name) == now["asked"][name] if name in now["asked"] else ways[0] == ways[1]
+        if file.is_file() and alike and then["tasks"].get(name) == now["tasks"][name]:
+            files.copy_file(file, own.predictions(name))
     with files.folder_beside(own.artifact, replace=True, durable=True) as partial:
         shutil.copytree(other.artifact, partial, dirs_exist_ok=True)
     return True
