@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from holdfast.errors import HoldfastError
+from holdfast.stopping import requested
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -250,12 +251,15 @@ def let_others_speak(error: HoldfastError) -> None:
     processes, one of the first two does when it is ended.
     """
     lost = isinstance(error, LostProcessError)
-    if is_one_of_many() and (lost or os.environ["RANK"] != "0"):
-        try:
-            time.sleep(_COURTESY)
-        except KeyboardInterrupt:
-            if not lost or STARTED in os.environ or os.environ["RANK"] not in ("0", "1"):
-                raise SystemExit(2) from None
+    if not is_one_of_many() or (not lost and os.environ["RANK"] == "0"):
+        return
+    ended = lost and requested()  # while a step was being finished, before that found the other gone
+    try:
+        time.sleep(0 if ended else _COURTESY)
+    except KeyboardInterrupt:
+        ended = True
+    if ended and (not lost or STARTED in os.environ or os.environ["RANK"] not in ("0", "1")):
+        raise SystemExit(2)
 
 
 def _refuse_sharding() -> None:

@@ -30,6 +30,11 @@ def exit_code() -> int:
     return TERMINATED if any(number in ASKED for number in _received) else INTERRUPTED
 
 
+def requested() -> bool:
+    """Whether a signal to end has come, noted or raised."""
+    return bool(_received)
+
+
 def was_asked(error: BaseException) -> bool:
     """Whether an error is what somebody made of the request to end, which may come in the middle of any import.
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from holdfast.cli.main import run as command
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
-from holdfast.ranks import ALONE, Ranks, _refuse_sharding
+from holdfast.ranks import ALONE, STARTED, LostProcessError, Ranks, _refuse_sharding, let_others_speak
 from holdfast.speed.division import shares
 from holdfast.training.alike import still_alike
 from tests.support.desk import Desk, records, write_lines
@@ -111,6 +112,25 @@ def test_commands_of_one_process_are_not_done_by_several(
     monkeypatch.setenv("RANK", "0")
     assert command(words) == 2
     assert f"holdfast {words[0]} was started in several processes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "started", "speaks"), [(True, True, False), (True, False, True), (False, True, True)]
+)
+def test_who_speaks_of_a_process_that_was_killed(
+    asked: bool, started: bool, speaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request to end may come before the step that it lets finish has found the other gone: then nobody waits, and
+    what started the processes speaks alone.
+    """
+    waited: list[float] = []
+    monkeypatch.setattr("holdfast.ranks.time.sleep", waited.append)
+    monkeypatch.setattr("holdfast.stopping._received", [signal.SIGTERM] if asked else [])
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", STARTED: "1" if started else None}.items():
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    with nullcontext() if speaks else pytest.raises(SystemExit):
+        let_others_speak(LostProcessError("another process of this run has ended"))
+    assert (sum(waited) == 0) is asked
 
 
 @pytest.fixture
