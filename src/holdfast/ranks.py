@@ -19,7 +19,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from holdfast.errors import HoldfastError
-from holdfast.stopping import requested
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -244,16 +243,20 @@ def leave() -> None:
         _torch().distributed.destroy_process_group()
 
 
-def let_others_speak(error: HoldfastError) -> None:
+def let_others_speak(error: HoldfastError, *, asked: bool) -> None:
     """Before a process complains: of several that meet one mistake the first speaks, and ends the others by ending.
 
     A process that was killed says nothing. ``holdfast tune --processes`` says it then; where another starter made these
     processes, one of the first two does when it is ended.
+
+    Args:
+        error: What it would say.
+        asked: Whether it was asked to end; that may come while a step is finished, before this finds the other gone.
     """
     lost = isinstance(error, LostProcessError)
     if not is_one_of_many() or (not lost and os.environ["RANK"] == "0"):
         return
-    ended = lost and requested()  # while a step was being finished, before that found the other gone
+    ended = lost and asked
     try:
         time.sleep(0 if ended else _COURTESY)
     except KeyboardInterrupt:

@@ -125,11 +125,10 @@ def test_who_speaks_of_a_process_that_was_killed(
     """
     waited: list[float] = []
     monkeypatch.setattr("holdfast.ranks.time.sleep", waited.append)
-    monkeypatch.setattr("holdfast.stopping._received", [signal.SIGTERM] if asked else [])
     for name, value in {"WORLD_SIZE": "2", "RANK": "0", STARTED: "1" if started else None}.items():
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
     with nullcontext() if speaks else pytest.raises(SystemExit):
-        let_others_speak(LostProcessError("another process of this run has ended"))
+        let_others_speak(LostProcessError("another process of this run has ended"), asked=asked)
     assert (sum(waited) == 0) is asked
 
 

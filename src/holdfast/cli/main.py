@@ -98,7 +98,7 @@ def run(words: list[str]) -> int:
     except HoldfastError as error:
         if stopping.was_asked(error):
             return _interrupted()
-        let_others_speak(error)
+        let_others_speak(error, asked=stopping.requested())
         _complain(f"holdfast: {error}")
         return 2
     except KeyboardInterrupt:
