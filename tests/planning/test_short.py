@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ def test_the_plan_is_held_against_the_memory(tmp_path: Path, monkeypatch: pytest
     words = told.sentence()
     assert "train.batch_size=2 with train.accumulate=2" in words and "train.gradient_checkpointing=true" in words
     assert "tune.llm.method=lora" in words
+    with monkeypatch.context() as changed:
+        changed.setattr(short, "_easier", lambda config, workload: [("another name for the same step", workload)])
+        assert "same step" not in heard(tmp_path / "same")[0].sentence(), "it saves nothing"
     for enough in (peak, None):
         monkeypatch.setattr(short, "memory_of", lambda device, enough=enough: enough)
         assert not heard(tmp_path / f"enough-{enough}")
@@ -57,7 +61,10 @@ def test_memory_is_counted_for_the_longest_row_there_is(family: str, kit: Callab
     shown = max(questions(each=2), key=lambda example: len(example.images))
     long = Example("long", shown.images, (Turn("what is it ? " * 20, ("a red one",)),), shown.image_key)
     examples = [*questions(each=2), long, Example("empty", (), (Turn("?", ("no",)),))]
-    row = longest_row(examples, loaded, None)
+    text = Example("text", (), (Turn("what is it ? " * 400, ("no",)),))
+    row, beside = (longest_row(some, loaded, None) for some in (examples, [*examples, text]))
+    longer = loaded.chat.encode([text], with_answers=True)["input_ids"].shape[1]
+    assert beside == replace(row, length=longer) and longer > row.length, "one without images takes none away"
     batch = loaded.chat.encode([long], with_answers=True)
     assert row.length == batch["input_ids"].shape[1]
     assert row.answer == int((batch["labels"] >= 0).sum())

@@ -32,10 +32,7 @@ def step_memory(config: RunConfig, recipe: Recipe, loaded: Loaded, row: Row | No
         None where the model has shapes that cannot be estimated.
     """
     try:
-        sketch = _sketch(loaded)
-        found = estimate_memory(recipe, sketch, find_sites(recipe, sketch.anatomy), _workload(config, loaded, row))
-        # Base values of whole trained tensors wait in the host's memory: on a CPU that is where everything is.
-        return replace(found, method=found.method + (_waiting(recipe) if loaded.device.type == "cpu" else 0))
+        return _counted(recipe, loaded, _workload(config, loaded, row))
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, StopIteration):
         return None  # an estimate stops no run
 
@@ -59,12 +56,9 @@ def memory_short(
     if has is None or need is None or need.peak <= has:
         return None
     try:
-        sketch = _sketch(loaded)
-        workload = _workload(config, loaded, row)
-        sites = find_sites(recipe, sketch.anatomy)
-        ways: dict[str, int] = {}  # with the bytes that each leaves over
-        for way, other in _easier(config, workload):
-            ways[way] = need.peak - estimate_memory(recipe, sketch, sites, other).peak
+        easier = _easier(config, _workload(config, loaded, row))
+        # With the bytes that each leaves over.
+        ways = {way: need.peak - _counted(recipe, loaded, other).peak for way, other in easier}
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, StopIteration):
         return None  # an estimate stops no run
     ways |= _lighter(recipe, loaded, need)
@@ -73,13 +67,15 @@ def memory_short(
     return MemoryShort(need.peak, has, loaded.device.type, tuple(best[:_WAYS]))
 
 
-def _waiting(recipe: Recipe) -> int:
+def _counted(recipe: Recipe, loaded: Loaded, workload: Workload) -> Memory:
+    sketch = Sketch(loaded.name, loaded.model.config, loaded.model, loaded.anatomy)
+    found = estimate_memory(recipe, sketch, find_sites(recipe, sketch.anatomy), workload)
+    if loaded.device.type != "cpu":
+        return found
+    # Base values of whole trained tensors wait in the host's memory: here that is where everything is.
     dense = [part for part in recipe.parts.values() if isinstance(part, Dense) and part.card.name not in COPIES]
-    return sum(values.numel() * values.element_size() for part in dense for values in part.base.values())
-
-
-def _sketch(loaded: Loaded) -> Sketch:
-    return Sketch(loaded.name, loaded.model.config, loaded.model, loaded.anatomy)
+    waiting = sum(values.numel() * values.element_size() for part in dense for values in part.base.values())
+    return replace(found, method=found.method + waiting)
 
 
 def _workload(config: RunConfig, loaded: Loaded, row: Row | None) -> Workload:

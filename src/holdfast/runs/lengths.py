@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -51,27 +52,25 @@ def within_length(
 
 
 def longest_row(examples: Sequence[Example], loaded: Loaded, max_length: int | None) -> Row:
-    """The size of the longest row, by letters and images, of up to :data:`LOOKED_AT` examples spread over all.
+    """The size of a row as long as the longest with the images of the fullest, by letters and images, of up to
+    :data:`LOOKED_AT` examples spread over all.
 
     Raises:
         HoldfastError: As :meth:`holdfast.models.chat.ChatProcessor.encode`.
     """
     some = [examples[place] for place in range(0, len(examples), -(-len(examples) // LOOKED_AT))]
-    rows = [
-        _row(example, loaded, max_length)
-        for example in {id(one): one for one in (max(some, key=_letters), max(some, key=_images))}.values()
-    ]
-    return max(rows, key=lambda row: row.length)
+    longest = max(some, key=lambda example: (_letters(example), len(example.images)))
+    fullest = max(some, key=lambda example: (len(example.images), _letters(example)))
+    row = _row(fullest, loaded, max_length)
+    if longest is fullest:
+        return row
+    other = _row(longest, loaded, max_length)
+    return replace(row, length=max(row.length, other.length), answer=max(row.answer, other.answer))
 
 
-def _letters(example: Example) -> tuple[int, int]:
-    turns = sum(len(turn.question) + sum(map(len, turn.answers[:1])) + len(turn.thoughts) for turn in example.turns)
-    return len(example.system) + turns, len(example.images)
-
-
-def _images(example: Example) -> tuple[int, int]:
-    letters, images = _letters(example)
-    return images, letters
+def _letters(example: Example) -> int:
+    turns = (len(turn.question) + sum(map(len, turn.answers[:1])) + len(turn.thoughts) for turn in example.turns)
+    return len(example.system) + sum(turns)
 
 
 def _row(example: Example, loaded: Loaded, max_length: int | None) -> Row:
