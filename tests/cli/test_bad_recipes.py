@@ -85,16 +85,26 @@ def test_bad_settings(desk: Desk, changes: dict[str, Any], words: list[str]) -> 
     assert not (desk.folder / "run" / "artifact").exists()
 
 
-@pytest.mark.parametrize("name", ["a_gem", "ewc", "null_space", "replay"])
+STABILISERS = ("a_gem", "ewc", "null_space", "replay")
+
+
+@pytest.mark.parametrize(
+    ("who", "changes", "line"),
+    [
+        *((f"stabiliser '{name}'", {"keep": ["l2_sp", name]}, f"- {name}") for name in STABILISERS),
+        ("method 'corda'", {"tune": {"llm": {"method": "corda", "mode": "knowledge"}}}, "  llm:"),
+        ("method 'model_dowser'", {"tune": {"llm": {"method": "model_dowser", "prompts": "sources"}}}, "  llm:"),
+        ("method 'alphaedit'", {"tune": {"llm": {"method": "alphaedit"}}}, "  llm:"),
+        ("fusion 'fisher'", {"tune": {"llm": {"method": "full"}}, "fuse": {"method": "fisher"}}, "fuse:"),
+    ],
+)
 def test_what_needs_sources_says_so_before_the_model_is_loaded(
-    name: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    who: str, changes: dict[str, Any], line: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Shelf, "model", lambda self, config: pytest.fail("the model was loaded"))
-    file = desk.config(keep=["l2_sp", name])
-    line = 1 + file.read_text(encoding="utf-8").splitlines().index(f"- {name}")
-    words = (
-        f"line {line}: stabiliser '{name}' needs training examples of the sources, and none were given. List sources"
-    )
+    file = desk.config(**changes)
+    number = 1 + file.read_text(encoding="utf-8").splitlines().index(line)
+    words = f"line {number}: {who} needs training examples of the sources, and none were given. List sources"
     desk.tune(config=file).refused("recipe.yaml", words)
 
 

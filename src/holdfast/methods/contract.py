@@ -132,7 +132,8 @@ class Context:
     Attributes:
         generator: Seeded randomness of this run and component, on the CPU.
         batches: ``batches(count, of="train", size=None)`` yields up to ``count`` batches of ``size`` examples
-            (default: the training batch size), the same ones at every call; nothing where a pool is empty.
+            (default: the training batch size), the same ones at every call; nothing where a pool is empty, and none
+            of the sources for a recipe in which nothing :attr:`~Method.needs_sources`.
         loss: The mean answer loss of one batch.
         lr: Peak learning rate of the component.
         tokenizer: The model's, for methods that begin with words or end in some.
