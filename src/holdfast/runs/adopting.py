@@ -18,8 +18,8 @@ from holdfast.runs.reading import Tasks
 from holdfast.values import JSON
 
 _ASKED = {"sources", "evaluate", "speed", "name"}
-_LEFT = ("train.jsonl", "gradients.json", "ledger.json", "training.json", "environment.json")
-"""What a training leaves beside its artifact."""
+_LEFT = ("train.jsonl", "gradients.json", "ledger.json")
+"""What a training leaves beside its artifact, its figures and its environment."""
 
 
 def training_of(config: RunConfig) -> str | None:
@@ -86,9 +86,8 @@ def adopt(other: RunFolder, own: RunFolder, tasks: Tasks) -> bool:
         training: JSON = other.read_json("training.json", "steps", "seconds")
     except HoldfastError:  # damaged: it is trained anew
         return False
-    for name in (*_LEFT, DIVERGENCE):
-        if (other.path / name).is_file():
-            files.copy_file(other.path / name, own.path / name)
+    for name in (*_LEFT, *([DIVERGENCE] if (other.path / DIVERGENCE).is_file() else [])):
+        files.copy_file(other.path / name, own.path / name)
     environment["engaged"].pop("evaluation", None)
     own.write_json("environment.json", environment)
     own.write_json("training.json", training | {"adopted": other.path.name})
