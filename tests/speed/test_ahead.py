@@ -202,6 +202,13 @@ def test_workers_end_with_a_process_that_is_killed() -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize(("parent", "ended"), [("os.getppid()", 0), ("os.getppid() + 1", 1)])
+def test_a_worker_whose_parent_has_ended_before_it_looked_ends(parent: str, ended: int) -> None:
+    """A worker may begin after the process that began it was killed; another process is its parent by then."""
+    code = f"import os; from holdfast.speed.ahead import _end_with; _end_with({parent})"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == ended
+
+
 def _alive(process: int) -> bool:
     try:
         state = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]

@@ -161,8 +161,10 @@ class Ahead(Generic[Value]):
             self.workers, self.decision = 0, Decision(False, problem)
             return
 
+        first = os.getpid()
+
         def begin(_: int) -> None:
-            _settle()
+            _settle(first)
             if self._begin is not None:
                 self._begin(workers)
 
@@ -268,13 +270,13 @@ def _shared_memory() -> int:
     return found.f_bavail * found.f_frsize
 
 
-def _settle() -> None:
-    """What a worker does first."""
+def _settle(parent: int) -> None:
+    """What a worker of the process ``parent`` does first."""
     # Ctrl-C and a scheduler's signals go to every process of a job; the first process decides what they mean.
     for number in (signal.SIGINT, *ASKED):
         signal.signal(number, signal.SIG_IGN)
     sys.excepthook = _hear
-    _end_with_parent()
+    _end_with(parent)
     gc.freeze()  # a collection would write into every object of the first process, and its memory would be copied
 
 
@@ -287,14 +289,13 @@ def _hear(kind: type[BaseException], error: BaseException, trace: TracebackType 
         sys.__excepthook__(kind, error, trace)
 
 
-def _end_with_parent() -> None:
-    """Have the system end this process as soon as its parent has ended, however.
+def _end_with(parent: int) -> None:
+    """Have the system end this process as soon as its parent has ended, however; at once where that was before.
 
     Otherwise the lock on the run folder, which a fork inherits, would outlive a killed run by some seconds.
     """
     import ctypes
 
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         os._exit(1)
