@@ -48,6 +48,13 @@ class LoadingModel(Event):
 
 
 @dataclass(frozen=True)
+class Dividing(Event):
+    """While a recipe trains something is divided among processes: ``what``, among how many, and by whom, in words."""
+
+    what: str
+
+
+@dataclass(frozen=True)
 class Waiting(Event):
     """Another process, ``holder`` in words, makes ``what``, which is used here when it is done."""
 

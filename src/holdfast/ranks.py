@@ -1,10 +1,10 @@
 """Several processes at one run: which of them this is, what all agree on, and sums over all of them.
 
 Every process does a share of each step's examples and holds the whole model, but for the llm's blocks where accelerate
-was asked for FSDP2; gradients of what trains, and nothing else, are added up (by DeepSpeed where it was asked for
-ZeRO-2). torch's wrapper for this (DDP) would send the dense gradient of a sparse selection and would not know of values
-that stand in no module, such as a prefix. The processes are started by ``holdfast tune --processes`` or by
-``accelerate launch``, and talk through torch's process group. One process alone asks nobody and pays nothing.
+was asked for FSDP2 or ZeRO-3. Gradients of what trains, and nothing else, are added up (by DeepSpeed under ZeRO-2).
+torch's wrapper for this (DDP) would send the dense gradient of a sparse selection and would not know of values that
+stand in no module, such as a prefix. The processes are started by ``holdfast tune --processes`` or by ``accelerate
+launch``, and talk through torch's process group. One process alone asks nobody and pays nothing.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ _ZERO = {
 """Settings of DeepSpeed that would be passed over unless they are ``none``."""
 
 _divided_by: Divider = ""
+
+_asked_for = ""
+"""What accelerate was asked for, in words."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,22 @@ def divided_by() -> Divider:
     return _divided_by
 
 
+def asked_for() -> str:
+    """What accelerate was asked for that divides something: FSDP, ZeRO-2 or ZeRO-3."""
+    return _asked_for or "FSDP"
+
+
+def division() -> str:
+    """What is divided among the processes while a recipe trains, and by whom; nothing where all is whole."""
+    if not _divided_by:
+        return ""
+    what, by = ("weights of the llm's blocks, their gradients and optimizer state", "FSDP2")
+    if _divided_by == "DeepSpeed":
+        what, by = "gradients and optimizer state", "DeepSpeed"
+    asked = f" ({asked_for()} was asked for)" if asked_for() != "FSDP" else ""
+    return f"{what} are divided among {here().world} processes by {by}{asked}"
+
+
 def is_one_of_many() -> bool:
     """Whether a starter has made this process one of several."""
     return int(os.environ.get("WORLD_SIZE", "1") or 1) > 1 and "RANK" in os.environ
@@ -227,11 +246,15 @@ def join() -> Ranks:
     with _heard():
         torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", None)  # the recipe says what is accumulated
-    global _divided_by
+    global _divided_by, _asked_for
     # What is divided here is not the whole model, and accelerate must not begin to do it.
     fsdp, zero = (_is_on(os.environ.pop(f"ACCELERATE_USE_{name}", "")) for name in ("FSDP", "DEEPSPEED"))
-    _divided_by = "FSDP" if fsdp else "DeepSpeed" if zero else ""
-    if zero and (on_cpu or not torch.cuda.is_available()):
+    _asked_for = "FSDP" if fsdp else f"ZeRO-{_zero_stage()}" if zero else ""
+    _divided_by = "FSDP" if _asked_for in ("FSDP", "ZeRO-3") else "DeepSpeed" if zero else ""
+    if _asked_for == "ZeRO-3":
+        # ZeRO-3 frees a block's weights behind its forward pass.
+        os.environ |= {"FSDP_VERSION": "2", "FSDP_RESHARD_AFTER_FORWARD": "true"}
+    if _divided_by == "DeepSpeed" and (on_cpu or not torch.cuda.is_available()):
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would look for one, and say so
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # each process loads, so that each can choose and score
     return here()
@@ -296,15 +319,17 @@ def _refuse_zero() -> None:
         if value.lower() != "none":
             raise HoldfastError(
                 f"{asked} with {setting}: {value}, which is not done here",
-                remedy="write no more than zero_stage: 2 under deepspeed_config, or distributed_type: FSDP with "
-                "fsdp_version: 2; load.bits: 4 is the way to less memory",
+                remedy="write no more than zero_stage: 2 or 3 under deepspeed_config; load.bits: 4 is the way to less "
+                "memory",
             )
-    stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
-    if stage != "2":
+    stage = _zero_stage()
+    if stage not in ("2", "3"):
         raise HoldfastError(
-            f"{asked} with zero_stage: {stage}, and here DeepSpeed does ZeRO-2",
-            remedy="write zero_stage: 2; to divide weights, too, distributed_type: FSDP with fsdp_version: 2",
+            f"{asked} with zero_stage: {stage}, and stages 2 and 3 are what is done here",
+            remedy="write zero_stage: 2, or zero_stage: 3 to divide weights, too",
         )
+    if stage == "3":
+        return  # FSDP2 does it
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -315,6 +340,10 @@ def _refuse_zero() -> None:
 
     if compare_versions("deepspeed", "<", "0.19"):
         raise HoldfastError(f"{asked}, and version {found} is too old", remedy="pip install 'deepspeed>=0.19'")
+
+
+def _zero_stage() -> str:
+    return os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
 
 
 def _is_on(value: str) -> bool:

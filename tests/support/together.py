@@ -1,7 +1,7 @@
 """Recipes trained by several processes: run in each of them, it writes the losses that the first one sees.
 
-``python -m tests.support.together MODEL OUT`` trains every recipe below on a tiny model; where accelerate was asked for
-FSDP2 or DeepSpeed, those that go with it.
+``python -m tests.support.together MODEL OUT [NAME ...]`` trains the recipes below on a tiny model, all or some; where
+accelerate was asked for FSDP2 or DeepSpeed, those that go with it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -161,15 +162,16 @@ def meeting() -> dict[str, str]:
     return {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
-def by_two(model: Path, out: Path, **asked: str) -> None:
+def by_two(model: Path, out: Path, *names: str, **asked: str) -> None:
     """Let two processes do :func:`work`.
 
     Args:
         model: A folder.
         out: Where losses go.
+        names: Recipes; all, if none.
         asked: What accelerate would have put into their environment.
     """
-    command, common = [sys.executable, "-m", "tests.support.together", str(model), str(out)], meeting() | asked
+    command, common = [sys.executable, "-m", "tests.support.together", str(model), str(out), *names], meeting() | asked
     ranked = [environment(RANK=rank, LOCAL_RANK=rank, **common) for rank in ("0", "1")]
     started = [subprocess.Popen(command, env=own) for own in ranked]
     assert [process.wait() for process in started] == [0, 0]
@@ -265,24 +267,25 @@ def check_under(configuration: str, place: Path, model: Path, **settings: Any) -
         torch.testing.assert_close(found[1][name], tensor, rtol=1e-4, atol=1e-6)
 
 
-def work(model: Path, out: Path) -> None:
-    """Everything that several processes are asked for, into ``out``."""
+def work(model: Path, out: Path, names: Sequence[str]) -> None:
+    """Everything that several processes are asked for, into ``out`` and files beside it."""
     first = ranks.here().first
     curves, tensors = dict[str, list[float]](), dict[str, Tensor]()
     divided = {"FSDP": SHARDED, "DeepSpeed": ZEROED, "": RECIPES}[ranks.divided_by()]
-    for name, recipe in divided.items():
-        curves[name], left = train(model, recipe)
+    for name in names or divided:
+        curves[name], left = train(model, divided[name])
         tensors |= {f"{name}/{key}": tensor for key, tensor in left.items()}
-    for name in HALFWAY if ranks.divided_by() else ():
+    for name in HALFWAY if ranks.divided_by() and not names else ():
         alone, together = folders(out.parent, name)
         curves[f"{name} resumed"], _ = train(model, SHARDED[name], run=alone)
         train(model, SHARDED[name], run=together, stop=12)
     if first:
         out.write_text(json.dumps(curves), encoding="utf-8")
         save_file(tensors, out.with_suffix(".safetensors"))
+        out.with_suffix(".txt").write_text(ranks.division(), encoding="utf-8")
 
 
 if __name__ == "__main__":
     ranks.join()
-    work(Path(sys.argv[1]), Path(sys.argv[2]))
+    work(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
     ranks.leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from holdfast.errors import HoldfastError
 from holdfast.ranks import _refuse_zero
 from tests.support.desk import Desk
-from tests.support.together import HALFWAY, ROOT, ZEROED, Divided, check_under, meeting
+from tests.support.together import HALFWAY, ROOT, SAME, SHARDED, ZEROED, Divided, by_two, check_under, losses, meeting
 
 installed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is an extra")
 
@@ -54,7 +55,7 @@ def set_by_accelerate(settings: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"zero_stage: 2": "zero_stage: 3"}, "zero_stage: 3, and here DeepSpeed does ZeRO-2.*distributed_type: FSDP"),
+        ({"zero_stage: 2": "zero_stage: 1"}, "zero_stage: 1, and stages 2 and 3 are.*zero_stage: 3 to divide weights"),
         ({"optimizer_device: none": "optimizer_device: cpu"}, "offload_optimizer_device: cpu, which is not done here"),
         ({"param_device: none": "param_device: nvme"}, "offload_param_device: nvme, which is not done here"),
     ],
@@ -84,6 +85,26 @@ def test_what_deepspeed_does_not_do_here_is_refused_before_anything_is_loaded(
     assert len(lines) == 1 and "distributed_type: DEEPSPEED" in lines[0]
     with pytest.raises(HoldfastError, match=says):
         _refuse_zero()
+
+
+def test_stage_3_divides_weights_and_says_who_does_it(tmp_path: Path, tiny_llava: Path) -> None:
+    made = set_by_accelerate(ROOT / "examples" / "accelerate" / "zero3.yaml")
+    asked = {name: value for name, value in made.items() if name.startswith("ACCELERATE_")}
+    assert asked["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
+    by_two(tiny_llava, tmp_path / "two.json", "full", **asked)
+    curves = json.loads((tmp_path / "two.json").read_text(encoding="utf-8"))
+    assert curves["full"] == pytest.approx(losses(tiny_llava, SHARDED["full"]), rel=SAME)
+    assert (tmp_path / "two.txt").read_text(encoding="utf-8") == (
+        "weights of the llm's blocks, their gradients and optimizer state are divided among 2 processes by FSDP2 "
+        "(ZeRO-3 was asked for)"
+    )
+
+
+@installed
+def test_a_run_under_stage_3_is_that_of_one_process(tmp_path: Path, tiny_llava: Path) -> None:
+    check_under("zero3.yaml", tmp_path, tiny_llava)
+    told = json.loads((tmp_path / "two" / "environment.json").read_text(encoding="utf-8"))["engaged"]["divided"]
+    assert told.endswith("by FSDP2 (ZeRO-3 was asked for)")
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def _show_devices(spread: Any) -> None:
     if spread.count > 1:
         console.print(
             "[dim]--processes keeps the model whole; a configuration of accelerate asks for DeepSpeed (zero-2) "
-            "or FSDP2, which divides the llm's blocks.[/]",
+            "or for FSDP2 or ZeRO-3, which divide the llm's blocks (fsdp).[/]",
             soft_wrap=True,
         )
     pace = f"{spread.seconds:.2g} s a step at {spread.share:.0%} of the card's peak rate, communication left out"

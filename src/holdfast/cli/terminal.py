@@ -20,6 +20,7 @@ from rich.text import Text
 
 from holdfast.events import (
     CachingFeatures,
+    Dividing,
     Event,
     ExampleShown,
     FeaturesCached,
@@ -90,6 +91,8 @@ class Terminal:
                 self._move(advance=count)
             case FinishedBefore(folder=folder):
                 console.print(f"[dim]{escape(str(folder))} is finished already; nothing to do.[/]")
+            case Dividing(what=what):
+                console.print(f"[dim]While it trains, {what}.[/]")
             case Waiting(what=what, holder=holder):
                 console.print(f"[dim]Waiting for {escape(what)}, made by {escape(holder)}.[/]")
             case Resumed(step=step, steps=steps):

@@ -19,7 +19,7 @@ from holdfast.methods.stabilisers.base import Stabiliser, total
 from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded
 from holdfast.models.quantised import packed_components, packed_elsewhere
-from holdfast.ranks import divided_by
+from holdfast.ranks import asked_for
 from holdfast.registry import ours
 from holdfast.speed.sharing.supports import WHOLE_ROWS
 from holdfast.values import JSON
@@ -105,12 +105,11 @@ class Recipe:
         for key, part in (parts | terms).items():
             if not vars(type(part)).get("over_shards", False):
                 what = "stabiliser" if isinstance(part, Stabiliser) else "method"
-                by = divided_by() or "FSDP"
                 raise HoldfastError(
-                    f"{what} '{part.card.name}' works on whole tensors, and accelerate was asked for {by}, which takes "
-                    "them apart",
+                    f"{what} '{part.card.name}' works on whole tensors, and accelerate was asked for {asked_for()}, "
+                    "which takes them apart",
                     remedy="start plain processes (accelerate launch --multi_gpu, or --processes); "
-                    f"docs/devices.md says what trains under {by}",
+                    f"docs/devices.md says what trains under {asked_for()}",
                     key=key,
                 )
 

@@ -7,7 +7,7 @@ With the parts of :class:`holdfast.planning.memory.Memory`, ``N`` devices and a 
   the trained weights a float32 copy of the same share. Where only some examples reach what trains, gradients are whole;
 - **fsdp** (FSDP2 as ``holdfast tune`` does it under accelerate): weights, gradients and optimizer of the llm's blocks
   divided by ``N``, what else there is whole, and two blocks more: the one at work and the one that is being fetched.
-  Under gradient checkpointing one block at a time is converted to bf16. ZeRO-3 would divide the rest, too;
+  Under gradient checkpointing one block at a time is converted to bf16. ZeRO-3 is done by FSDP2;
 - **four bits**: whole, with ``load.bits: 4``.
 
 Hours are the counted operations of the devices' shares over a share of the card's peak rate. Left out: communication,

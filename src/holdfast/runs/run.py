@@ -15,6 +15,7 @@ from holdfast.config.schema import RunConfig
 from holdfast.data.images import open_image
 from holdfast.errors import HoldfastError, within
 from holdfast.events import (
+    Dividing,
     Event,
     ExampleShown,
     FinishedBefore,
@@ -39,7 +40,7 @@ from holdfast.models.anatomy import COMPONENTS
 from holdfast.models.loading import Loaded, stored_bits_of
 from holdfast.models.shipped import model_beside
 from holdfast.planning.short import memory_short, step_memory
-from holdfast.ranks import divided_by, join
+from holdfast.ranks import divided_by, division, join
 from holdfast.runs.adopting import adopt
 from holdfast.runs.artifacts import check_base, load_artifacts, save_artifacts
 from holdfast.runs.base import share_answers
@@ -150,6 +151,7 @@ class Runner:
             recipe.check_packed(stored, elsewhere=elsewhere)
         if divided_by():
             check_sharded(self.config, recipe, stored)
+            self.listen(Dividing(division()))
         with within("model"):
             loaded = self.shelf.model(self.config)
         warn_of_other_bits(loaded.device)
@@ -466,7 +468,8 @@ class TrainingLog:
                 self.folder.append("train.jsonl", {"event": "validation", "step": step, "loss": loss, "exact": exact})
                 self._track({"validation/loss": loss, "validation/exact": exact}, step)
             case Engaged(report=report):
-                self.folder.write_json("environment.json", environment(**to_json(report)))
+                divided = {"divided": division()} if divided_by() else {}
+                self.folder.write_json("environment.json", environment(**to_json(report), **divided))
             case GradientsChecked(missing=missing):
                 self.folder.write_json("gradients.json", {"without_gradient_after_step_1": list(missing)})
             case _:

@@ -1,5 +1,9 @@
 """The llm's blocks taken apart between processes while a recipe trains: torch's FSDP2 under accelerate's settings.
 
+ZeRO-3 divides the same (Rajbhandari et al., arXiv 1910.02054, section 5.3), and FSDP2 does it where accelerate
+was asked for that: DeepSpeed's own engine takes every module of a model apart and gathers as modules are called, by all
+processes in one order, which a text without a picture breaks.
+
 accelerate prepares FSDP2 on accelerators only, and then divides everything. Here torch's own ``fully_shard`` is given
 the blocks of the llm, frozen or not; what was added to them, the embeddings, the head, the connector and the vision
 encoder stay whole in every process, so that a head tied to the embeddings stays tied, and a text without a picture asks
@@ -41,15 +45,17 @@ def check_sharded(config: RunConfig, recipe: Recipe, stored: Mapping[str, int]) 
     recipe.check_sharded()
     if ranks.divided_by() == "DeepSpeed":
         return  # the weights are whole
+    asked = ranks.asked_for()
     if config.load.bits is not None or stored:
         raise HoldfastError(
-            "packed weights of four or eight bits are not divided among processes, and accelerate was asked for FSDP",
+            "packed weights of four or eight bits are not divided among processes, and accelerate was asked for "
+            f"{asked}",
             remedy="start plain processes (--processes), or use a model that is not packed",
             key="load.bits" if config.load.bits is not None else "model",
         )
     if config.speed.compile:
         raise HoldfastError(
-            "compiled blocks are not divided among processes, and accelerate was asked for FSDP",
+            f"compiled blocks are not divided among processes, and accelerate was asked for {asked}",
             remedy="leave speed.compile out, or start plain processes (--processes)",
             key="speed.compile",
         )
