@@ -24,7 +24,7 @@ from holdfast.studies.crew import Alone, Processes, serve
 from holdfast.studies.engine import Engine
 from holdfast.studies.status import status_of
 from holdfast.studies.studyfile import read_study_file
-from tests.support.studying import Dies, Leaves, MadeUp, made, write
+from tests.support.studying import GRID, Dies, Leaves, MadeUp, made, write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,6 +72,16 @@ def test_choices_are_made_on_validation_and_their_trainings_used(tmp_path: Path)
     assert len(ended) == 24 and all(event.reason is None for event in ended)
     last = [event for event in heard if isinstance(event, StudyMoved)][-1]
     assert (last.points, last.finished, last.failed, last.candidates, last.seconds_left) == (12, 12, 0, (8, 8), 0.0)
+
+
+def test_candidates_may_be_shorter_than_points(tmp_path: Path) -> None:
+    rates = {**GRID["select"]["lr"], "set": {"train": {"steps": 2}}}
+    axes = {"method": {"lora": {"tune": {"llm": "lora"}}}, "seed": [1, 2]}
+    planner = Planner(read_study_file(write(tmp_path / "s.yaml", axes=axes, select={"lr": rates})))
+    agenda = planner.agenda(lambda key: {"loss": 1.0, "exact": 1.0, "sources": {}})
+    steps = sorted((want, job.config["train"]["steps"]) for (_, want), job in agenda.jobs.items())
+    assert steps == [("scores", 3)] * 2 + [("validation", 2)] * 2
+    assert [row["set"] for row in agenda.selected["lr"]] == [{"train": {"steps": 2}}]
 
 
 @pytest.mark.parametrize(

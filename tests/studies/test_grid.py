@@ -264,6 +264,7 @@ MISTAKES: list[tuple[str, str, int | None]] = [
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1], per: [method]}\n", "there is no axis 'method'", 3),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1], rule: luck}\n", "unknown rule 'luck'", 3),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1, 2], start: 3}\n", "'3' is none of the levels", 3),
+    ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1, 2], set: 3}\n", "'set' is not a mapping", 3),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: []}\n", "axis 'lr' has no levels", 3),
     ("axes: {seed: [1]}\nselect:\n  seed: {levels: [1]}\n", "'seed' is an axis of the study and is to be chosen", 3),
     ("axes: {seed: [1]}\nselect:\n  lr: {levels: [1], per: [seed], with: {seed: 1}}\n", "stands in per and in with", 3),
@@ -288,7 +289,7 @@ def test_mistakes_of_the_file(tmp_path: Path, text: str, words: str, line: int |
 
 @pytest.mark.parametrize(
     ("change", "line"),
-    [("common", "steps: -1"), ("axes", "setps"), ("seed", "- -3")],
+    [("common", "steps: -1"), ("axes", "setps"), ("seed", "- -3"), ("select", "batch_size: 0")],
 )
 def test_a_mistake_of_a_point_has_the_line_that_set_it(tmp_path: Path, change: str, line: str) -> None:
     sections: dict[str, Any] = {
@@ -297,6 +298,7 @@ def test_a_mistake_of_a_point_has_the_line_that_set_it(tmp_path: Path, change: s
             "long": {"no": {}, "yes": {"train": {"setps" if change == "axes" else "epochs": 9}}},
             "seed": [1, -3 if change == "seed" else 3],
         },
+        "select": {"lr": {"levels": [1, 2], "set": {"train": {"batch_size": 0 if change == "select" else 1}}}},
     }
     file = tmp_path / "s.yaml"
     file.write_text(yaml.safe_dump(sections, sort_keys=False), encoding="utf-8")

@@ -198,7 +198,7 @@ class Planner:
                 config = plain_config(load_config(raw))
                 model_beside(str(config.get("model", "pocket")), self.study.base, alone=True)
             except HoldfastError as error:
-                self.study.source.locate_in_cell(error, self.study, cell)
+                self.study.source.locate_in_cell(error, self.study, cell, patches)
                 raise
             self._checked[text] = self._key(config), config
         return self._checked[text]
@@ -275,6 +275,7 @@ class Planner:
                     "level": None if best is None or best.startswith(NONE) else best,
                     "rule": choice.rule,
                     "with": dict(choice.fixed),
+                    "set": dict(choice.patch),
                     "figures": figures,
                     "once": _once(figures),
                 }
@@ -301,7 +302,7 @@ class Planner:
             if isinstance(patches, str):
                 waiting, reason = waiting or not patches, patches or reason
                 continue
-            key, config = self._check(stands_for, [*patches, patch])
+            key, config = self._check(stands_for, [*patches, choice.patch, patch])
             if key in seen:
                 continue
             seen.add(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from holdfast.errors import HoldfastError, nearest
@@ -30,6 +30,7 @@ class Choice:
         fixed: Axis -> the level that candidates have there; what is in neither is averaged over.
         rule: How.
         start: The level at which to begin, where not all are tried but only those beside the best so far.
+        patch: What candidates have beside their level and points have not, such as fewer steps.
     """
 
     axis: Axis
@@ -37,6 +38,7 @@ class Choice:
     fixed: Mapping[str, str]
     rule: Rule
     start: str | None = None
+    patch: JSON = field(default_factory=dict)
 
     def worth(self, figures: JSON) -> float:
         """What the rule makes of the figures of one level; more is better."""
@@ -81,7 +83,7 @@ def read_choices(select: JSON, axes: Mapping[str, Axis]) -> list[Choice]:
             raise HoldfastError(
                 f"'{key}' is not a mapping", key=key, remedy="write {axis: lr, levels: [...], per: [...]}"
             )
-        known = ("axis", "levels", "per", "with", "rule", "start")
+        known = ("axis", "levels", "per", "with", "set", "rule", "start")
         for part in row:
             if part not in known:
                 raise HoldfastError(f"unknown key '{part}'", key=f"{key}.{part}", remedy=nearest(str(part), known))
@@ -110,6 +112,9 @@ def read_choices(select: JSON, axes: Mapping[str, Axis]) -> list[Choice]:
                     key=f"{key}.with.{name}",
                     remedy=nearest(level, axes[name].known),
                 )
+        patch = row.get("set", {})
+        if not isinstance(patch, dict):
+            raise HoldfastError("'set' is not a mapping", key=f"{key}.set", remedy="write set: {train: {steps: 100}}")
         rule = row.get("rule", "validation_loss")
         if rule not in RULES:
             raise HoldfastError(f"unknown rule '{rule}'", key=f"{key}.rule", remedy=nearest(str(rule), RULES))
@@ -118,7 +123,7 @@ def read_choices(select: JSON, axes: Mapping[str, Axis]) -> list[Choice]:
             raise HoldfastError(
                 f"'{start}' is none of the levels", key=f"{key}.start", remedy=nearest(start, levels.levels)
             )
-        found.append(Choice(levels, tuple(per), fixed, cast("Rule", rule), start))
+        found.append(Choice(levels, tuple(per), fixed, cast("Rule", rule), start, patch))
     return found
 
 

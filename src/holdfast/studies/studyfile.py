@@ -132,12 +132,26 @@ class SourceText:
                 error.line = error.line or (self.line(*error.key) if error.key else None)
             raise
 
-    def locate_in_cell(self, error: HoldfastError, study: StudyFile, cell: Combination) -> None:
-        """Give a mistake in a cell's configuration the line that set it: an axis's, else the common one."""
+    def locate_in_cell(
+        self, error: HoldfastError, study: StudyFile, cell: Combination, chosen: Sequence[JSON] = ()
+    ) -> None:
+        """Give a mistake in a cell's configuration the line that set it: a choice's, an axis's, else the common one.
+
+        Args:
+            error: The mistake.
+            study: Of the cell.
+            cell: Where it was made.
+            chosen: Patches of choices, as in :meth:`StudyFile.settings`.
+        """
         if error.file is not None:
             return
         error.file = str(self.file)
         path = error.key
+        for choice in study.choices:
+            own = paths_of(choice.patch) if any(patch is choice.patch for patch in chosen) else ()
+            if path and any(setting[: len(path)] == path[: len(setting)] for setting in own):
+                error.line = self.line("select", choice.axis.name, "set", *path)
+                return
         for name, level in reversed(list(cell.levels.items())):
             for setting in paths_of(study.patch(name, level, cell)):
                 if path and setting[: len(path)] == path[: len(setting)]:
