@@ -10,9 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
     {"errors", "values"},
-    {"importing", "machine", "files", "events", "stopping", "ranks"},
-    {"config", "registry"},
-    {"data", "predictions"},
+    {"importing", "machine", "files", "events", "stopping"},
+    {"config", "registry", "division"},
+    {"data", "predictions", "ranks"},
     {"metrics", "models"},
     {"pocket", "speed"},
     {"tasks"},

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from holdfast.division import check_asked, check_zero, is_on, zero_stage
 from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
@@ -39,28 +40,6 @@ STARTED = "HOLDFAST_STARTED"
 
 _COURTESY = 10.0
 """Seconds in which whoever started the processes ends them when one has ended."""
-
-_SHARDED = {
-    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
-    "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor or context parallelism",
-}
-"""How accelerate tells what it was asked for, and the engine's name."""
-
-_FSDP = {
-    "FSDP_OFFLOAD_PARAMS": ("fsdp_offload_params: true", "leave it out; load.bits: 4 is the way to less memory"),
-    "FSDP_ACTIVATION_CHECKPOINTING": (
-        "fsdp_activation_checkpointing: true",
-        "leave it out, and set train.gradient_checkpointing: true in the recipe",
-    ),
-}
-"""Settings of FSDP that would be passed over, and what to do instead."""
-
-_ZERO = {
-    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "offload_optimizer_device",
-    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "offload_param_device",
-    "ACCELERATE_DEEPSPEED_CONFIG_FILE": "deepspeed_config_file",
-}
-"""Settings of DeepSpeed that would be passed over unless they are ``none``."""
 
 _divided_by: Divider = ""
 
@@ -224,12 +203,12 @@ def join() -> Ranks:
     if here().world > 1:
         return here()
     if not is_one_of_many():
-        _refuse_zero()
+        check_zero()
         os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)  # there is nobody to divide with
         return here()
-    _refuse_sharding()
+    check_asked()
     torch = _torch()
-    on_cpu = _is_on(os.environ.get("ACCELERATE_USE_CPU", ""))
+    on_cpu = is_on(os.environ.get("ACCELERATE_USE_CPU", ""))
     if on_cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     backend = "gloo"
@@ -248,8 +227,8 @@ def join() -> Ranks:
     os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", None)  # the recipe says what is accumulated
     global _divided_by, _asked_for
     # What is divided here is not the whole model, and accelerate must not begin to do it.
-    fsdp, zero = (_is_on(os.environ.pop(f"ACCELERATE_USE_{name}", "")) for name in ("FSDP", "DEEPSPEED"))
-    _asked_for = "FSDP" if fsdp else f"ZeRO-{_zero_stage()}" if zero else ""
+    fsdp, zero = (is_on(os.environ.pop(f"ACCELERATE_USE_{name}", "")) for name in ("FSDP", "DEEPSPEED"))
+    _asked_for = "FSDP" if fsdp else f"ZeRO-{zero_stage()}" if zero else ""
     _divided_by = "FSDP" if _asked_for in ("FSDP", "ZeRO-3") else "DeepSpeed" if zero else ""
     if _asked_for == "ZeRO-3":
         # ZeRO-3 frees a block's weights behind its forward pass.
@@ -286,68 +265,6 @@ def let_others_speak(error: HoldfastError, *, asked: bool) -> None:
         ended = True
     if ended and (not lost or STARTED in os.environ or os.environ["RANK"] not in ("0", "1")):
         raise SystemExit(2)
-
-
-def _refuse_sharding() -> None:
-    for name, engine in _SHARDED.items():
-        if _is_on(os.environ.get(name, "")):
-            raise HoldfastError(
-                f"accelerate was asked for {engine}, which takes weights apart, and methods here work on whole ones",
-                remedy="start plain processes (accelerate launch --multi_gpu, or --processes), with load.bits: 4 where "
-                "memory is short",
-            )
-    _refuse_zero()
-    if not _is_on(os.environ.get("ACCELERATE_USE_FSDP", "")):
-        return
-    asked = os.environ.get("FSDP_VERSION", "1")
-    if asked != "2":
-        raise HoldfastError(
-            f"accelerate was asked for version {asked} of FSDP, and weights are divided here by version 2",
-            remedy="write fsdp_version: 2 under fsdp_config of accelerate's configuration",
-        )
-    for name, (setting, remedy) in _FSDP.items():
-        if _is_on(os.environ.get(name, "")):
-            raise HoldfastError(f"accelerate was asked for {setting}, which is not done here", remedy=remedy)
-
-
-def _refuse_zero() -> None:
-    if not _is_on(os.environ.get("ACCELERATE_USE_DEEPSPEED", "")):
-        return
-    asked = "accelerate was asked for DeepSpeed (distributed_type: DEEPSPEED)"
-    for name, setting in _ZERO.items():
-        value = os.environ.get(name, "none")
-        if value.lower() != "none":
-            raise HoldfastError(
-                f"{asked} with {setting}: {value}, which is not done here",
-                remedy="write no more than zero_stage: 2 or 3 under deepspeed_config; load.bits: 4 is the way to less "
-                "memory",
-            )
-    stage = _zero_stage()
-    if stage not in ("2", "3"):
-        raise HoldfastError(
-            f"{asked} with zero_stage: {stage}, and stages 2 and 3 are what is done here",
-            remedy="write zero_stage: 2, or zero_stage: 3 to divide weights, too",
-        )
-    if stage == "3":
-        return  # FSDP2 does it
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        found = version("deepspeed")
-    except PackageNotFoundError:
-        raise HoldfastError(f"{asked}, which is not installed", remedy="pip install 'holdfast[deepspeed]'") from None
-    from accelerate.utils import compare_versions
-
-    if compare_versions("deepspeed", "<", "0.19"):
-        raise HoldfastError(f"{asked}, and version {found} is too old", remedy="pip install 'deepspeed>=0.19'")
-
-
-def _zero_stage() -> str:
-    return os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
-
-
-def _is_on(value: str) -> bool:
-    return value.lower() in ("1", "true", "yes")
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from torch import nn
 
 from holdfast import ranks
 from holdfast.config.loading import load_config
+from holdfast.division import check_asked
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.selective.selection import Selected
-from holdfast.ranks import ALONE, _refuse_sharding
+from holdfast.ranks import ALONE
 from holdfast.training.sharding import check_sharded
 from tests.support.desk import Desk
 from tests.support.together import HALFWAY, SHARDED, Divided, check_under
@@ -53,7 +54,7 @@ def test_settings_of_accelerate_that_would_be_passed_over_are_refused(
     for name, value in {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", **asked}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(HoldfastError, match=says):
-        _refuse_sharding()
+        check_asked()
 
 
 @pytest.mark.parametrize(

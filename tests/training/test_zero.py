@@ -6,11 +6,12 @@ import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from holdfast.division import check_zero
 from holdfast.errors import HoldfastError
-from holdfast.ranks import _refuse_zero
 from tests.support.desk import Desk
 from tests.support.together import HALFWAY, ROOT, SAME, SHARDED, ZEROED, Divided, by_two, check_under, losses, meeting
 
@@ -84,7 +85,7 @@ def test_what_deepspeed_does_not_do_here_is_refused_before_anything_is_loaded(
     lines = [line for line in said.err.splitlines() if line.strip()]
     assert len(lines) == 1 and "distributed_type: DEEPSPEED" in lines[0]
     with pytest.raises(HoldfastError, match=says):
-        _refuse_zero()
+        check_zero()
 
 
 def test_stage_3_divides_weights_and_says_who_does_it(tmp_path: Path, tiny_llava: Path) -> None:
@@ -123,11 +124,84 @@ def test_deepspeed_that_is_missing_or_old_is_named(
     monkeypatch.setattr(metadata, "version", found)
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     with pytest.raises(HoldfastError, match=says):
-        _refuse_zero()
+        check_zero()
 
 
-def test_a_configuration_of_deepspeeds_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+THEIRS: dict[str, Any] = {
+    "fp16": {"enabled": "auto", "loss_scale": 0, "loss_scale_window": 1000, "hysteresis": 2, "min_loss_scale": 1},
+    "bf16": {"enabled": "auto"},
+    "train_micro_batch_size_per_gpu": "auto",
+    "train_batch_size": "auto",
+    "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto",
+    "zero_allow_untested_optimizer": True,
+    "steps_per_print": 100,
+    "comms_config": {"verbose": False},
+    "optimizer": {"type": "AdamW", "params": {"lr": "auto", "betas": "auto"}},
+    "zero_optimization": {
+        "stage": 2,
+        "overlap_comm": True,
+        "contiguous_gradients": True,
+        "reduce_bucket_size": "auto",
+        "allgather_bucket_size": 5e8,
+    },
+}
+"""What files of DeepSpeed's own hold that other trainers ship."""
+
+
+@installed
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_run_under_a_file_of_deepspeeds_own_is_that_of_one_process(
+    tmp_path: Path, tiny_llava: Path, stage: int
+) -> None:
+    theirs = {**THEIRS, "zero_optimization": {**THEIRS["zero_optimization"], "stage": stage}}
+    (tmp_path / "ds.json").write_text(json.dumps(theirs), encoding="utf-8")
+    settings = (ROOT / "examples" / "accelerate" / "zero2.yaml").read_text(encoding="utf-8")
+    kept = settings[: settings.index("  zero_stage")] + f"  deepspeed_config_file: {tmp_path / 'ds.json'}\n"
+    (tmp_path / "asked.yaml").write_text(kept + "  zero3_init_flag: true\n", encoding="utf-8")
+    check_under(str(tmp_path / "asked.yaml"), tmp_path, tiny_llava)
+    told = json.loads((tmp_path / "two" / "environment.json").read_text(encoding="utf-8"))["engaged"]["divided"]
+    assert told.endswith(f"by {'DeepSpeed' if stage == 2 else 'FSDP2'} (ZeRO-{stage} was asked for)")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"zero_optimization": {"stage": 1}}, "zero_stage: 1, and stages 2 and 3"),
+        ({"zero_optimization": {"overlap_comm": True}}, "zero_stage: 0, and stages 2 and 3"),
+        ({"zero_optimization": 3}, "no section zero_optimization"),
+        ({"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}, 'offload_param: {"device": "cpu"}'),
+        ({"train_micro_batch_size_per_gpu": 4}, 'size_per_gpu: 4, and train.batch_size of the recipe says.*"auto"'),
+        ({"zero_optimization": {"stage": 3, "zero_quantized_gradients": True}}, "zero_quantized_gradients: true"),
+        ({"scheduler": {"type": "WarmupLR", "params": {"warmup_min_lr": "auto"}}}, "train.schedule.*Leave it out"),
+        ({"bf16": {"enabled": True}}, "bf16.*train.precision of the recipe"),
+        ({"optimizer": {"type": "AdamW", "params": {"lr": 1e-4}}}, "optimizer.*tune and train of the recipe"),
+        ({"sparse_attention": {"mode": "fixed"}}, "sparse_attention.*not done here.*Leave it out"),
+    ],
+)
+def test_what_a_file_of_deepspeeds_own_says_otherwise_is_refused(
+    change: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ds.json"
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", "ds.json")
-    with pytest.raises(HoldfastError, match=r"deepspeed_config_file: ds.json, which is not done here.*zero_stage: 2"):
-        _refuse_zero()
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", str(file))
+    stage_3 = {**THEIRS, "zero_optimization": {"stage": 3}}
+    file.write_text(json.dumps(stage_3), encoding="utf-8")
+    check_zero()
+    file.write_text(json.dumps({**stage_3, **change}), encoding="utf-8")
+    with pytest.raises(HoldfastError, match=says):
+        check_zero()
+
+
+@pytest.mark.parametrize(("text", "says"), [(None, "does not exist"), ("{", "ds.json"), ("[]", "no section")])
+def test_a_file_of_deepspeeds_own_that_is_none_is_named(
+    text: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ds.json"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", str(file))
+    with pytest.raises(HoldfastError, match=says) as caught:
+        check_zero()
+    assert caught.value.file == str(file)

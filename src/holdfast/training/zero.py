@@ -8,6 +8,7 @@ moves that part by torch's own optimizer, and gathers the moved weights.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import ranks
+from holdfast.division import zero_section
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import Loaded
@@ -192,18 +194,17 @@ def _engine(
     trained: list[nn.Parameter], optimizer: torch.optim.Optimizer, limit: float | None, device: torch.device
 ) -> Any:
     import deepspeed
-    from accelerate.utils import DeepSpeedPlugin
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     if device.type == "cpu":
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # it would be compiled; gloo adds up as well
-    settings: JSON = dict(DeepSpeedPlugin().deepspeed_config)
-    settings |= {
+    settings: JSON = {
+        "zero_optimization": {"reduce_bucket_size": ranks.BUCKET, **zero_section(), "stage": 2},
+        "steps_per_print": math.inf,
         "train_batch_size": ranks.here().world,
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,  # passes are counted here
         "gradient_clipping": limit or 0.0,
         "zero_allow_untested_optimizer": True,
     }
-    settings["zero_optimization"].setdefault("reduce_bucket_size", ranks.BUCKET)
     return deepspeed.initialize(model=_Through(trained), optimizer=optimizer, config=settings)[0]
