@@ -33,7 +33,7 @@ from holdfast.methods.recipe import Recipe
 from holdfast.models.kinds import is_norm
 from holdfast.models.packed import is_packed, values_in
 from holdfast.models.quantised import packed_layers
-from holdfast.planning.flops import FUSED
+from holdfast.planning.flops import FUSED, attention_width
 from holdfast.planning.meta import Sketch
 from holdfast.planning.sites import WRAPPED, Site
 from holdfast.planning.workload import Workload
@@ -157,9 +157,12 @@ def changed(sites: Sequence[Site], width: int) -> dict[str, Keeps]:
 def kept(sites: Sequence[Site], workload: Workload, changes: Mapping[str, Keeps]) -> Mapping[Site, int]:
     """Bytes that each reached layer keeps per position.
 
-    - a norm: its input as float32, ``4 d``; with a trained weight the normalised input too, ``4 d``;
+    - a norm: its input as float32, ``4 d``; with a trained weight the normalised input too, ``w d``, or ``4 d``
+      where embeddings train, which are float32 and so is what is added to them;
     - queries, keys, values and the attention's output: ``w`` times their width; keys and values that several heads
       share count as often as they are read, since a padded batch repeats them;
+    - an attention of the llm over several rows: the mask that a padded batch brings, which the kernel converts to
+      numbers for each layer anew, ``w`` times the length;
     - a gate: itself and its activation, ``2 w ff``; what it multiplies, ``w ff``; the first layer of a plain MLP,
       ``w ff`` (quick GELU keeps twice that, which is not counted);
     - a trained matrix: its input, ``w`` times its width, once where layers read the same tensor (under bf16 behind
@@ -181,13 +184,17 @@ def kept(sites: Sequence[Site], workload: Workload, changes: Mapping[str, Keeps]
     mixed = {
         (site.component, site.block) for site in sites if site.trained and is_norm(site.module) and workload.width < 4
     }
+    # Embeddings that train are float32, and so is all that is added to them.
+    whole = {site.component for site in sites if site.trained and isinstance(site.module, nn.Embedding)}
     for site in sites:
         if not site.reached:
             continue
         if (site.component, site.block) in mixed:
             shared.clear()
         change = changes.get(site.name)
-        result[site] = _own(site, workload.width, heads)
+        result[site] = _own(site, workload.width, heads, 4 if site.component in whole else workload.width)
+        if site.component == "llm" and workload.batch > 1 and attention_width(site):
+            result[site] += workload.width * workload.length
         if change is not None:
             result[site] += change.position
             if change.reads or site.trained:
@@ -201,15 +208,15 @@ def _is_vector(parameter: nn.Parameter) -> bool:
     return parameter.numel() == max(parameter.shape, default=1)
 
 
-def _own(site: Site, width: int, queries: Mapping[str, int]) -> int:
-    """What a layer's output, or a norm's input, keeps."""
+def _own(site: Site, width: int, queries: Mapping[str, int], stream: int) -> int:
+    """What a layer's output, or a norm's input, keeps; ``stream``: bytes of a value that goes from block to block."""
     module = site.module
     if is_norm(module):
         size = next(module.parameters(recurse=False)).numel()
         parent = site.name.rpartition(".")[0]
         if site.last in ("q_norm", "k_norm") and queries.get(parent, 0) > size:
             size = queries[parent]  # one norm runs over every head
-        return size * (8 if site.trained else 4)
+        return size * (4 + stream if site.trained else 4)
     if not isinstance(module, nn.Linear) or site.added or site.head:
         return 0
     if site.last in _RETURN:
