@@ -16,6 +16,7 @@ ROW = LedgerRow("llm", "lora", {}, trainable=10, total=1000, lr=1e-4, checkpoint
 HEARD: list[tuple[Event, str]] = [
     (events.FinishedBefore(Path("runs/a")), "runs/a is finished already"),
     (events.Waiting("the base's answers", "process 7"), "Waiting for the base's answers, made by process 7."),
+    (events.Dividing("gradients are divided"), "While it trains, gradients are divided."),
     (events.LeaksFound(["2 pictures stand in both."]), "2 pictures stand in both."),
     (events.MemoryShort(3 * 10**10, 2 * 10**10, "cuda", ["a", "b", "c"]), "need 30 GB of memory, and the cuda has 20"),
     (events.Resumed(3, 9), "Resumed after step 3 of 9"),
