@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from holdfast.events import Event, FinishedBefore, Listener, RecipeBegun, RecipeDone
+from holdfast.events import Event, PointEnded, RecipeDone
 from holdfast.values import JSON
+
+if TYPE_CHECKING:
+    from holdfast.cli.study_view import StudyView
 
 
 def demo(
@@ -18,7 +21,7 @@ def demo(
     items: Annotated[int | None, typer.Option(help="test items a task; default: the study's", min=1)] = None,
 ) -> None:
     """Tune the pocket model on real scanned digits with twelve recipes, and show what was kept and lost."""
-    from holdfast.cli.terminal import Terminal, console
+    from holdfast.cli.terminal import console
     from holdfast.reports.run_report import write_study_report
     from holdfast.reports.tables import recipe_table
     from holdfast.stopping import exit_code
@@ -26,14 +29,12 @@ def demo(
     from holdfast.studies.study import run_study
 
     study = demo_study(steps=steps, seed=seed, items=items)
-    console.print(f"[bold]{study.title}[/]")
     try:
-        with Terminal(quiet=True) as terminal:
-            entries = run_study(study, out, base=Path.cwd(), listen=_Narrator(terminal))
+        with _narrator(study.title, len(study.recipes)) as narrator:
+            entries = run_study(study, out, base=Path.cwd(), listen=narrator, workers=None)
     except KeyboardInterrupt:
         console.print("\nInterrupted. The same command goes on where it stopped.")
         raise SystemExit(exit_code()) from None
-    console.print()
     console.print(recipe_table(entries))
     for line in conclusions(entries):
         console.print(line)
@@ -41,28 +42,29 @@ def demo(
     console.print(f"Picture: {out / 'pareto.png'}", soft_wrap=True)
 
 
-class _Narrator:
-    """Says which recipe runs and how it came out, and leaves the rest to the terminal's bar."""
+def _narrator(title: str, count: int) -> StudyView:
+    """The view of a study, which says of each recipe how it came out."""
+    from holdfast.cli.study_view import StudyView
+    from holdfast.cli.terminal import console
+    from holdfast.reports.tables import cells
 
-    def __init__(self, terminal: Listener) -> None:
-        self.terminal = terminal
-        self.prefix = ""
+    class Narrator(StudyView):
+        told = 0
 
-    def __call__(self, event: Event) -> None:
-        from holdfast.cli.terminal import console
-        from holdfast.reports.tables import cells
+        def __call__(self, event: Event) -> None:
+            super().__call__(event)
+            if isinstance(event, RecipeDone):
+                self.told += 1
+                row = cells(event.entry)
+                line = (
+                    f"[{self.told}/{count}] {event.entry['name']:<14} target {row[2]:<8} source {row[3]:<8} O {row[6]}"
+                )
+                console.print(line, markup=False)
 
-        match event:
-            case RecipeBegun(name=name, number=number, count=count):
-                self.prefix = f"[{number}/{count}] {name:<14}"
-                console.print(f"{self.prefix} running", style="dim", markup=False)
-            case RecipeDone(entry=entry):
-                row = cells(entry)
-                console.print(f"{self.prefix} target {row[2]:<8} source {row[3]:<8} O {row[6]}", markup=False)
-            case FinishedBefore():
-                pass
-            case _:
-                self.terminal(event)
+        def _ended(self, event: PointEnded) -> None:
+            """Whatever failed is said at the end, and what did not when its row is there."""
+
+    return Narrator(title)
 
 
 def conclusions(entries: list[JSON]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Recipes on the same model, target and sources in one process, and an index of their scores that is kept current."""
+"""Recipes on the same model, target and sources, and an index of their scores that is kept current."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from holdfast.events import Event, Listener, PointBegun, PointEnded, RecipeBegun
 from holdfast.runs.folder import RunFolder
 from holdfast.studies.crew import Alone
 from holdfast.studies.engine import Engine
+from holdfast.studies.hiring import hire
 from holdfast.studies.studyfile import StudyFile, read_study_file
 from holdfast.values import JSON
 
@@ -63,8 +64,15 @@ def read_study(file: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     return Study(written.title, tuple(recipes), written)
 
 
-def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[JSON]:
+def run_study(study: Study, out: Path, *, base: Path, listen: Listener, workers: int | None = 1) -> list[JSON]:
     """Run what is not finished yet; returns the entries of ``scores.json`` in the order of the study.
+
+    Args:
+        study: From :func:`read_study`.
+        out: Its folder.
+        base: Where relative paths of the recipes start.
+        listen: Hears each recipe begin and end; of one process, all that its runs say, and of several where they are.
+        workers: Processes that do the runs; 1: this one, None: one a core where models are those that ship.
 
     Raises:
         HoldfastError: A recipe failed; the others were run, and the same call tries it again.
@@ -75,7 +83,8 @@ def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[
     for name in tell.finished:
         tell.begin(name)
         tell.end(name)
-    agenda = work.run(Alone(out, tell))
+    crew = Alone(out, tell) if workers == 1 else hire(out, work.agenda, workers=workers)
+    agenda = work.run(crew)
     for job in agenda.jobs.values():
         if job.key in work.progress.failed:
             raise HoldfastError(f"{job.title}: {work.progress.failed[job.key]}".rstrip("."))
@@ -91,13 +100,11 @@ class _Teller:
         self.names = [recipe.name for recipe in study.recipes]
 
     def __call__(self, event: Event) -> None:
-        match event:
-            case PointBegun(title=title, want="scores"):
-                self.begin(title)
-            case PointEnded(title=title, want="scores", reason=None):
-                self.end(title)
-            case _:
-                self.listen(event)
+        if isinstance(event, PointBegun) and event.want == "scores":
+            self.begin(event.title)
+        self.listen(event)
+        if isinstance(event, PointEnded) and event.want == "scores" and event.reason is None:
+            self.end(event.title)
 
     def begin(self, name: str) -> None:
         self.listen(RecipeBegun(name, self.names.index(name) + 1, len(self.names)))
