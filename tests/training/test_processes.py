@@ -19,9 +19,10 @@ from safetensors.torch import load_file
 from holdfast import api
 from holdfast.cli.main import run as command
 from holdfast.config.loading import load_config
+from holdfast.division import check_asked
 from holdfast.errors import HoldfastError
 from holdfast.methods.recipe import Recipe
-from holdfast.ranks import ALONE, STARTED, LostProcessError, Ranks, _refuse_sharding, let_others_speak
+from holdfast.ranks import ALONE, STARTED, LostProcessError, Ranks, let_others_speak
 from holdfast.speed.division import shares
 from holdfast.training.alike import still_alike
 from tests.support.desk import Desk, records, write_lines
@@ -101,7 +102,7 @@ def test_processes_that_have_come_to_other_values_are_stopped(monkeypatch: pytes
 def test_an_engine_that_takes_weights_apart_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_MEGATRON_LM", "true")
     with pytest.raises(HoldfastError, match=r"Megatron-LM, which takes weights apart.*load.bits: 4"):
-        _refuse_sharding()
+        check_asked()
 
 
 @pytest.mark.parametrize("words", [["eval", "pocket", "--tasks", "pocket:color", "--out", "x"], ["demo"]])
