@@ -103,6 +103,25 @@ try:
 except KeyboardInterrupt:
     print("asked", stopping.exit_code())
 """
+ARRIVING = """
+import os, sys, time
+from holdfast import stopping
+
+stopping.raise_when_asked()
+try:
+    import torch.inner
+    time.sleep(30)
+    print("went on")
+except KeyboardInterrupt:
+    print("asked", stopping.exit_code(), hasattr(sys.modules.get("torch.inner"), "whole"))
+"""
+TORCH = """
+import os, signal
+os.kill(os.getpid(), signal.SIGTERM)
+for _ in range(1_000_000):
+    pass
+whole = True
+"""
 
 
 def _run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -117,3 +136,12 @@ def test_an_interruption_inside_an_exec_leaves_the_exit_code(tmp_path: Path) -> 
 def test_a_request_that_comes_while_python_cleans_up_is_not_lost(tmp_path: Path) -> None:
     done = _run(CLEANING, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == ("asked 143\n", "", 0)
+
+
+def test_a_request_that_comes_while_torch_is_imported_waits_until_it_is_there(tmp_path: Path) -> None:
+    """Its native parts call Python while they begin, and an exception there aborts the process."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("", encoding="utf-8")
+    (tmp_path / "torch" / "inner.py").write_text(TORCH, encoding="utf-8")
+    done = _run(ARRIVING, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("asked 143 True\n", "", 0)

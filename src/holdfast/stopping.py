@@ -56,6 +56,9 @@ def raise_when_asked() -> None:
             os.kill(os.getpid(), number)
             return
         _received.append(number)
+        if _while_torch_arrives(frame):
+            _ask_later()
+            return
         raise KeyboardInterrupt
 
     for number in ASKED:
@@ -71,12 +74,25 @@ def _repeat_what_is_ignored(owner: int) -> None:
         if os.getpid() != owner or not isinstance(ignored.exc_value, KeyboardInterrupt):
             usual(ignored)
             return
-        # No thread: we may stand anywhere, with any lock held.
-        signal.signal(signal.SIGALRM, _ask_again)
-        signal.setitimer(signal.ITIMER_REAL, _LATER)
+        _ask_later()
 
     if hasattr(signal, "setitimer"):
         sys.unraisablehook = hear
+
+
+def _while_torch_arrives(frame: FrameType | None) -> bool:
+    """Whether torch is being imported: an exception in its native parts, which call Python, aborts the process."""
+    while frame is not None and hasattr(signal, "setitimer"):
+        if frame.f_code.co_name == "<module>" and str(frame.f_globals.get("__name__")).partition(".")[0] == "torch":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _ask_later() -> None:
+    """Repeat the request in a moment. No thread: we may stand anywhere, with any lock held."""
+    signal.signal(signal.SIGALRM, _ask_again)
+    signal.setitimer(signal.ITIMER_REAL, _LATER)
 
 
 def _ask_again(number: int, frame: FrameType | None) -> None:

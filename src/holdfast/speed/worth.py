@@ -37,11 +37,9 @@ PATCHES = 1024
 TEXT = 64
 """Tokens of a question and its answer beside the image."""
 
-COMPARED = 4
+COMPARED = 2
 """Repeated questions that comparing shared rows with separate ones costs as much as: the comparison computes an image
 three times forward and questions four times; a question that shares its image saves the image forward and backward.
-That makes two where images are long; on a small model with short ones, what is no matrix product makes it four
-(``benchmarks/auto.py``).
 """
 
 
