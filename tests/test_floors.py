@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "holdfast"
 FLOORS = [
     {"errors", "values"},
     {"importing", "machine", "files", "events", "stopping"},
-    {"config", "registry", "division"},
+    {"config", "registry", "launch"},
     {"data", "predictions", "ranks"},
     {"metrics", "models"},
     {"pocket", "speed"},

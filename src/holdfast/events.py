@@ -245,15 +245,6 @@ class Predicted(Event):
 
 
 @dataclass(frozen=True)
-class RecipeBegun(Event):
-    """A study begins its recipe ``number`` of ``count``."""
-
-    name: str
-    number: int
-    count: int
-
-
-@dataclass(frozen=True)
 class RecipeDone(Event):
     """A recipe of a study is finished; ``entry`` is its entry of ``scores.json``."""
 

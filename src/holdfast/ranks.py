@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from holdfast.division import check_asked, check_zero, is_on, zero_stage
 from holdfast.errors import HoldfastError
+from holdfast.launch import check_asked, check_zero, is_on, zero_stage
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,10 +41,12 @@ STARTED = "HOLDFAST_STARTED"
 _COURTESY = 10.0
 """Seconds in which whoever started the processes ends them when one has ended."""
 
-_divided_by: Divider = ""
+Asked = Literal["", "FSDP", "ZeRO-2", "ZeRO-3"]
+"""What accelerate was asked for that divides something."""
 
-_asked_for = ""
-"""What accelerate was asked for, in words."""
+_DIVIDERS: dict[Asked, Divider] = {"": "", "FSDP": "FSDP", "ZeRO-2": "DeepSpeed", "ZeRO-3": "FSDP"}
+
+_asked_for: Asked = ""
 
 
 @dataclass(frozen=True)
@@ -163,29 +165,29 @@ def beside() -> int:
 
 def sharded() -> bool:
     """Whether accelerate was asked to divide weights among the processes of this run."""
-    return _divided_by == "FSDP"
+    return divided_by() == "FSDP"
 
 
 def divided_by() -> Divider:
     """Who divides something among the processes of this run: weights and all that is theirs, or (DeepSpeed) gradients
     and what the optimizer keeps.
     """
-    return _divided_by
+    return _DIVIDERS[_asked_for]
 
 
 def asked_for() -> str:
-    """What accelerate was asked for that divides something: FSDP, ZeRO-2 or ZeRO-3."""
+    """What accelerate was asked for that divides something; FSDP where nothing was."""
     return _asked_for or "FSDP"
 
 
 def division() -> str:
     """What is divided among the processes while a recipe trains, and by whom; nothing where all is whole."""
-    if not _divided_by:
+    if not _asked_for:
         return ""
-    what, by = ("weights of the llm's blocks, their gradients and optimizer state", "FSDP2")
-    if _divided_by == "DeepSpeed":
-        what, by = "gradients and optimizer state", "DeepSpeed"
-    asked = f" ({asked_for()} was asked for)" if asked_for() != "FSDP" else ""
+    what, by = "gradients and optimizer state", "DeepSpeed"
+    if sharded():
+        what, by = f"weights of the llm's blocks, their {what}", "FSDP2"
+    asked = f" ({_asked_for} was asked for)" if _asked_for != "FSDP" else ""
     return f"{what} are divided among {here().world} processes by {by}{asked}"
 
 
@@ -225,15 +227,14 @@ def join() -> Ranks:
     with _heard():
         torch.distributed.init_process_group(backend, timeout=_PATIENCE)
     os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", None)  # the recipe says what is accumulated
-    global _divided_by, _asked_for
+    global _asked_for
     # What is divided here is not the whole model, and accelerate must not begin to do it.
     fsdp, zero = (is_on(os.environ.pop(f"ACCELERATE_USE_{name}", "")) for name in ("FSDP", "DEEPSPEED"))
-    _asked_for = "FSDP" if fsdp else f"ZeRO-{zero_stage()}" if zero else ""
-    _divided_by = "FSDP" if _asked_for in ("FSDP", "ZeRO-3") else "DeepSpeed" if zero else ""
+    _asked_for = "FSDP" if fsdp else "" if not zero else "ZeRO-3" if zero_stage() == "3" else "ZeRO-2"
     if _asked_for == "ZeRO-3":
         # ZeRO-3 frees a block's weights behind its forward pass.
         os.environ |= {"FSDP_VERSION": "2", "FSDP_RESHARD_AFTER_FORWARD": "true"}
-    if _divided_by == "DeepSpeed" and (on_cpu or not torch.cuda.is_available()):
+    if divided_by() == "DeepSpeed" and (on_cpu or not torch.cuda.is_available()):
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would look for one, and say so
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"  # each process loads, so that each can choose and score
     return here()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.cli import terminal
-from holdfast.cli.demo import _narrator
+from holdfast.cli.demo import Narrator
 from holdfast.events import PointEnded, RecipeDone
 from holdfast.studies.demo import demo_study
 
@@ -52,7 +52,7 @@ def test_each_recipe_says_how_it_came_out_in_one_line(reason: str | None) -> Non
     entry = {"name": "lora", "E": 61.4, "F": -0.3, "O": 61.1, "H": 74.9, "learned": 3, "forgot": 2, "seconds": 1.0}
     sides = {"before": 0.0, "after": 61.4, "n": 4, "learned": 3, "forgot": 0}
     entry |= {"trainable": 1, "total": 100, "trainable_percent": 1.0, "target": {"digits": sides}, "sources": {}}
-    with terminal.console.capture() as captured, _narrator("A title", 12) as narrator:
+    with terminal.console.capture() as captured, Narrator("A title", 12) as narrator:
         narrator(PointEnded(0, "key", "lora", "scores", reason, 1.0))
         narrator(RecipeDone(entry))
     said = [line.split() for line in captured.get().splitlines() if line.strip()]

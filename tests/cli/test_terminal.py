@@ -40,7 +40,7 @@ MOVING: list[Event] = [
     events.Predicted("digits", "base", 3),
 ]
 STUDY = {
-    *(events.RecipeBegun, events.RecipeDone, events.PointBegun, events.PointMoved, events.PointEnded),
+    *(events.RecipeDone, events.PointBegun, events.PointMoved, events.PointEnded),
     events.StudyMoved,
 }
 """Heard by the narrators of the demo and of a study."""

@@ -20,11 +20,11 @@ from holdfast.errors import HoldfastError
 from holdfast.events import Event, Listener, LoadingModel, PointEnded, StudyMoved
 from holdfast.results.points import read_results
 from holdfast.studies.agenda import Job, Planner
-from holdfast.studies.crew import Alone, Processes, serve
+from holdfast.studies.crew import Processes, serve
 from holdfast.studies.engine import Engine
 from holdfast.studies.status import status_of
 from holdfast.studies.studyfile import read_study_file
-from tests.support.studying import GRID, Dies, Leaves, MadeUp, made, write
+from tests.support.studying import GRID, Alone, Dies, Leaves, MadeUp, made, write
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,14 +10,14 @@ import yaml
 
 from holdfast.config.loading import load_config
 from holdfast.errors import HoldfastError
-from holdfast.events import Event, RecipeBegun, StepDone, silence
+from holdfast.events import Event, RecipeDone, StepDone, silence
 from holdfast.results.points import read_results
 from holdfast.runs.run import Runner
-from holdfast.studies.crew import Alone
 from holdfast.studies.engine import Engine
 from holdfast.studies.study import read_study, run_study
 from holdfast.studies.studyfile import read_study_file
 from tests.support.desk import Desk, picture, write_lines
+from tests.support.studying import Alone
 
 COMMON: dict[str, Any] = {
     "target": "data.jsonl",
@@ -39,7 +39,7 @@ def test_the_index_is_made_again_from_the_runs(tmp_path: Path, tiny_llava: Path,
     study = read_study(file, {"model": str(desk.model)})
     heard: list[Event] = []
     entries = run_study(study, tmp_path / "out", base=tmp_path, listen=heard.append)
-    assert [event.name for event in heard if isinstance(event, RecipeBegun)] == ["still", "norms"]
+    assert [event.entry["name"] for event in heard if isinstance(event, RecipeDone)] == ["still", "norms"]
     still, norms = entries
     assert still["E"] == 0 and still["learned"] == still["forgot"] == 0 and norms["trainable"] > 0
     index = tmp_path / "out" / "scores.json"

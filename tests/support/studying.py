@@ -21,7 +21,8 @@ from holdfast import files
 from holdfast.errors import HoldfastError
 from holdfast.events import Listener, StepDone
 from holdfast.studies.agenda import Job
-from holdfast.studies.crew import Processes
+from holdfast.studies.attempt import Perform, RunPerformer, attempt
+from holdfast.studies.crew import PerformerFactory, Processes, Report
 from holdfast.studies.engine import Engine
 from holdfast.studies.studyfile import read_study_file
 
@@ -111,6 +112,32 @@ class Leaves(MadeUp):
 
     def __init__(self) -> None:
         atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+class Alone:
+    """A crew of this process; its events go to the listener as they come."""
+
+    size = 1
+
+    def __init__(self, folder: Path, listen: Listener, performer: PerformerFactory = RunPerformer) -> None:
+        self.folder, self.listen, self.performer = folder, listen, performer
+        self._perform: Perform | None = None
+        self._ended: list[Report] = []
+
+    def begin(self, worker: int, job: Job) -> None:
+        """Do it, whole."""
+        self._perform = self._perform or self.performer()
+        self._ended.append(Report(worker, attempt(job, self.folder, self._perform, self.listen)))
+
+    def reports(self, patience: float) -> list[Report]:
+        """How the last job ended."""
+        ended, self._ended = self._ended, []
+        if not ended:
+            time.sleep(patience)
+        return ended
+
+    def close(self) -> None:
+        """Nothing to do."""
 
 
 def made(folder: Path) -> dict[str, list[str]]:

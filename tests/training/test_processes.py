@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from holdfast import api
 from holdfast.cli.main import run as command
 from holdfast.config.loading import load_config
-from holdfast.division import check_asked
 from holdfast.errors import HoldfastError
+from holdfast.launch import check_asked
 from holdfast.methods.recipe import Recipe
 from holdfast.ranks import ALONE, STARTED, LostProcessError, Ranks, let_others_speak
 from holdfast.speed.division import shares

@@ -10,8 +10,8 @@ from torch import nn
 
 from holdfast import ranks
 from holdfast.config.loading import load_config
-from holdfast.division import check_asked
 from holdfast.errors import HoldfastError
+from holdfast.launch import check_asked
 from holdfast.methods.recipe import Recipe
 from holdfast.methods.selective.selection import Selected
 from holdfast.ranks import ALONE
@@ -83,7 +83,7 @@ def test_what_needs_whole_tensors_is_refused(recipe: dict[str, object], key: tup
 def test_a_refusal_comes_before_anything_is_loaded(
     tmp_path: Path, tiny_llava: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(ranks, "_divided_by", "FSDP")
+    monkeypatch.setattr(ranks, "_asked_for", "FSDP")
     desk = Desk(tmp_path, tiny_llava, capsys)
     monkeypatch.setattr("holdfast.runs.shelf.Shelf.model", lambda *_: pytest.fail("the model was loaded"))
     said = desk.tune(config=desk.config(tune={"llm": {"method": "prefix"}}))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.division import check_zero
 from holdfast.errors import HoldfastError
+from holdfast.launch import check_zero
 from tests.support.desk import Desk
 from tests.support.together import HALFWAY, ROOT, SAME, SHARDED, ZEROED, Divided, by_two, check_under, losses, meeting
 
@@ -186,14 +186,17 @@ def test_what_a_file_of_deepspeeds_own_says_otherwise_is_refused(
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", str(file))
     stage_3 = {**THEIRS, "zero_optimization": {"stage": 3}}
-    file.write_text(json.dumps(stage_3), encoding="utf-8")
-    check_zero()
+    for own in ({}, {"fp16": {"enabled": False, "loss_scale": 0}}, {"gradient_accumulation_steps": 1}):
+        file.write_text(json.dumps({**stage_3, **own}), encoding="utf-8")
+        check_zero()
     file.write_text(json.dumps({**stage_3, **change}), encoding="utf-8")
     with pytest.raises(HoldfastError, match=says):
         check_zero()
 
 
-@pytest.mark.parametrize(("text", "says"), [(None, "does not exist"), ("{", "ds.json"), ("[]", "no section")])
+@pytest.mark.parametrize(
+    ("text", "says"), [(None, "does not exist"), ("{", "line 1.*not valid JSON"), ("[]", "no section")]
+)
 def test_a_file_of_deepspeeds_own_that_is_none_is_named(
     text: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from holdfast.cli.study_view import StudyView
+from holdfast.cli.terminal import console
 from holdfast.events import Event, PointEnded, RecipeDone
 from holdfast.values import JSON
-
-if TYPE_CHECKING:
-    from holdfast.cli.study_view import StudyView
 
 
 def demo(
@@ -21,7 +20,6 @@ def demo(
     items: Annotated[int | None, typer.Option(help="test items a task; default: the study's", min=1)] = None,
 ) -> None:
     """Tune the pocket model on real scanned digits with twelve recipes, and show what was kept and lost."""
-    from holdfast.cli.terminal import console
     from holdfast.reports.run_report import write_study_report
     from holdfast.reports.tables import recipe_table
     from holdfast.stopping import exit_code
@@ -30,8 +28,8 @@ def demo(
 
     study = demo_study(steps=steps, seed=seed, items=items)
     try:
-        with _narrator(study.title, len(study.recipes)) as narrator:
-            entries = run_study(study, out, base=Path.cwd(), listen=narrator, workers=None)
+        with Narrator(study.title, len(study.recipes)) as narrator:
+            entries = run_study(study, out, base=Path.cwd(), listen=narrator)
     except KeyboardInterrupt:
         console.print("\nInterrupted. The same command goes on where it stopped.")
         raise SystemExit(exit_code()) from None
@@ -42,29 +40,25 @@ def demo(
     console.print(f"Picture: {out / 'pareto.png'}", soft_wrap=True)
 
 
-def _narrator(title: str, count: int) -> StudyView:
+class Narrator(StudyView):
     """The view of a study, which says of each recipe how it came out."""
-    from holdfast.cli.study_view import StudyView
-    from holdfast.cli.terminal import console
-    from holdfast.reports.tables import cells
 
-    class Narrator(StudyView):
-        told = 0
+    def __init__(self, title: str, count: int) -> None:
+        super().__init__(title)
+        self.count, self.told = count, 0
 
-        def __call__(self, event: Event) -> None:
-            super().__call__(event)
-            if isinstance(event, RecipeDone):
-                self.told += 1
-                row = cells(event.entry)
-                line = (
-                    f"[{self.told}/{count}] {event.entry['name']:<14} target {row[2]:<8} source {row[3]:<8} O {row[6]}"
-                )
-                console.print(line, markup=False)
+    def __call__(self, event: Event) -> None:
+        super().__call__(event)
+        if isinstance(event, RecipeDone):
+            from holdfast.reports.tables import cells
 
-        def _ended(self, event: PointEnded) -> None:
-            """Whatever failed is said at the end, and what did not when its row is there."""
+            self.told += 1
+            name, _, target, source, _, _, overall, *_ = cells(event.entry)
+            line = f"[{self.told}/{self.count}] {name:<14} target {target:<8} source {source:<8} O {overall}"
+            console.print(line, markup=False)
 
-    return Narrator(title)
+    def _ended(self, event: PointEnded) -> None:
+        """Whatever failed is said at the end, and what did not when its row is there."""
 
 
 def conclusions(entries: list[JSON]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who does the jobs of a study: this process, processes of this machine, or (``ray_crew.py``) other machines."""
+"""Who does the jobs of a study: processes of this machine, or (``ray_crew.py``) other machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from holdfast.events import (
     CachingFeatures,
     Event,
     FeaturesCached,
-    Listener,
     LoadingModel,
     PointMoved,
     Predicted,
@@ -67,32 +66,6 @@ class Crew(Protocol):
 
     def close(self) -> None:
         """Let workers finish the step they are at, keep what they have, and end."""
-
-
-class Alone:
-    """This process does the jobs itself; its events go to the listener as they come."""
-
-    size = 1
-
-    def __init__(self, folder: Path, listen: Listener, performer: PerformerFactory = RunPerformer) -> None:
-        self.folder, self.listen, self.performer = folder, listen, performer
-        self._perform: Perform | None = None
-        self._ended: list[Report] = []
-
-    def begin(self, worker: int, job: Job) -> None:
-        """Do it, whole."""
-        self._perform = self._perform or self.performer()
-        self._ended.append(Report(worker, attempt(job, self.folder, self._perform, self.listen)))
-
-    def reports(self, patience: float) -> list[Report]:
-        """How the last job ended."""
-        ended, self._ended = self._ended, []
-        if not ended:
-            time.sleep(patience)
-        return ended
-
-    def close(self) -> None:
-        """Nothing to do."""
 
 
 class Stages:

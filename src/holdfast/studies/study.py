@@ -10,9 +10,8 @@ from typing import Any
 from holdfast.config.loading import load_config
 from holdfast.config.schema import RunConfig
 from holdfast.errors import HoldfastError
-from holdfast.events import Event, Listener, PointBegun, PointEnded, RecipeBegun, RecipeDone
+from holdfast.events import Event, Listener, PointEnded, RecipeDone
 from holdfast.runs.folder import RunFolder
-from holdfast.studies.crew import Alone
 from holdfast.studies.engine import Engine
 from holdfast.studies.hiring import hire
 from holdfast.studies.studyfile import StudyFile, read_study_file
@@ -64,15 +63,14 @@ def read_study(file: Path, overrides: Mapping[str, Any] | None = None) -> Study:
     return Study(written.title, tuple(recipes), written)
 
 
-def run_study(study: Study, out: Path, *, base: Path, listen: Listener, workers: int | None = 1) -> list[JSON]:
+def run_study(study: Study, out: Path, *, base: Path, listen: Listener) -> list[JSON]:
     """Run what is not finished yet; returns the entries of ``scores.json`` in the order of the study.
 
     Args:
         study: From :func:`read_study`.
         out: Its folder.
         base: Where relative paths of the recipes start.
-        listen: Hears each recipe begin and end; of one process, all that its runs say, and of several where they are.
-        workers: Processes that do the runs; 1: this one, None: one a core where models are those that ship.
+        listen: Hears where each worker is, and how each recipe came out.
 
     Raises:
         HoldfastError: A recipe failed; the others were run, and the same call tries it again.
@@ -81,10 +79,8 @@ def run_study(study: Study, out: Path, *, base: Path, listen: Listener, workers:
     work = Engine(replace(study.written, base=base), out, listen=tell, retry=True)
     work.plan()
     for name in tell.finished:
-        tell.begin(name)
         tell.end(name)
-    crew = Alone(out, tell) if workers == 1 else hire(out, work.agenda, workers=workers)
-    agenda = work.run(crew)
+    agenda = work.run(hire(out, work.agenda))
     for job in agenda.jobs.values():
         if job.key in work.progress.failed:
             raise HoldfastError(f"{job.title}: {work.progress.failed[job.key]}".rstrip("."))
@@ -93,21 +89,16 @@ def run_study(study: Study, out: Path, *, base: Path, listen: Listener, workers:
 
 
 class _Teller:
-    """Says of each recipe that it begins and how it came out, and keeps the index."""
+    """Says of each recipe how it came out, and keeps the index."""
 
     def __init__(self, study: Study, out: Path, listen: Listener) -> None:
         self.study, self.folder, self.listen = study, RunFolder(out), listen
         self.names = [recipe.name for recipe in study.recipes]
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, PointBegun) and event.want == "scores":
-            self.begin(event.title)
         self.listen(event)
         if isinstance(event, PointEnded) and event.want == "scores" and event.reason is None:
             self.end(event.title)
-
-    def begin(self, name: str) -> None:
-        self.listen(RecipeBegun(name, self.names.index(name) + 1, len(self.names)))
 
     def end(self, name: str) -> None:
         self.write()

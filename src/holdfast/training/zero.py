@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from holdfast import ranks
-from holdfast.division import zero_section
 from holdfast.errors import HoldfastError
+from holdfast.launch import zero_section
 from holdfast.methods.recipe import Recipe
 from holdfast.models.loading import Loaded
 from holdfast.speed.blocks import blocks_of

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +39,17 @@ _OFFLOAD = {
 
 _FILE = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
 
-_RECIPES: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "train_batch_size": ("train.batch_size", ()),
-    "train_micro_batch_size_per_gpu": ("train.batch_size", ()),
-    "gradient_accumulation_steps": ("train.accumulate", (1,)),
-    "gradient_clipping": ("train.clip", ()),
-    "fp16": ("train.precision", ({}, {"enabled": False})),
-    "bf16": ("train.precision", ({}, {"enabled": False})),
-    "optimizer": ("tune and train", ()),
-    "scheduler": ("train.schedule", ()),
+_RECIPES = {
+    "train_batch_size": "train.batch_size",
+    "train_micro_batch_size_per_gpu": "train.batch_size",
+    "gradient_accumulation_steps": "train.accumulate",
+    "gradient_clipping": "train.clip",
+    "fp16": "train.precision",
+    "bf16": "train.precision",
+    "optimizer": "tune and train",
+    "scheduler": "train.schedule",
 }
-"""What a file of DeepSpeed's may say and the recipe says: where the recipe does, and what says nothing."""
+"""What a file of DeepSpeed's may say, and where the recipe says it."""
 
 _SILENT = (
     "comms_config",
@@ -69,6 +68,7 @@ _SILENT = (
 )
 """What in a file of DeepSpeed's changes no result."""
 
+_OFFLOADS = ("offload_optimizer", "offload_param")
 _ZERO_PLUS = ("zero_quantized", "zero_hpz", "mics_")
 """How settings of ZeRO++ and MiCS begin: values that are sent in fewer bits, weights that are divided twice."""
 
@@ -130,6 +130,8 @@ def check_zero() -> None:
         )
     if stage == "3":
         return  # FSDP2 does it
+    from importlib import metadata
+
     try:
         found = metadata.version("deepspeed")
     except metadata.PackageNotFoundError:
@@ -169,56 +171,50 @@ def zero_section() -> JSON:
             remedy='write "zero_optimization": {"stage": 2}, or 3 to divide weights, too',
         )
     for name, value in content.items():
-        if name == "zero_optimization" or name in _SILENT:
-            continue
-        place, silent = _RECIPES.get(name, ("", ()))
-        if place and (_is_auto(value) or value in silent):
-            continue
-        if name == "optimizer" and _is_ours(value):
-            continue
-        raise HoldfastError(
-            f"DeepSpeed's configuration says {name}: {json.dumps(value)}, "
-            + (f"and {place} of the recipe says that" if place else "which is not done here"),
-            file=file,
-            remedy='write "auto"' if place and name not in ("optimizer", "scheduler") else "leave it out",
-        )
-    for name in ("offload_optimizer", "offload_param"):
-        held = section.get(name)
-        device = held.get("device", "none") if isinstance(held, dict) else held
-        if device not in (None, "none", "auto"):
-            raise HoldfastError(
-                f"DeepSpeed's configuration says {name}: {json.dumps(held)}, which is not done here",
-                file=file,
-                remedy="leave it out; stage 3 divides most, and load.bits: 4 without DeepSpeed is the way to less "
-                "memory",
-            )
+        if name not in ("zero_optimization", *_SILENT) and not _is_left_to_the_recipe(name, value):
+            raise _contradiction(file, name, value)
     for name, value in section.items():
-        if name.startswith(_ZERO_PLUS) and (value is True or (isinstance(value, int) and value > 1)):
-            raise HoldfastError(
-                f"DeepSpeed's configuration says {name}: {json.dumps(value)}, which is not done here",
-                file=file,
-                remedy="leave it out",
-            )
-    left = {name: value for name, value in section.items() if not name.startswith("offload_")}
-    return {name: value for name, value in left.items() if value != "auto"}
+        if _is_not_done(name, value):
+            raise _contradiction(file, name, value)
+    return {name: value for name, value in section.items() if value != "auto" and not name.startswith(_OFFLOADS)}
+
+
+def _contradiction(file: Path, name: str, value: Any) -> HoldfastError:
+    place = _RECIPES.get(name)
+    why, remedy = f"and {place} of the recipe says that", 'leave it out, or write "auto"'
+    if place is None:
+        why, remedy = "which is not done here", "leave it out"
+    if name.startswith(_OFFLOADS):
+        remedy += "; stage 3 divides most, and load.bits: 4 without DeepSpeed is the way to less memory"
+    return HoldfastError(f"DeepSpeed's configuration says {name}: {json.dumps(value)}, {why}", file=file, remedy=remedy)
+
+
+def _is_left_to_the_recipe(name: str, value: Any) -> bool:
+    """Whether a setting that the recipe has says nothing of its own."""
+    if name not in _RECIPES:
+        return False
+    if name == "optimizer" and isinstance(value, dict) and value.get("type") == "AdamW":
+        return _is_auto(value.get("params", "auto"))  # the one that trains here, with the recipe's numbers
+    return _is_auto(value) or (name == "gradient_accumulation_steps" and value == 1)
+
+
+def _is_not_done(name: str, value: Any) -> bool:
+    """Of ``zero_optimization``: whether something waits on the host, is sent in fewer bits or is divided twice."""
+    if name.startswith(_OFFLOADS):
+        device = value.get("device") if isinstance(value, dict) else value
+        return device not in (None, "none", "auto")
+    return name.startswith(_ZERO_PLUS) and (value is True or (isinstance(value, int) and value > 1))
+
+
+def _is_auto(value: Any) -> bool:
+    """Whether a value leaves all to the trainer. Window and start of fp16's loss scale mean nothing where it is off."""
+    if not isinstance(value, dict):
+        return bool(value == "auto")
+    if "enabled" in value:
+        return value["enabled"] in ("auto", False)
+    return all(map(_is_auto, value.values()))
 
 
 def _file() -> Path | None:
     name = os.environ.get(_FILE, "none")
     return None if name.lower() == "none" else Path(name)
-
-
-def _is_auto(value: Any) -> bool:
-    """Whether all that a value says is ``auto``; window and start of fp16's loss scale mean nothing without it."""
-    if isinstance(value, dict):
-        enabled = value.get("enabled")
-        return enabled == "auto" or (enabled is None and bool(value) and all(map(_is_auto, value.values())))
-    return bool(value == "auto")
-
-
-def _is_ours(optimizer: Any) -> bool:
-    """Whether it is the one that trains here, with the recipe's numbers."""
-    if not isinstance(optimizer, dict) or optimizer.get("type") != "AdamW":
-        return False
-    numbers = optimizer.get("params", {})
-    return isinstance(numbers, dict) and all(map(_is_auto, numbers.values()))
